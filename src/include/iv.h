@@ -1,0 +1,185 @@
+/*
+ * libivykis: one event loop a thread, its objects in the caller's memory.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A thread calls iv_init(), registers objects, calls iv_main(), and its
+ * handlers run inside that call, one at a time, until iv_quit() is called or
+ * nothing is registered any more.  Every object belongs to the thread that
+ * registered it; only iv_event and iv_event_raw may be posted to from
+ * elsewhere.  An object may be unregistered, and its memory freed, in any
+ * handler of its thread, its own included.
+ *
+ * "Loop thread" below means a thread between its iv_init() and iv_deinit().
+ * Mistakes that can be seen (no loop, registered twice, not registered, wrong
+ * thread) end in iv_fatal().
+ */
+
+#ifndef __IV_H
+#define __IV_H
+
+#include <errno.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Make a loop for the calling thread; does nothing if it has one.  The first
+ * call in a process ignores SIGPIPE and SIGURG, raises RLIMIT_NOFILE and
+ * chooses the poll method.  A loop that cannot be had is fatal.
+ */
+void iv_init(void);
+
+/* 1 if the calling thread has a loop, else 0.  Any thread, signal handlers. */
+int iv_inited(void);
+
+/* Run handlers until iv_quit() or until nothing is registered.  Loop thread. */
+void iv_main(void);
+
+/*
+ * Let the calling thread's iv_main() return once the handlers that are
+ * already due have run.  Loop thread, from a handler; not signal handlers.
+ */
+void iv_quit(void);
+
+/*
+ * End the calling thread's loop: deinit_thread callbacks, then everything the
+ * library holds for it.  Loop thread, outside iv_main().  A loop thread that
+ * ends without this call has it made for it.
+ */
+void iv_deinit(void);
+
+/*
+ * Name of the poll method that the process uses, a static string; NULL before
+ * the first iv_init().  Any thread.
+ */
+const char *iv_poll_method_name(void);
+
+/*
+ * Format a message of at most 1023 bytes, hand it to the installed handler or
+ * else to syslog(LOG_CRIT), and abort().  Any thread.
+ */
+void iv_fatal(const char *fmt, ...)
+	__attribute__((noreturn))
+	__attribute__((format(printf, 1, 2)));
+
+/* Install the process's fatal message handler; NULL: syslog.  Any thread. */
+void iv_set_fatal_msg_handler(void (*handler)(const char *msg));
+
+/* Kernel thread id of the caller.  Any thread, signal handlers. */
+unsigned long iv_get_thread_id(void);
+
+
+/*
+ * The loop's time: CLOCK_MONOTONIC, read at the first look after each wait
+ * and constant until the next wait or iv_invalidate_now().  Loop thread.
+ */
+const struct timespec *__iv_now_location_valid(void);
+#define iv_now			(*__iv_now_location_valid())
+
+/* iv_now is always valid when looked at; kept for programs that say it. */
+#define iv_validate_now()
+
+/* Let the next look at iv_now read the clock.  Loop thread. */
+void iv_invalidate_now(void);
+
+
+/*
+ * A descriptor.  Set fd, cookie and handlers (NULL: not interested) after
+ * IV_FD_INIT() and before registering; while registered, fd stays as it is
+ * and handlers change only through the iv_fd_set_handler functions.
+ */
+struct iv_fd {
+	int	fd;
+	void	*cookie;
+	void	(*handler_in)(void *);
+	void	(*handler_out)(void *);
+	void	(*handler_err)(void *);
+
+	void	*pad[11];		/* private */
+};
+
+/* fd = -1, handlers NULL, not registered.  Any thread. */
+void IV_FD_INIT(struct iv_fd *fd);
+
+/*
+ * Watch the descriptor, level-triggered; it becomes close-on-exec and
+ * non-blocking, out-of-band data arrives in-band.  Loop thread.  A descriptor
+ * that the kernel refuses is fatal, at the latest when the loop next waits.
+ */
+void iv_fd_register(struct iv_fd *fd);
+
+/*
+ * The same, asking the kernel at once: 0, or -1 with errno (EBADF, EPERM,
+ * EEXIST, ENOSPC, ENOMEM), nothing registered and the descriptor untouched.
+ */
+int iv_fd_register_try(struct iv_fd *fd);
+
+/* Stop watching: no handler runs afterwards.  Owner; before close(2). */
+void iv_fd_unregister(struct iv_fd *fd);
+
+/* 1 if registered, else 0.  Owner. */
+int iv_fd_registered(const struct iv_fd *fd);
+
+/* Change a handler of a registered descriptor; NULL: not interested.  Owner. */
+void iv_fd_set_handler_in(struct iv_fd *fd, void (*handler_in)(void *));
+void iv_fd_set_handler_out(struct iv_fd *fd, void (*handler_out)(void *));
+void iv_fd_set_handler_err(struct iv_fd *fd, void (*handler_err)(void *));
+
+
+/* A call to be made once, before the loop next waits. */
+struct iv_task {
+	void	*cookie;
+	void	(*handler)(void *);
+
+	void	*pad[6];		/* private */
+};
+
+/* Not registered; cookie and handler untouched.  Any thread. */
+void IV_TASK_INIT(struct iv_task *task);
+
+/* Queue the call; cannot fail.  Loop thread. */
+void iv_task_register(struct iv_task *task);
+
+/* Take a queued call back.  Owner. */
+void iv_task_unregister(struct iv_task *task);
+
+/* 1 while queued, 0 from just before the handler runs.  Owner. */
+int iv_task_registered(const struct iv_task *task);
+
+
+/*
+ * A call to be made once, when CLOCK_MONOTONIC has reached expires (absolute,
+ * any value; it stays as it is while registered).
+ */
+struct iv_timer {
+	struct timespec	expires;
+	void		*cookie;
+	void		(*handler)(void *);
+
+	void		*pad[4];	/* private */
+};
+
+/* Not registered; public members untouched.  Any thread. */
+void IV_TIMER_INIT(struct iv_timer *timer);
+
+/* Arm the timer; allocates nothing and cannot fail.  Loop thread. */
+void iv_timer_register(struct iv_timer *timer);
+
+/* Disarm it.  Owner. */
+void iv_timer_unregister(struct iv_timer *timer);
+
+/* 1 while armed, 0 from just before the handler runs.  Owner. */
+int iv_timer_registered(const struct iv_timer *timer);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

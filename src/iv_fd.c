@@ -1,0 +1,425 @@
+/*
+ * libivykis: descriptors.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What a descriptor is watched for follows from its handlers.  Changes are
+ * noted (`changed') and told to the kernel right before the next wait, so any
+ * number of them costs one update at the most; only unregistering tells it at
+ * once.  What a wait reports is noted too (`ready') before the first handler
+ * runs, so that unregistering withdraws it.
+ *
+ * A forked child never touches the parent's kernel objects: whoever is about
+ * to talk to the kernel asks for the loop's method by method_of(), which
+ * gives a loop that came over a fork objects of its own first.
+ */
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include "iv_fd_private.h"
+
+_Static_assert(sizeof(struct iv_fd_) <= offsetof(struct iv_fd, pad[10]),
+	       "struct iv_fd_ has to leave the last private word to others");
+
+/* In order of preference. */
+static const struct iv_fd_poll_method *const methods[] = {
+#ifdef HAVE_EPOLL
+#ifdef HAVE_TIMERFD
+	&iv_fd_poll_method_epoll_timerfd,
+#endif
+	&iv_fd_poll_method_epoll,
+#endif
+#ifdef HAVE_PPOLL
+	&iv_fd_poll_method_ppoll,
+#endif
+	&iv_fd_poll_method_poll,
+};
+
+#define NUM_METHODS	((int)(sizeof(methods) / sizeof(methods[0])))
+
+/*
+ * The method that the process's first loop chose, where later ones begin.
+ * Relaxed everywhere: it points to constant tables, so nothing needs order.
+ */
+static _Atomic(const struct iv_fd_poll_method *) process_method;
+
+const char *iv_poll_method_name(void)
+{
+	const struct iv_fd_poll_method *m =
+		atomic_load_explicit(&process_method, memory_order_relaxed);
+
+	return m != NULL ? m->name : NULL;
+}
+
+/* Bits of methods that the environment forbids; constant since iv_init(). */
+static unsigned int excluded;
+
+void iv_fd_exclude_methods(const char *names)
+{
+	const char *s = names;
+	int i;
+
+	while (*(s += strspn(s, " \t\n")) != '\0') {
+		size_t len = strcspn(s, " \t\n");
+
+		for (i = 0; i < NUM_METHODS; i++) {
+			if (len == strlen(methods[i]->name) &&
+			    !memcmp(s, methods[i]->name, len))
+				excluded |= 1 << i;
+		}
+		s += len;
+	}
+}
+
+static void set_process_method(const struct iv_fd_poll_method *from,
+			       const struct iv_fd_poll_method *to)
+{
+	(void)atomic_compare_exchange_strong_explicit(&process_method, &from,
+						      to, memory_order_relaxed,
+						      memory_order_relaxed);
+}
+
+/*
+ * Set up the first usable method.  One that is merely short of descriptors or
+ * memory stays the method of the process; this loop makes do with the next.
+ */
+static void choose_method(struct iv_state *st)
+{
+	const struct iv_fd_poll_method *begin =
+		atomic_load_explicit(&process_method, memory_order_relaxed);
+	int shortage = 0;
+	int i = 0;
+
+	while (begin != NULL && methods[i] != begin)
+		i++;
+
+	for (; i < NUM_METHODS; i++) {
+		if (excluded & (1 << i))
+			continue;
+
+		if (methods[i]->init(st) == 0) {
+			st->fd.method = methods[i];
+			set_process_method(NULL, methods[i]);
+			return;
+		}
+		if (!iv_fd_not_here(errno)) {
+			shortage = errno;
+			set_process_method(NULL, methods[i]);
+		}
+	}
+
+	if (shortage)
+		iv_fatal("iv_init: cannot initialise event dispatcher: %s",
+			 strerror(shortage));
+	iv_fatal("iv_init: no suitable event dispatcher");
+}
+
+void iv_fd_replace_method(struct iv_state *st,
+			  const struct iv_fd_poll_method *method)
+{
+	set_process_method(st->fd.method, method);
+	st->fd.method = method;
+}
+
+void iv_fd_init(struct iv_state *st)
+{
+	INIT_IV_LIST_HEAD(&st->fd.all);
+	INIT_IV_LIST_HEAD(&st->fd.changed);
+	INIT_IV_LIST_HEAD(&st->fd.ready);
+	st->fd.generation = iv_process_generation();
+	choose_method(st);
+}
+
+void iv_fd_deinit(struct iv_state *st)
+{
+	st->fd.method->deinit(st);
+}
+
+static int reserve(struct iv_state *st)
+{
+	const struct iv_fd_poll_method *method = st->fd.method;
+
+	return method->reserve != NULL ? method->reserve(st, st->fd.num) : 0;
+}
+
+static void note_change(struct iv_state *st, struct iv_fd_ *fd)
+{
+	if (fd->wanted == fd->told)
+		iv_list_del_init(&fd->changed);
+	else if (iv_list_empty(&fd->changed))
+		iv_list_add_tail(&fd->changed, &st->fd.changed);
+}
+
+/* The loop came over a fork: forget the parent's kernel objects. */
+static void start_anew(struct iv_state *st)
+{
+	struct iv_list_head *ilh;
+
+	st->fd.method->deinit(st);
+	choose_method(st);
+	if (reserve(st) < 0)
+		iv_fatal("iv_fd: out of memory after fork");
+
+	iv_list_for_each (ilh, &st->fd.all) {
+		struct iv_fd_ *fd = iv_container_of(ilh, struct iv_fd_, all);
+
+		fd->told = 0;
+		note_change(st, fd);
+	}
+}
+
+static const struct iv_fd_poll_method *method_of(struct iv_state *st)
+{
+	unsigned int generation = iv_process_generation();
+
+	if (st->fd.generation != generation) {
+		st->fd.generation = generation;
+		start_anew(st);
+	}
+
+	return st->fd.method;
+}
+
+static void
+tell(struct iv_state *st, const struct iv_fd_poll_method *method,
+     struct iv_fd_ *fd, const char *call)
+{
+	const char *what = fd->wanted == 0 ? "remove" :
+			   fd->told == 0 ? "add" : "change";
+
+	iv_list_del_init(&fd->changed);
+	if (method->tell(st, fd) < 0)
+		iv_fatal("%s: cannot %s descriptor %d: %s (errno %d)", call,
+			 what, fd->fd, strerror(errno), errno);
+}
+
+void iv_fd_wait(struct iv_state *st, const struct timespec *until)
+{
+	const struct iv_fd_poll_method *method = method_of(st);
+
+	while (!iv_list_empty(&st->fd.changed)) {
+		struct iv_list_head *ilh = st->fd.changed.next;
+
+		tell(st, method, iv_container_of(ilh, struct iv_fd_, changed),
+		     "iv_main");
+	}
+
+	method->wait(st, until);
+}
+
+void iv_fd_report(struct iv_state *st, struct iv_fd_ *fd, int bands)
+{
+	fd->reported |= bands;
+	if (iv_list_empty(&fd->ready))
+		iv_list_add_tail(&fd->ready, &st->fd.ready);
+}
+
+/*
+ * Each handler may unregister the descriptor, and free or register it again:
+ * `handled' then no longer names it, and it must not be touched.  The pointers
+ * are read afresh, as a handler may change the ones after it.
+ */
+static void serve(struct iv_state *st, struct iv_fd_ *fd)
+{
+	int bands = fd->reported;
+
+	fd->reported = 0;
+	st->fd.handled = fd;
+
+	if ((bands & BAND_ERR) && fd->handler_err != NULL)
+		fd->handler_err(fd->cookie);
+	if (st->fd.handled == fd && (bands & BAND_IN) && fd->handler_in != NULL)
+		fd->handler_in(fd->cookie);
+	if (st->fd.handled == fd && (bands & BAND_OUT) &&
+	    fd->handler_out != NULL)
+		fd->handler_out(fd->cookie);
+
+	st->fd.handled = NULL;
+}
+
+void iv_fd_run(struct iv_state *st)
+{
+	while (!iv_list_empty(&st->fd.ready)) {
+		struct iv_list_head *ilh = st->fd.ready.next;
+
+		iv_list_del_init(ilh);
+		serve(st, iv_container_of(ilh, struct iv_fd_, ready));
+	}
+}
+
+void IV_FD_INIT(struct iv_fd *_fd)
+{
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+
+	fd->fd = -1;
+	fd->handler_in = NULL;
+	fd->handler_out = NULL;
+	fd->handler_err = NULL;
+	fd->owner = NULL;
+}
+
+static uint8_t bands_of(const struct iv_fd_ *fd)
+{
+	uint8_t bands = 0;
+
+	if (fd->handler_in != NULL)
+		bands |= BAND_IN;
+	if (fd->handler_out != NULL)
+		bands |= BAND_OUT;
+	if (bands == 0 && fd->handler_err != NULL)
+		bands = BAND_ERR;
+
+	return bands;
+}
+
+static void check(const struct iv_fd_ *fd, const char *call)
+{
+	if (fd->owner != NULL)
+		iv_fatal("%s: %p is already registered", call,
+			 (const void *)fd);
+	if (fd->fd < 0)
+		iv_fatal("%s: called with descriptor %d", call, fd->fd);
+}
+
+/* Make it a registered one, of which the kernel does not know yet. */
+static int enlist(struct iv_state *st, struct iv_fd_ *fd)
+{
+	st->fd.num++;
+	if (reserve(st) < 0) {
+		st->fd.num--;
+		return -1;
+	}
+
+	fd->owner = st;
+	fd->wanted = bands_of(fd);
+	fd->told = 0;
+	fd->reported = 0;
+	iv_list_add_tail(&fd->all, &st->fd.all);
+	INIT_IV_LIST_HEAD(&fd->changed);
+	INIT_IV_LIST_HEAD(&fd->ready);
+	st->numobjs++;
+
+	return 0;
+}
+
+static void delist(struct iv_state *st, struct iv_fd_ *fd)
+{
+	iv_list_del(&fd->all);
+	iv_list_del(&fd->changed);
+	iv_list_del(&fd->ready);
+	if (st->fd.handled == fd)
+		st->fd.handled = NULL;
+	fd->owner = NULL;
+	st->fd.num--;
+	st->numobjs--;
+}
+
+/* A descriptor that is not open is found out when the kernel is told. */
+static void set_flags(int fd)
+{
+	int saved_errno = errno;
+	int yes = 1;
+	int flags;
+
+	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	flags = fcntl(fd, F_GETFL);
+	if (flags >= 0 && !(flags & O_NONBLOCK))
+		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	/* Fails for what is not a socket. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &yes, sizeof(yes));
+
+	errno = saved_errno;
+}
+
+void iv_fd_register(struct iv_fd *_fd)
+{
+	struct iv_state *st = iv_state_for("iv_fd_register");
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+
+	check(fd, "iv_fd_register");
+	if (enlist(st, fd) < 0)
+		iv_fatal("iv_fd_register: out of memory");
+	note_change(st, fd);
+	set_flags(fd->fd);
+}
+
+int iv_fd_register_try(struct iv_fd *_fd)
+{
+	struct iv_state *st = iv_state_for("iv_fd_register_try");
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+	const struct iv_fd_poll_method *method;
+
+	check(fd, "iv_fd_register_try");
+	method = method_of(st);
+	if (enlist(st, fd) < 0)
+		return -1;
+
+	if ((fd->wanted ? method->tell : method->probe)(st, fd) < 0) {
+		delist(st, fd);
+		return -1;
+	}
+	set_flags(fd->fd);
+
+	return 0;
+}
+
+static struct iv_state *owner_of(const struct iv_fd_ *fd, const char *call)
+{
+	struct iv_state *st = iv_state_for(call);
+
+	if (fd->owner != st)
+		iv_fatal("%s: %p is not registered%s", call, (const void *)fd,
+			 fd->owner != NULL ? " in this thread" : "");
+
+	return st;
+}
+
+void iv_fd_unregister(struct iv_fd *_fd)
+{
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+	struct iv_state *st = owner_of(fd, "iv_fd_unregister");
+	const struct iv_fd_poll_method *method = method_of(st);
+
+	fd->wanted = 0;
+	if (fd->told)
+		tell(st, method, fd, "iv_fd_unregister");
+	delist(st, fd);
+}
+
+int iv_fd_registered(const struct iv_fd *fd)
+{
+	return ((const struct iv_fd_ *)fd)->owner != NULL;
+}
+
+static void handlers_changed(struct iv_state *st, struct iv_fd_ *fd)
+{
+	fd->wanted = bands_of(fd);
+	note_change(st, fd);
+}
+
+void iv_fd_set_handler_in(struct iv_fd *_fd, void (*handler_in)(void *))
+{
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+	struct iv_state *st = owner_of(fd, "iv_fd_set_handler_in");
+
+	fd->handler_in = handler_in;
+	handlers_changed(st, fd);
+}
+
+void iv_fd_set_handler_out(struct iv_fd *_fd, void (*handler_out)(void *))
+{
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+	struct iv_state *st = owner_of(fd, "iv_fd_set_handler_out");
+
+	fd->handler_out = handler_out;
+	handlers_changed(st, fd);
+}
+
+void iv_fd_set_handler_err(struct iv_fd *_fd, void (*handler_err)(void *))
+{
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+	struct iv_state *st = owner_of(fd, "iv_fd_set_handler_err");
+
+	fd->handler_err = handler_err;
+	handlers_changed(st, fd);
+}

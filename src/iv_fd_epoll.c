@@ -1,0 +1,260 @@
+/*
+ * libivykis: poll methods that use epoll(7).
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * `epoll' gives the time to wait to each wait.  `epoll-timerfd' sets a timer
+ * descriptor instead once several waits running had the same limit, so that a
+ * busy loop with a far timer does not set up a kernel timer in every pass.  The
+ * descriptor is left armed when the limit changes: at worst it wakes the loop
+ * once for nothing.
+ */
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include "iv_fd_private.h"
+
+/* Descriptors that one wait can report; the kernel keeps the rest in turn. */
+#define BATCH			256
+
+/* Waits with the same limit before the timer descriptor takes it over. */
+#define SAME_LIMIT_WAITS	5
+
+static int create_epoll(void)
+{
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	/* Linux before 2.6.27 knows epoll, but not how to be born right. */
+	if (fd < 0 && iv_fd_not_here(errno)) {
+		fd = epoll_create(BATCH);
+		if (fd >= 0)
+			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	}
+
+	return fd;
+}
+
+static int epoll_init(struct iv_state *st)
+{
+	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
+	int fd = create_epoll();
+
+	if (fd < 0)
+		return -1;
+
+	memset(e, 0, sizeof(*e));
+	e->epfd = fd;
+	e->timerfd = -1;
+
+	return 0;
+}
+
+static void epoll_deinit(struct iv_state *st)
+{
+	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
+
+	(void)close(e->epfd);
+	if (e->timerfd >= 0)
+		(void)close(e->timerfd);
+}
+
+static uint32_t events_of(int bands)
+{
+	uint32_t events = 0;
+
+	/* The kernel adds EPOLLERR and EPOLLHUP to whatever is asked for. */
+	if (bands & BAND_IN)
+		events |= EPOLLIN;
+	if (bands & BAND_OUT)
+		events |= EPOLLOUT;
+
+	return events;
+}
+
+static int control(struct iv_state *st, int op, struct iv_fd_ *fd)
+{
+	struct epoll_event ev = {
+		.events = events_of(fd->wanted),
+		.data = { .ptr = fd },
+	};
+
+	return epoll_ctl(st->fd.u.epoll.epfd, op, fd->fd, &ev);
+}
+
+static int epoll_tell(struct iv_state *st, struct iv_fd_ *fd)
+{
+	int op = fd->wanted == 0 ? EPOLL_CTL_DEL :
+		 fd->told == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+
+	if (control(st, op, fd) < 0)
+		return -1;
+	fd->told = fd->wanted;
+
+	return 0;
+}
+
+static int epoll_probe(struct iv_state *st, struct iv_fd_ *fd)
+{
+	if (control(st, EPOLL_CTL_ADD, fd) < 0)
+		return -1;
+	(void)control(st, EPOLL_CTL_DEL, fd);
+
+	return 0;
+}
+
+static int wait_until(int epfd, struct epoll_event *events,
+		      const struct timespec *until)
+{
+#ifdef HAVE_EPOLL_PWAIT2
+	/* Linux 5.11; containers answer EPERM.  Relaxed: a hint for later. */
+	static atomic_int no_pwait2;
+
+	if (until != NULL && !iv_time_is_zero(until) &&
+	    !atomic_load_explicit(&no_pwait2, memory_order_relaxed)) {
+		struct timespec left;
+		int ret;
+
+		iv_time_left(&left, until);
+		ret = epoll_pwait2(epfd, events, BATCH, &left, NULL);
+		if (ret >= 0 || !iv_fd_not_here(errno))
+			return ret;
+		atomic_store_explicit(&no_pwait2, 1, memory_order_relaxed);
+	}
+#endif
+	return epoll_wait(epfd, events, BATCH, iv_time_left_ms(until));
+}
+
+static void report(struct iv_state *st, const struct epoll_event *ev)
+{
+	int bands = 0;
+
+	if (ev->events & EPOLLIN)
+		bands |= BAND_IN;
+	if (ev->events & EPOLLOUT)
+		bands |= BAND_OUT;
+	if (ev->events & (EPOLLERR | EPOLLHUP))
+		bands |= BAND_IN | BAND_OUT | BAND_ERR;
+
+	iv_fd_report(st, ev->data.ptr, bands);
+}
+
+/* The only entry without an iv_fd behind it. */
+static void timerfd_fired(struct iv_fd_epoll_state *e)
+{
+	uint64_t times;
+
+	/* Nothing to be read: armed anew since it was reported. */
+	(void)!read(e->timerfd, &times, sizeof(times));
+	e->armed = (struct timespec){ 0 };
+}
+
+static void epoll_wait_and_report(struct iv_state *st,
+				  const struct timespec *until)
+{
+	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
+	struct epoll_event events[BATCH];
+	int num;
+	int i;
+
+	num = wait_until(e->epfd, events, until);
+	if (num < 0 && errno != EINTR)
+		iv_fatal("iv_main: cannot wait for descriptors: %s (errno %d)",
+			 strerror(errno), errno);
+
+	for (i = 0; i < num; i++) {
+		if (events[i].data.ptr == NULL)
+			timerfd_fired(e);
+		else
+			report(st, &events[i]);
+	}
+}
+
+const struct iv_fd_poll_method iv_fd_poll_method_epoll = {
+	.name	= "epoll",
+	.init	= epoll_init,
+	.deinit	= epoll_deinit,
+	.tell	= epoll_tell,
+	.probe	= epoll_probe,
+	.wait	= epoll_wait_and_report,
+};
+
+#ifdef HAVE_TIMERFD
+
+static int is_same(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static int create_timerfd(int epfd)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+
+	if (fd >= 0 && epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+		(void)close(fd);
+		errno = ENOSPC;
+		fd = -1;
+	}
+
+	return fd;
+}
+
+/* Let the timer descriptor end the wait; 0 if it cannot, this time. */
+static int arm(struct iv_state *st, const struct timespec *until)
+{
+	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
+	struct itimerspec it = { .it_value = *until };
+
+	if (e->timerfd < 0) {
+		e->timerfd = create_timerfd(e->epfd);
+		if (e->timerfd < 0 && iv_fd_not_here(errno))
+			iv_fd_replace_method(st, &iv_fd_poll_method_epoll);
+		if (e->timerfd < 0)
+			return 0;
+	}
+
+	if (timerfd_settime(e->timerfd, TFD_TIMER_ABSTIME, &it, NULL) < 0)
+		return 0;
+	e->armed = *until;
+
+	return 1;
+}
+
+static int is_armed(struct iv_state *st, const struct timespec *until)
+{
+	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
+
+	if (is_same(until, &e->armed))
+		return 1;
+
+	if (!is_same(until, &e->seen)) {
+		e->seen = *until;
+		e->seen_times = 0;
+	}
+	if (++e->seen_times < SAME_LIMIT_WAITS)
+		return 0;
+
+	e->seen_times = 0;
+	return arm(st, until);
+}
+
+static void timerfd_wait_and_report(struct iv_state *st,
+				    const struct timespec *until)
+{
+	if (until != NULL && !iv_time_is_zero(until) && is_armed(st, until))
+		until = NULL;
+
+	epoll_wait_and_report(st, until);
+}
+
+const struct iv_fd_poll_method iv_fd_poll_method_epoll_timerfd = {
+	.name	= "epoll-timerfd",
+	.init	= epoll_init,
+	.deinit	= epoll_deinit,
+	.tell	= epoll_tell,
+	.probe	= epoll_probe,
+	.wait	= timerfd_wait_and_report,
+};
+
+#endif

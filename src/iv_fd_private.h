@@ -1,0 +1,87 @@
+/*
+ * libivykis: what iv_fd.c and the poll methods share.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#ifndef IV_FD_PRIVATE_H
+#define IV_FD_PRIVATE_H
+
+#include "iv_private.h"
+
+#pragma GCC visibility push(hidden)
+
+/*
+ * What a descriptor is watched for.  BAND_ERR alone is a descriptor whose
+ * only handler is handler_err; with any other band it is implied.
+ */
+#define BAND_IN		1
+#define BAND_OUT	2
+#define BAND_ERR	4
+
+struct iv_fd_ {
+	int			fd;
+	void			*cookie;
+	void			(*handler_in)(void *);
+	void			(*handler_out)(void *);
+	void			(*handler_err)(void *);
+
+	struct iv_list_head	all;
+	struct iv_list_head	changed;
+	struct iv_list_head	ready;
+	struct iv_state		*owner;		/* NULL: not registered */
+	int			index;		/* iv_fd_poll.c's slot */
+	uint8_t			wanted;		/* bands, by the handlers */
+	uint8_t			told;		/* bands the kernel knows */
+	uint8_t			reported;	/* bands to be served */
+};
+
+/*
+ * A poll method: one way to ask the kernel.  All calls are made in the loop's
+ * thread.  Those that return int give 0, or -1 with errno and nothing changed.
+ *
+ * init:    set up for a loop; ENOSYS, EPERM and EINVAL mean "not here".
+ * deinit:  give everything back, without touching what a parent process uses.
+ * reserve: make room for num descriptors, so that nothing else can fail for
+ *          lack of memory; may be NULL.
+ * tell:    bring the kernel's idea of a descriptor (told) to what is wanted.
+ * probe:   refuse a descriptor that cannot be polled, though nothing is
+ *          wanted of it; changes nothing.
+ * wait:    wait until the given time (NULL: for ever, {0, 0}: not at all), and
+ *          call iv_fd_report() for each descriptor that is ready.  May return
+ *          early; rounds up when it cannot wait exactly.
+ */
+struct iv_fd_poll_method {
+	const char	*name;
+	int		(*init)(struct iv_state *st);
+	void		(*deinit)(struct iv_state *st);
+	int		(*reserve)(struct iv_state *st, unsigned int num);
+	int		(*tell)(struct iv_state *st, struct iv_fd_ *fd);
+	int		(*probe)(struct iv_state *st, struct iv_fd_ *fd);
+	void		(*wait)(struct iv_state *st,
+				const struct timespec *until);
+};
+
+extern const struct iv_fd_poll_method iv_fd_poll_method_epoll_timerfd;
+extern const struct iv_fd_poll_method iv_fd_poll_method_epoll;
+extern const struct iv_fd_poll_method iv_fd_poll_method_ppoll;
+extern const struct iv_fd_poll_method iv_fd_poll_method_poll;
+
+/* Note that a descriptor is ready in the given bands. */
+void iv_fd_report(struct iv_state *st, struct iv_fd_ *fd, int bands);
+
+/*
+ * The loop's method lacks a system call: go on with one that shares its
+ * state, in this loop and, for loops to come, in the process.
+ */
+void iv_fd_replace_method(struct iv_state *st,
+			  const struct iv_fd_poll_method *method);
+
+/* Does this errno of an optional system call mean that it is not here? */
+static inline int iv_fd_not_here(int err)
+{
+	return err == ENOSYS || err == EPERM || err == EINVAL;
+}
+
+#pragma GCC visibility pop
+
+#endif

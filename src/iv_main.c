@@ -1,0 +1,125 @@
+/*
+ * libivykis: one thread's loop.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A pass of the loop: timers that are due, a round of tasks, a wait, then the
+ * handlers of the events and the descriptors that the wait brought.  Each
+ * kind is served once a pass, so none keeps another from its turn.
+ */
+
+#include <pthread.h>
+#include <stdlib.h>
+#include "iv_private.h"
+
+IV_THREAD_LOCAL struct iv_state *iv_self;
+
+static pthread_key_t thread_end;
+
+static void end_loop(struct iv_state *st)
+{
+	iv_tls_deinit_thread(st);
+	iv_event_deinit(st);
+	iv_fd_deinit(st);
+
+	iv_self = NULL;
+	free(st);
+}
+
+static void end_thread(void *st)
+{
+	end_loop(st);
+}
+
+static void init_process(void)
+{
+	iv_process_init();
+	iv_fd_exclude_methods(iv_process_getenv("IV_EXCLUDE_POLL_METHOD"));
+	if (pthread_key_create(&thread_end, end_thread) != 0)
+		iv_fatal("iv_init: cannot create a thread key");
+}
+
+void iv_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct iv_state *st;
+
+	if (iv_self != NULL)
+		return;
+
+	(void)pthread_once(&once, init_process);
+
+	st = iv_tls_alloc();
+	if (st == NULL || pthread_setspecific(thread_end, st) != 0)
+		iv_fatal("iv_init: out of memory");
+
+	iv_self = st;
+	iv_fd_init(st);
+	iv_task_init(st);
+	iv_timer_init(st);
+	iv_event_init(st);
+	iv_tls_init_thread(st);
+}
+
+int iv_inited(void)
+{
+	return iv_self != NULL;
+}
+
+static void run_round(struct iv_state *st)
+{
+	iv_task_begin_round(st);
+	while (iv_event_run_in_round(st) || iv_task_run_one(st))
+		;
+	iv_task_end_round(st);
+}
+
+static void wait(struct iv_state *st)
+{
+	static const struct timespec past;
+	const struct timespec *until = NULL;
+	struct timespec next;
+
+	if (iv_timer_next(st, &next))
+		until = &next;
+	if (iv_task_queued(st) || !iv_event_fall_asleep(st))
+		until = &past;
+
+	iv_fd_wait(st, until);
+	iv_event_wake_up(st);
+	iv_time_invalidate(st);
+}
+
+void iv_main(void)
+{
+	struct iv_state *st = iv_state_for("iv_main");
+
+	st->running++;
+	st->quit = 0;
+	for (;;) {
+		iv_timer_run(st);
+		run_round(st);
+		if (st->quit || !st->numobjs)
+			break;
+
+		wait(st);
+		iv_event_run(st);
+		iv_fd_run(st);
+	}
+	st->running--;
+}
+
+void iv_quit(void)
+{
+	iv_state_for("iv_quit")->quit = 1;
+}
+
+void iv_deinit(void)
+{
+	struct iv_state *st = iv_state_for("iv_deinit");
+
+	if (st->running)
+		iv_fatal("iv_deinit: called inside iv_main");
+
+	(void)pthread_setspecific(thread_end, NULL);
+	end_loop(st);
+}

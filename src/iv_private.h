@@ -1,0 +1,212 @@
+/*
+ * libivykis: what the library's own files share.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One struct iv_state is one loop.  Each module keeps what it needs for a
+ * loop in its own member of it and touches no other's.  A private view of a
+ * public structure (struct iv_fd_ of struct iv_fd) begins with the same
+ * members and uses the room behind them; each file asserts that its view fits.
+ */
+
+#ifndef IV_PRIVATE_H
+#define IV_PRIVATE_H
+
+#include <iv.h>
+#include <iv_avl.h>
+#include <iv_event.h>
+#include <iv_event_raw.h>
+#include <iv_list.h>
+#include <stdatomic.h>
+
+#pragma GCC visibility push(hidden)
+
+struct iv_event_;
+struct iv_fd_;
+struct iv_fd_poll_method;
+struct pollfd;
+
+/* iv_time.c */
+struct iv_time_state {
+	struct timespec		now;
+	int			valid;
+};
+
+/* iv_task.c */
+struct iv_task_state {
+	struct iv_list_head	current;	/* of the running round */
+	struct iv_list_head	next;		/* of the round after it */
+	unsigned long		position;	/* registrations so far */
+	unsigned int		round;
+	int			in_round;
+};
+
+/* iv_timer.c */
+struct iv_timer_state {
+	struct iv_avl_tree	tree;
+	struct iv_avl_node	*first;
+	struct iv_list_head	expired;
+};
+
+/* iv_fd_epoll.c */
+struct iv_fd_epoll_state {
+	int			epfd;
+	int			timerfd;	/* -1 until first needed */
+	struct timespec		armed;		/* what it is set to, or 0 */
+	struct timespec		seen;		/* the last wait's limit */
+	int			seen_times;
+};
+
+/* iv_fd_poll.c */
+struct iv_fd_poll_state {
+	struct pollfd		*pfds;
+	struct iv_fd_		**fds;
+	unsigned int		num;
+	unsigned int		room;
+};
+
+/* iv_fd.c */
+struct iv_fd_state {
+	const struct iv_fd_poll_method	*method;
+	unsigned int		generation;
+	unsigned int		num;
+	struct iv_list_head	all;
+	struct iv_list_head	changed;	/* the kernel is to be told */
+	struct iv_list_head	ready;		/* reported, not yet served */
+	struct iv_fd_		*handled;
+	union {
+		struct iv_fd_epoll_state	epoll;
+		struct iv_fd_poll_state		poll;
+	} u;
+};
+
+/* iv_event.c */
+struct iv_event_state {
+	_Atomic(struct iv_event_ *)	posted;	/* a stack, latest on top */
+	atomic_int		asleep;
+	atomic_int		posters;
+	struct iv_list_head	queue;		/* taken off the stack */
+	struct iv_list_head	batch;		/* being served */
+	int			own;		/* to be served in a round ... */
+	unsigned long		position;	/* ... at this position */
+	unsigned int		round;		/* the last that served */
+	unsigned int		num;
+	unsigned int		generation;
+	struct iv_event_raw	wake;
+};
+
+struct iv_state {
+	int			quit;
+	int			running;	/* nested calls of iv_main() */
+	unsigned int		numobjs;
+	struct iv_time_state	time;
+	struct iv_task_state	task;
+	struct iv_timer_state	timer;
+	struct iv_fd_state	fd;
+	struct iv_event_state	event;
+};
+
+/*
+ * Signal handlers look at thread-local variables, so they must not be allocated
+ * at first use: glibc needs initial-exec for that (and has room for them when
+ * the library is loaded late), other libcs allocate them with the thread.
+ */
+#ifdef __GLIBC__
+#define IV_THREAD_LOCAL	_Thread_local __attribute__((tls_model("initial-exec")))
+#else
+#define IV_THREAD_LOCAL	_Thread_local
+#endif
+
+/* The calling thread's loop, or NULL. */
+extern IV_THREAD_LOCAL struct iv_state *iv_self;
+
+/* The calling thread's loop, which the public function named call needs. */
+static inline struct iv_state *iv_state_for(const char *call)
+{
+	if (iv_self == NULL)
+		iv_fatal("%s: this thread has no loop", call);
+
+	return iv_self;
+}
+
+/* iv_process.c: what is done once a process, and what changes with fork. */
+void iv_process_init(void);
+
+/* getenv(3), "" for an unset variable and for all of a privileged program. */
+const char *iv_process_getenv(const char *name);
+
+/* A number that differs between a process and its children, never 0. */
+unsigned int iv_process_generation(void);
+
+/* iv_time.c */
+void iv_time_invalidate(struct iv_state *st);
+const struct timespec *iv_time_now(struct iv_state *st);
+int iv_time_compare(const struct timespec *a, const struct timespec *b);
+struct timespec iv_time_normalised(const struct timespec *ts);
+
+/* *left = what is left until the given time, by a fresh look at the clock. */
+void iv_time_left(struct timespec *left, const struct timespec *until);
+
+/* The same in milliseconds, rounded up, a day at the most; NULL: -1. */
+int iv_time_left_ms(const struct timespec *until);
+
+/* {0, 0}: in the past on every clock. */
+static inline int iv_time_is_zero(const struct timespec *ts)
+{
+	return ts->tv_sec == 0 && ts->tv_nsec == 0;
+}
+
+/* iv_task.c: rounds. */
+void iv_task_init(struct iv_state *st);
+void iv_task_begin_round(struct iv_state *st);
+int iv_task_run_one(struct iv_state *st);
+void iv_task_end_round(struct iv_state *st);
+int iv_task_queued(const struct iv_state *st);
+/* Is no task of this round left that was registered before pos? */
+int iv_task_reached(const struct iv_state *st, unsigned long pos);
+
+/* The position that the next task to be registered gets. */
+static inline unsigned long iv_task_position(const struct iv_state *st)
+{
+	return st->task.position;
+}
+
+/* The number of the running, or else of the latest round. */
+static inline unsigned int iv_task_round(const struct iv_state *st)
+{
+	return st->task.round;
+}
+
+/* iv_timer.c */
+void iv_timer_init(struct iv_state *st);
+void iv_timer_run(struct iv_state *st);
+/* When the first timer is due ({0, 0}: already, surely); 0 if there is none. */
+int iv_timer_next(const struct iv_state *st, struct timespec *when);
+
+/* iv_fd.c */
+/* Never use these poll methods, given by names with white space between. */
+void iv_fd_exclude_methods(const char *names);
+void iv_fd_init(struct iv_state *st);
+void iv_fd_deinit(struct iv_state *st);
+/* Wait for descriptors until the given time; NULL: no limit, {0, 0}: not. */
+void iv_fd_wait(struct iv_state *st, const struct timespec *until);
+void iv_fd_run(struct iv_state *st);
+
+/* iv_event.c */
+void iv_event_init(struct iv_state *st);
+void iv_event_deinit(struct iv_state *st);
+int iv_event_queued(const struct iv_state *st);
+/* Announce that the loop will sleep; 0 if something is queued: it must not. */
+int iv_event_fall_asleep(struct iv_state *st);
+void iv_event_wake_up(struct iv_state *st);
+/* Serve what other threads posted; what the loop's own thread posted. */
+void iv_event_run(struct iv_state *st);
+int iv_event_run_in_round(struct iv_state *st);
+
+/* iv_tls.c: areas behind struct iv_state. */
+struct iv_state *iv_tls_alloc(void);
+void iv_tls_init_thread(struct iv_state *st);
+void iv_tls_deinit_thread(struct iv_state *st);
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,120 @@
+/*
+ * libivykis: what concerns the process as a whole.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include "iv_private.h"
+
+#define WANTED_DESCRIPTORS	131072
+
+static int raise_hard_limit(const struct rlimit *old)
+{
+	struct rlimit lim;
+
+	/* The kernel's own ceiling, fs.nr_open, may be lower than we like. */
+	for (lim.rlim_max = WANTED_DESCRIPTORS; lim.rlim_max > old->rlim_max;
+	     lim.rlim_max /= 2) {
+		lim.rlim_cur = lim.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &lim) == 0)
+			return 0;
+	}
+
+	return -1;
+}
+
+/* Neither limit is ever lowered. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
+		return;
+	if (lim.rlim_cur >= WANTED_DESCRIPTORS)
+		return;
+	if (geteuid() == 0 && raise_hard_limit(&lim) == 0)
+		return;
+
+	if (lim.rlim_max > WANTED_DESCRIPTORS)
+		lim.rlim_cur = WANTED_DESCRIPTORS;
+	else
+		lim.rlim_cur = lim.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &lim);
+}
+
+const char *iv_process_getenv(const char *name)
+{
+	const char *value = NULL;
+
+	if (getuid() == geteuid() && getgid() == getegid())
+		value = secure_getenv(name);
+
+	return value != NULL ? value : "";
+}
+
+/*
+ * The word is 0 in a process that has not looked yet.  In a child it is so
+ * again because the kernel wipes its page on fork, whoever forked and however;
+ * where it cannot (Linux before 4.14), pthread_atfork() stands in.
+ */
+static atomic_uint *generation;
+
+static void wipe_generation(void)
+{
+	/* Relaxed: the child has one thread. */
+	atomic_store_explicit(generation, 0, memory_order_relaxed);
+}
+
+static void map_generation(void)
+{
+	static atomic_uint unwiped;
+	size_t size = sysconf(_SC_PAGESIZE);
+	void *page;
+
+	page = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page != MAP_FAILED) {
+		if (madvise(page, size, MADV_WIPEONFORK) == 0) {
+			generation = page;
+			return;
+		}
+		(void)munmap(page, size);
+	}
+
+	generation = &unwiped;
+	if (pthread_atfork(NULL, NULL, wipe_generation) != 0)
+		iv_fatal("iv_init: out of memory");
+}
+
+unsigned int iv_process_generation(void)
+{
+	/* Survives the fork, and so tells what the parent's number was. */
+	static atomic_uint latest;
+	unsigned int now;
+	unsigned int seen = 0;
+
+	/* Relaxed here and below: the numbers are all that is exchanged. */
+	now = atomic_load_explicit(generation, memory_order_relaxed);
+	if (now != 0)
+		return now;
+
+	now = atomic_fetch_add_explicit(&latest, 1, memory_order_relaxed) + 1;
+	if (!atomic_compare_exchange_strong_explicit(generation, &seen, now,
+						     memory_order_relaxed,
+						     memory_order_relaxed))
+		now = seen;
+
+	return now;
+}
+
+void iv_process_init(void)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGURG, SIG_IGN);
+	raise_descriptor_limit();
+	map_generation();
+}

@@ -1,0 +1,130 @@
+/*
+ * libivykis: the loop's clock.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A loop reads CLOCK_MONOTONIC at the first look after each wait and keeps
+ * the value, at one address, until the next.  How long to wait is computed
+ * from a reading of its own: handlers may have run for long since the look.
+ */
+
+#include "iv_private.h"
+
+#define NSEC_PER_SEC	1000000000L
+#define MSEC_PER_DAY	86400000
+
+static void read_clock(struct timespec *ts)
+{
+	if (clock_gettime(CLOCK_MONOTONIC, ts) < 0 &&
+	    clock_gettime(CLOCK_REALTIME, ts) < 0)
+		iv_fatal("iv_time: no clock can be read (errno %d)", errno);
+}
+
+void iv_time_invalidate(struct iv_state *st)
+{
+	st->time.valid = 0;
+}
+
+const struct timespec *iv_time_now(struct iv_state *st)
+{
+	if (!st->time.valid) {
+		read_clock(&st->time.now);
+		st->time.valid = 1;
+	}
+
+	return &st->time.now;
+}
+
+/* Users set tv_nsec to anything: the sum of both members is what counts. */
+struct timespec iv_time_normalised(const struct timespec *ts)
+{
+	struct timespec ret = *ts;
+	time_t carry;
+
+	if (ts->tv_nsec >= 0 && ts->tv_nsec < NSEC_PER_SEC)
+		return ret;
+
+	carry = ts->tv_nsec / NSEC_PER_SEC;
+	ret.tv_nsec = ts->tv_nsec % NSEC_PER_SEC;
+	if (ret.tv_nsec < 0) {
+		ret.tv_nsec += NSEC_PER_SEC;
+		carry--;
+	}
+	if (__builtin_add_overflow(ts->tv_sec, carry, &ret.tv_sec)) {
+		/* As near to the sum as a time_t goes. */
+		ret.tv_sec = ts->tv_sec;
+		ret.tv_nsec = carry > 0 ? NSEC_PER_SEC - 1 : 0;
+	}
+
+	return ret;
+}
+
+int iv_time_compare(const struct timespec *a, const struct timespec *b)
+{
+	struct timespec na = iv_time_normalised(a);
+	struct timespec nb = iv_time_normalised(b);
+
+	if (na.tv_sec != nb.tv_sec)
+		return na.tv_sec < nb.tv_sec ? -1 : 1;
+	if (na.tv_nsec != nb.tv_nsec)
+		return na.tv_nsec < nb.tv_nsec ? -1 : 1;
+
+	return 0;
+}
+
+void iv_time_left(struct timespec *left, const struct timespec *until)
+{
+	struct timespec now;
+
+	*left = (struct timespec){ 0 };
+	if (iv_time_is_zero(until))
+		return;
+
+	read_clock(&now);
+	if (iv_time_compare(until, &now) <= 0)
+		return;
+
+	left->tv_sec = until->tv_sec - now.tv_sec;
+	left->tv_nsec = until->tv_nsec - now.tv_nsec;
+	if (left->tv_nsec < 0) {
+		left->tv_sec--;
+		left->tv_nsec += NSEC_PER_SEC;
+	}
+}
+
+int iv_time_left_ms(const struct timespec *until)
+{
+	struct timespec left;
+
+	if (until == NULL)
+		return -1;
+
+	iv_time_left(&left, until);
+	if (left.tv_sec >= MSEC_PER_DAY / 1000)
+		return MSEC_PER_DAY;
+
+	return left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000;
+}
+
+const struct timespec *__iv_now_location_valid(void)
+{
+	return iv_time_now(iv_state_for("iv_now"));
+}
+
+void iv_invalidate_now(void)
+{
+	iv_time_invalidate(iv_state_for("iv_invalidate_now"));
+}
+
+/* No header declares these two any more; older binaries call them. */
+const struct timespec *__iv_now_location(void);
+void (iv_validate_now)(void);
+
+const struct timespec *__iv_now_location(void)
+{
+	return &iv_state_for("iv_now")->time.now;
+}
+
+void (iv_validate_now)(void)
+{
+	(void)iv_time_now(iv_state_for("iv_validate_now"));
+}

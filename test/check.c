@@ -1,0 +1,331 @@
+/*
+ * libivykis: what the test programs share.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <dirent.h>
+#include <iv.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef HAVE_SECCOMP
+#include <seccomp.h>
+#endif
+#include "check.h"
+
+#define EXIT_SKIPPED	77
+
+static const char *const methods[] = {
+	"epoll-timerfd", "epoll", "ppoll", "poll",
+};
+
+#define NUM_METHODS	((int)(sizeof(methods) / sizeof(methods[0])))
+
+/* -1 and 0: whatever the environment gives. */
+struct variant {
+	int	method;
+	int	pipe;
+};
+
+static struct variant running = { -1, 0 };
+
+void check_failed(const char *file, int line, const char *what)
+{
+	fprintf(stderr, "# %s:%d: not so: %s\n", file, line, what);
+	_exit(1);
+}
+
+void check_equal(const char *file, int line, const char *what, long got,
+		 long want)
+{
+	if (got == want)
+		return;
+	fprintf(stderr, "# %s:%d: %s is %ld, not %ld (errno %d)\n", file, line,
+		what, got, want, errno);
+	_exit(1);
+}
+
+void skip(const char *why)
+{
+	fprintf(stderr, "# skipped: %s\n", why);
+	_exit(EXIT_SKIPPED);
+}
+
+void check_child(int pid)
+{
+	int status;
+
+	check_int(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIPPED)
+		_exit(EXIT_SKIPPED);
+	check_int(status, 0);
+}
+
+static int fatal_pipe[2];
+
+static void write_message(const char *msg)
+{
+	if (write(fatal_pipe[1], msg, strlen(msg)) < 0)
+		_exit(1);
+}
+
+void check_fatal_text(const char *file, int line, const char *what,
+		      void (*fn)(void), const char *text)
+{
+	char msg[1025];
+	ssize_t len;
+	int status;
+	pid_t pid;
+
+	check(pipe(fatal_pipe) == 0);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		iv_set_fatal_msg_handler(write_message);
+		fn();
+		_exit(0);
+	}
+	close(fatal_pipe[1]);
+	len = read(fatal_pipe[0], msg, sizeof(msg) - 1);
+	close(fatal_pipe[0]);
+	check_int(waitpid(pid, &status, 0), pid);
+
+	msg[len > 0 ? len : 0] = '\0';
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
+	    strstr(msg, text) != NULL)
+		return;
+	fprintf(stderr, "# %s:%d: %s: wait status %#x, message \"%s\", which "
+		"should contain \"%s\"\n", file, line, what, status, msg, text);
+	_exit(1);
+}
+
+void refuse(const char *syscall_name, int err)
+{
+#ifdef HAVE_SECCOMP
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int nr = seccomp_syscall_resolve_name(syscall_name);
+
+	/* A system call that this machine does not have is refused anyhow. */
+	if (ctx == NULL || nr == __NR_SCMP_ERROR)
+		check_failed(__FILE__, __LINE__, syscall_name);
+	if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(err), nr, 0) < 0 ||
+	    seccomp_load(ctx) < 0)
+		skip("no seccomp filter can be installed");
+	seccomp_release(ctx);
+#else
+	(void)syscall_name;
+	(void)err;
+	skip("built without libseccomp");
+#endif
+}
+
+int variant_is_pipe(void)
+{
+	return running.pipe;
+}
+
+int variant_is_epoll(void)
+{
+	const char *name = iv_poll_method_name();
+
+	return name != NULL && !strncmp(name, "epoll", 5);
+}
+
+int num_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int num = 0;
+
+	check(dir != NULL);
+	while (readdir(dir) != NULL)
+		num++;
+	closedir(dir);
+
+	return num;
+}
+
+static long ms_of(clockid_t id)
+{
+	struct timespec ts;
+
+	check(clock_gettime(id, &ts) == 0);
+
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+long now_ms(void)
+{
+	return ms_of(CLOCK_MONOTONIC);
+}
+
+long cpu_ms(void)
+{
+	return ms_of(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+/* The environment's exclusions, and all methods but the variant's. */
+static void leave_method(int method)
+{
+	char list[4096];
+	const char *old = getenv("IV_EXCLUDE_POLL_METHOD");
+	int i;
+
+	snprintf(list, sizeof(list), "%s", old != NULL ? old : "");
+	for (i = 0; i < NUM_METHODS; i++) {
+		if (i != method)
+			strcat(strcat(list, " "), methods[i]);
+	}
+	check(setenv("IV_EXCLUDE_POLL_METHOD", list, 1) == 0);
+}
+
+static void run_case(const struct check_case *c, struct variant v)
+{
+	int before;
+
+	signal(SIGALRM, SIG_DFL);
+	alarm(c->seconds ? c->seconds : 60);
+
+	running = v;
+	if (v.method >= 0)
+		leave_method(v.method);
+	if (v.pipe) {
+		refuse("eventfd2", EPERM);
+		refuse("eventfd", EPERM);
+	}
+
+	before = num_descriptors();
+	c->run();
+	check_int(num_descriptors(), before);
+	fflush(stdout);
+	_exit(0);
+}
+
+static const char *outcome(int status)
+{
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+		return "did not end";
+	if (WIFSIGNALED(status))
+		return strsignal(WTERMSIG(status));
+
+	return "a check failed";
+}
+
+static int passed(const struct check_case *c, struct variant v)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0)
+		run_case(c, v);
+	check_int(waitpid(pid, &status, 0), pid);
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIPPED)
+		return -1;
+	if (status != 0)
+		printf("# %s\n", outcome(status));
+
+	return status == 0;
+}
+
+static int eventfd_is_refused(void)
+{
+	int fd = eventfd(0, 0);
+
+	if (fd >= 0)
+		close(fd);
+
+	return fd < 0;
+}
+
+static int is_word_of(const char *word, const char *list)
+{
+	size_t len = strlen(word);
+	const char *s;
+
+	for (s = list; (s = strstr(s, word)) != NULL; s += len) {
+		if ((s == list || s[-1] == ' ') &&
+		    (s[len] == '\0' || s[len] == ' '))
+			return 1;
+	}
+
+	return 0;
+}
+
+static const char *impossible(struct variant v)
+{
+	const char *list = getenv("IV_EXCLUDE_POLL_METHOD");
+
+	if (v.method >= 0 && list != NULL && is_word_of(methods[v.method], list))
+		return "excluded by the environment";
+	if (v.method >= 0 && !v.pipe && eventfd_is_refused())
+		return "eventfd(2) is refused from outside";
+
+	return NULL;
+}
+
+static void name_variant(char *name, size_t size, struct variant v)
+{
+	snprintf(name, size, "%s%s%s", v.method >= 0 ? methods[v.method] : "",
+		 v.method >= 0 ? "/" : "", v.pipe ? "pipe" : "eventfd");
+}
+
+static void run_variant(const struct check_case *c, struct variant v)
+{
+	static int number, failed;
+	const char *only = getenv("TEST_VARIANT");
+	const char *why = impossible(v);
+	char name[64];
+	int ret;
+
+	if (c == NULL) {
+		printf("1..%d\n", number);
+		exit(failed ? 1 : 0);
+	}
+
+	name_variant(name, sizeof(name), v);
+	if (only != NULL && c->variants != ONCE && strcmp(only, name))
+		return;
+
+	ret = why != NULL ? -1 : passed(c, v);
+	failed += ret == 0;
+	printf("%sok %d - %s", ret != 0 ? "" : "not ", ++number, c->name);
+	if (c->variants != ONCE)
+		printf(" (%s)", name);
+	if (ret < 0)
+		printf(" # SKIP %s", why != NULL ? why : "as said");
+	printf("\n");
+}
+
+static void run_variants(const struct check_case *c)
+{
+	int each_method = c->variants == EACH || c->variants == EACH_METHOD;
+	int each_backend = c->variants == EACH || c->variants == EACH_BACKEND;
+	struct variant v;
+
+	for (v.method = each_method ? 0 : -1;
+	     v.method < (each_method ? NUM_METHODS : 0); v.method++) {
+		for (v.pipe = 0; v.pipe <= each_backend; v.pipe++)
+			run_variant(c, v);
+	}
+}
+
+int check_run(const struct check_case *cases, int num, int argc, char **argv)
+{
+	int i;
+
+	for (i = 0; i < num; i++) {
+		if (argc < 2 || strstr(cases[i].name, argv[1]) != NULL)
+			run_variants(&cases[i]);
+	}
+	run_variant(NULL, running);
+
+	return 1;
+}

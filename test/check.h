@@ -1,0 +1,97 @@
+/*
+ * libivykis: what the test programs share.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A test program is a table of cases and a main() that hands it to
+ * check_main().  Each case runs in a process of its own, so that it may be the
+ * first to call iv_init(), may die, and has a time limit; it fails if a check
+ * fails, if it dies, or if it leaves more descriptors open than it found.
+ * Cases that concern the loop run once for each poll method, with eventfd(2)
+ * and with eventfd(2) refused.  The verdicts are written as TAP.
+ *
+ *	program			all cases
+ *	program NAME		the cases whose name contains NAME
+ *	TEST_VARIANT=poll/pipe	in the environment: this variant alone
+ */
+
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <errno.h>
+#include <stddef.h>
+
+enum check_variants {
+	ONCE,			/* as the environment has it */
+	EACH_METHOD,		/* once for each poll method */
+	EACH_BACKEND,		/* by eventfd and by pipe */
+	EACH,			/* each poll method, by eventfd and by pipe */
+};
+
+struct check_case {
+	const char		*name;
+	void			(*run)(void);
+	enum check_variants	variants;
+	int			seconds;	/* time limit; 0: 60 */
+};
+
+#define check_main(cases, argc, argv)	\
+	check_run(cases, sizeof(cases) / sizeof((cases)[0]), argc, argv)
+
+int check_run(const struct check_case *cases, int num, int argc, char **argv);
+
+/* The process ends as failed unless the condition holds. */
+#define check(cond)							\
+	do {								\
+		if (!(cond))						\
+			check_failed(__FILE__, __LINE__, #cond);	\
+	} while (0)
+
+/* ... unless the two integers are equal. */
+#define check_int(got, want)						\
+	check_equal(__FILE__, __LINE__, #got, (got), (want))
+
+/* ... unless the call gave -1 and the errno wanted. */
+#define check_errno(call, want)						\
+	do {								\
+		errno = 0;						\
+		check_int((call), -1);					\
+		check_int(errno, (want));				\
+	} while (0)
+
+/* ... unless fn(), in a process of its own, ends in iv_fatal with this text. */
+#define check_fatal(fn, text)						\
+	check_fatal_text(__FILE__, __LINE__, #fn, (fn), (text))
+
+void check_failed(const char *file, int line, const char *what)
+	__attribute__((noreturn));
+void check_equal(const char *file, int line, const char *what, long got,
+		 long want);
+void check_fatal_text(const char *file, int line, const char *what,
+		      void (*fn)(void), const char *text);
+
+/* Wait for a child that is to exit with 0: a failed check there is one here. */
+void check_child(int pid);
+
+/* End this case as skipped. */
+void skip(const char *why) __attribute__((noreturn));
+
+/*
+ * Let the system call fail with the given errno from now on, in this process
+ * and its children; skips the case where the kernel or libseccomp cannot.
+ */
+void refuse(const char *syscall_name, int err);
+
+/* Is the running variant one that has its eventfd(2) refused? */
+int variant_is_pipe(void);
+
+/* Is the running variant's poll method one that uses epoll(7)? */
+int variant_is_epoll(void);
+
+/* Descriptors that this process has open. */
+int num_descriptors(void);
+
+/* Milliseconds on CLOCK_MONOTONIC, and milliseconds of CPU time used. */
+long now_ms(void);
+long cpu_ms(void);
+
+#endif
