@@ -18,7 +18,7 @@
 #define __IV_H
 
 #include <errno.h>
-#include <sys/select.h>
+#include <sched.h>		/* struct timespec, with -std=c99 too */
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/types.h>

@@ -1,0 +1,87 @@
+// libivykis: a C++ program that uses every header; see the script `installed'.
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include <iv.h>
+#include <iv_avl.h>
+#include <iv_event.h>
+#include <iv_event_raw.h>
+#include <iv_list.h>
+#include <iv_tls.h>
+
+struct item {
+	int			value;
+	struct iv_list_head	list;
+	struct iv_avl_node	an;
+};
+
+static int compare(const struct iv_avl_node *a, const struct iv_avl_node *b)
+{
+	return iv_container_of(a, struct item, an)->value -
+	       iv_container_of(b, struct item, an)->value;
+}
+
+static int num_calls;
+
+static void count(void *)
+{
+	num_calls++;
+}
+
+static int containers()
+{
+	struct iv_list_head list = IV_LIST_HEAD_INIT(list);
+	struct iv_avl_tree tree = IV_AVL_TREE_INIT(compare);
+	struct item items[2] = {};
+	struct iv_list_head *ilh;
+	int sum = 0;
+
+	items[1].value = 1;
+	for (auto &item : items) {
+		iv_list_add_tail(&item.list, &list);
+		iv_avl_tree_insert(&tree, &item.an);
+	}
+	iv_list_for_each (ilh, &list)
+		sum += iv_list_entry(ilh, struct item, list)->value;
+
+	return sum + (iv_avl_tree_max(&tree) == &items[1].an);
+}
+
+int main()
+{
+	struct iv_event event = {};
+	struct iv_event_raw raw = {};
+	struct iv_timer timer = {};
+
+	if (containers() != 2)
+		return 1;
+
+	iv_init();
+
+	IV_EVENT_INIT(&event);
+	event.handler = [](void *e) {
+		count(nullptr);
+		iv_event_unregister(static_cast<struct iv_event *>(e));
+	};
+	event.cookie = &event;
+	IV_EVENT_RAW_INIT(&raw);
+	raw.handler = [](void *r) {
+		count(nullptr);
+		iv_event_raw_unregister(static_cast<struct iv_event_raw *>(r));
+	};
+	raw.cookie = &raw;
+	if (iv_event_register(&event) < 0 || iv_event_raw_register(&raw) < 0)
+		return 1;
+
+	IV_TIMER_INIT(&timer);
+	iv_validate_now();
+	timer.expires = iv_now;
+	timer.handler = count;
+	iv_timer_register(&timer);
+
+	iv_event_post(&event);
+	iv_event_raw_post(&raw);
+	iv_main();
+	iv_deinit();
+
+	return num_calls == 3 ? 0 : 1;
+}
