@@ -188,7 +188,7 @@ int iv_event_fall_asleep(struct iv_state *st)
 	atomic_store_explicit(&st->event.asleep, 1, memory_order_relaxed);
 	/*
 	 * Fence B: asleep is set before we look.  Partner: A in
-	 * iv_event_post().
+	 * post_from_other().
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 
@@ -255,16 +255,8 @@ void iv_event_unregister(struct iv_event *_ev)
 	}
 }
 
-/* What the loop's own thread posts to an empty stack has a place in a round. */
-static void take_place(struct iv_state *st)
-{
-	if (st->event.own)
-		return;
-	st->event.position = iv_task_position(st);
-	st->event.own = 1;
-}
-
-static void push(struct iv_state *st, struct iv_event_ *ev)
+/* 1 if nothing was on the stack. */
+static int push(struct iv_state *st, struct iv_event_ *ev)
 {
 	struct iv_event_ *top;
 
@@ -278,18 +270,46 @@ static void push(struct iv_state *st, struct iv_event_ *ev)
 							memory_order_release,
 							memory_order_relaxed));
 
-	if (st == iv_self && top == NULL)
-		take_place(st);
+	return top == NULL;
 }
 
-/* write(2) is a cancellation point, and this post must not be half done. */
-static void wake(struct iv_state *st)
+static int is_asleep(struct iv_state *st)
+{
+	return atomic_load_explicit(&st->event.asleep, memory_order_relaxed);
+}
+
+/* What the loop's own thread posts to an empty stack has a place in a round. */
+static void post_from_own(struct iv_state *st, struct iv_event_ *ev)
+{
+	if (push(st, ev) && !st->event.own) {
+		st->event.position = iv_task_position(st);
+		st->event.own = 1;
+	}
+
+	/* Only to a signal handler that came right before the wait. */
+	if (is_asleep(st))
+		iv_event_raw_post(&st->event.wake);
+}
+
+static void post_from_other(struct iv_state *st, struct iv_event_ *ev)
 {
 	int state;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	iv_event_raw_post(&st->event.wake);
-	pthread_setcancelstate(state, NULL);
+	/* Once it is pushed, the event may be served and the loop may end. */
+	atomic_fetch_add_explicit(&st->event.posters, 1, memory_order_relaxed);
+	(void)push(st, ev);
+
+	/* Fence A: the push comes before the look.  Partner: fence B. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (is_asleep(st)) {
+		/* It calls write(2), at which a thread may be cancelled. */
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+		iv_event_raw_post(&st->event.wake);
+		pthread_setcancelstate(state, NULL);
+	}
+
+	/* Release: pairs with the acquire in unregister_wake(). */
+	atomic_fetch_sub_explicit(&st->event.posters, 1, memory_order_release);
 }
 
 void iv_event_post(struct iv_event *_ev)
@@ -307,16 +327,9 @@ void iv_event_post(struct iv_event *_ev)
 	if (owner == 0 || (owner & PENDING))
 		return;
 
-	/* Once it is pushed, the event may be served and the loop may end. */
 	st = (struct iv_state *)owner;
-	atomic_fetch_add_explicit(&st->event.posters, 1, memory_order_relaxed);
-	push(st, ev);
-
-	/* Fence A: the push comes before the look.  Partner: fence B. */
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&st->event.asleep, memory_order_relaxed))
-		wake(st);
-
-	/* Release: pairs with the acquire in unregister_wake(). */
-	atomic_fetch_sub_explicit(&st->event.posters, 1, memory_order_release);
+	if (st == iv_self)
+		post_from_own(st, ev);
+	else
+		post_from_other(st, ev);
 }

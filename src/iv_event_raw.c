@@ -56,19 +56,18 @@ _Static_assert(ATOMIC_LONG_LOCK_FREE == 2,
 
 /*
  * Words.  A page of them is a private one, which holds the accounts, followed
- * by a shared one, one cache line a word.  It serves the thread and the process
- * that mapped it, and goes when its last word is returned and it hands out no
- * more of them.
+ * by a shared one, one cache line a word.  It serves the thread that mapped it
+ * and goes when that has another, or ends, and the last word is returned.  The
+ * kernel wipes the accounts in a forked child: there `ours' is 0.
  */
 struct line {
 	_Alignas(64) atomic_ulong	word;
 };
 
 struct page {
-	pid_t		pid;
-	unsigned int	used;		/* handed out, ever */
-	unsigned int	live;		/* handed out and not returned */
-	int		closed;		/* hands out no more */
+	int		ours;
+	unsigned int	used;		/* words handed out, ever */
+	unsigned int	refs;		/* the words' and the thread's */
 };
 
 struct words {
@@ -76,19 +75,8 @@ struct words {
 	int		ended;		/* the thread shuts down */
 };
 
-static void words_end(void *_words);
-
-static struct iv_tls_user words_user = {
-	.sizeof_state	= sizeof(struct words),
-	.deinit_thread	= words_end,
-};
-
-/* Early: a program's own constructors may call iv_init(). */
-__attribute__((constructor(101)))
-static void words_constructor(void)
-{
-	iv_tls_user_register(&words_user);
-}
+/* Not posted, and never to be: each post writes. */
+#define WORD_GIVEN_UP	(~1UL)
 
 static size_t page_size(void)
 {
@@ -107,44 +95,51 @@ static struct page *page_of(atomic_ulong *word)
 
 static struct page *page_map(void)
 {
-	size_t size = page_size();
+	const size_t size = page_size();
+	const int prot = PROT_READ | PROT_WRITE;
 	struct page *p;
 
-	p = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p = mmap(NULL, 2 * size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;
 
-	if (mmap(page_lines(p), size, PROT_READ | PROT_WRITE,
+	if (madvise(p, size, MADV_WIPEONFORK) < 0 ||
+	    mmap(page_lines(p), size, prot,
 		 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
 		(void)munmap(p, 2 * size);
 		return NULL;
 	}
-	p->pid = getpid();
+	p->ours = 1;
+	p->refs = 1;
 
 	return p;
 }
 
 static void page_put(struct page *p)
 {
-	if (p->closed && p->live == 0)
+	if (p != NULL && p->ours && --p->refs == 0)
 		(void)munmap(p, 2 * page_size());
-}
-
-static void page_close(struct page *p)
-{
-	p->closed = 1;
-	page_put(p);
 }
 
 static void words_end(void *_words)
 {
 	struct words *words = _words;
 
-	if (words->page != NULL)
-		page_close(words->page);
+	page_put(words->page);
 	words->page = NULL;
 	words->ended = 1;
+}
+
+static struct iv_tls_user words_user = {
+	.sizeof_state	= sizeof(struct words),
+	.deinit_thread	= words_end,
+};
+
+/* Early: a program's own constructors may call iv_init(). */
+__attribute__((constructor(101)))
+static void words_constructor(void)
+{
+	iv_tls_user_register(&words_user);
 }
 
 static atomic_ulong *word_grab(void)
@@ -155,31 +150,24 @@ static atomic_ulong *word_grab(void)
 	if (words->ended)
 		return NULL;
 
-	if (p == NULL || p->used == page_size() / sizeof(struct line) ||
-	    p->pid != getpid()) {
+	if (p == NULL || !p->ours ||
+	    p->used == page_size() / sizeof(struct line)) {
 		struct page *fresh = page_map();
 
 		if (fresh == NULL)
 			return NULL;
-		if (p != NULL)
-			page_close(p);
+		page_put(p);
 		p = words->page = fresh;
 	}
-
-	p->live++;
+	p->refs++;
 
 	return &page_lines(p)[p->used++].word;
 }
 
 static void word_return(atomic_ulong *word)
 {
-	struct page *p;
-
-	if (word == NULL)
-		return;
-	p = page_of(word);
-	p->live--;
-	page_put(p);
+	if (word != NULL)
+		page_put(page_of(word));
 }
 
 /* The word's address is kept in the last private word of iv_fd. */
@@ -193,6 +181,18 @@ static atomic_ulong *word_of(const struct iv_event_raw *this)
 	return this->event_rfd.pad[10];
 }
 
+/*
+ * The loop is about to drain the descriptor.  If that is a child's copy of the
+ * loop, the word is given up: a child that is killed when it has drained and
+ * not yet ended the epoch would silence the parent's posts for ever.
+ */
+static void word_draining(atomic_ulong *word)
+{
+	if (word != NULL && !page_of(word)->ours)
+		atomic_store_explicit(word, WORD_GIVEN_UP,
+				      memory_order_seq_cst);
+}
+
 /* The loop has drained the descriptor. */
 static void word_drained(atomic_ulong *word)
 {
@@ -201,12 +201,10 @@ static void word_drained(atomic_ulong *word)
 	if (word == NULL)
 		return;
 
-	/*
-	 * One step from any value to the next epoch, not posted: a process
-	 * that shares the descriptor may be doing the same.
-	 */
+	/* One step to the next epoch, as a child may give the word up. */
 	w = atomic_load_explicit(word, memory_order_relaxed);
-	while (!atomic_compare_exchange_weak_explicit(word, &w, (w | 1) + 1,
+	while (w != WORD_GIVEN_UP &&
+	       !atomic_compare_exchange_weak_explicit(word, &w, (w | 1) + 1,
 						      memory_order_relaxed,
 						      memory_order_relaxed))
 		;
@@ -298,6 +296,7 @@ static void got_event(void *_this)
 {
 	struct iv_event_raw *this = _this;
 
+	word_draining(word_of(this));
 	if (!drain(this->event_rfd.fd))
 		return;
 	word_drained(word_of(this));
@@ -313,6 +312,9 @@ int iv_event_raw_register(struct iv_event_raw *this)
 {
 	int saved_errno = errno;
 	int fd[2];
+
+	if (!iv_inited())
+		iv_fatal("iv_event_raw_register: this thread has no loop");
 
 	/* What the private members hold so far means nothing. */
 	IV_EVENT_RAW_INIT(this);
@@ -343,6 +345,7 @@ int iv_event_raw_register(struct iv_event_raw *this)
 void iv_event_raw_unregister(struct iv_event_raw *this)
 {
 	const int fd[2] = { this->event_rfd.fd, this->event_wfd };
+	atomic_ulong *word = word_of(this);
 
 	if (this->event_wfd < 0)
 		iv_fatal("iv_event_raw_unregister: %p is not registered",
@@ -350,21 +353,37 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 	iv_fd_unregister(&this->event_rfd);
 
 	/* From here a signal handler that interrupts us posts nothing. */
-	this->event_wfd = -1;
+	IV_EVENT_RAW_INIT(this);
 	atomic_signal_fence(memory_order_seq_cst);
 
-	word_return(word_of(this));
+	word_return(word);
 	pair_close(fd);
+}
+
+/* Apart, so that a post that returns early saves no registers. */
+__attribute__((noinline))
+static void post_by_write(const struct iv_event_raw *this, atomic_ulong *word,
+			  unsigned long w)
+{
+	int saved_errno = errno;
+
+	/*
+	 * The kernel's lock on the descriptor orders the write, what we do
+	 * after it, the read that drains it, and what the loop does after that.
+	 * Should the loop come first, the word is not w any more.
+	 */
+	if (make_readable(this->event_wfd) && word != NULL &&
+	    w != WORD_GIVEN_UP)
+		(void)atomic_compare_exchange_strong_explicit(word, &w, w + 1,
+							memory_order_relaxed,
+							memory_order_relaxed);
+	errno = saved_errno;
 }
 
 void iv_event_raw_post(const struct iv_event_raw *this)
 {
 	atomic_ulong *word = word_of(this);
 	unsigned long w = 0;
-	int saved_errno;
-
-	if (this->event_wfd < 0)
-		return;
 
 	if (word != NULL) {
 		/*
@@ -377,17 +396,8 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 			return;
 	}
 
-	saved_errno = errno;
-	/*
-	 * What is written is ordered by the kernel's lock on the descriptor:
-	 * our set of `posted' comes after, the drain's end of the epoch too,
-	 * and of those two the compare-exchange lets only the first count.
-	 */
-	if (make_readable(this->event_wfd) && word != NULL)
-		(void)atomic_compare_exchange_strong_explicit(word, &w, w + 1,
-							memory_order_relaxed,
-							memory_order_relaxed);
-	errno = saved_errno;
+	if (this->event_wfd >= 0)
+		post_by_write(this, word, w);
 }
 
 
@@ -404,6 +414,7 @@ int iv_event_raw_post_fd(int fd)
 {
 	static const struct timespec at_once;
 	sigset_t sigpipe, pending, mask;
+	int saved_errno = errno;
 	int ret;
 
 	(void)sigemptyset(&sigpipe);
@@ -421,6 +432,8 @@ int iv_event_raw_post_fd(int fd)
 	}
 
 	(void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	if (ret == 0)
+		errno = saved_errno;
 
 	return ret;
 }

@@ -50,8 +50,9 @@ void iv_quit(void);
 
 /*
  * End the calling thread's loop: deinit_thread callbacks, then everything the
- * library holds for it.  Loop thread, outside iv_main().  A loop thread that
- * ends without this call has it made for it.
+ * library holds for it.  Objects still registered are abandoned, so events are
+ * to be unregistered before, lest somebody posts to them.  Loop thread, outside
+ * iv_main().  A loop thread that ends without this call has it made for it.
  */
 void iv_deinit(void);
 

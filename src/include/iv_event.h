@@ -34,8 +34,8 @@ static inline void IV_EVENT_INIT(struct iv_event *event)
 
 /*
  * Make the calling thread's loop the owner.  0, or -1 with errno (EMFILE,
- * ENFILE, ENOMEM) if a loop's first event cannot have its wake-up descriptor.
- * Loop thread.  The private members may hold anything.
+ * ENFILE, ENOMEM, ENOSPC) if a loop's first event cannot have its wake-up
+ * descriptor.  Loop thread.  The private members may hold anything.
  */
 int iv_event_register(struct iv_event *event);
 

@@ -8,6 +8,7 @@
 #define __IV_EVENT_RAW_H
 
 #include <iv.h>
+#include <stddef.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,6 +30,7 @@ struct iv_event_raw {
 static inline void IV_EVENT_RAW_INIT(struct iv_event_raw *event)
 {
 	event->event_wfd = -1;
+	event->event_rfd.pad[10] = NULL;
 }
 
 /*
