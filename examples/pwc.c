@@ -104,22 +104,31 @@ static void publish(const struct counter *c, struct shared *to,
 	iv_event_raw_post(progress);
 }
 
-static volatile sig_atomic_t worker_stops;
+/*
+ * SIGTERM puts the end of /dev/null in the place of the file.  It may come at
+ * any moment, also between a look at a flag and a read(2) that waits.
+ */
+static int input;
+static int dev_null;
 
-static void stop_worker(int sig)
+static void end_input(int sig)
 {
-	worker_stops = sig;
+	int saved_errno = errno;
+
+	(void)sig;
+	(void)dup2(dev_null, input);
+	errno = saved_errno;
 }
 
-static void work(int fd, struct shared *to, const struct iv_event_raw *progress)
+static void work(struct shared *to, const struct iv_event_raw *progress)
 {
 	static char block[COUNT_MAX_KEPT + BLOCK];
 	struct counter c = { .in_word = 0 };
 	long before = write_calls("/proc/self/io");
 	size_t kept = 0;
 
-	while (!worker_stops) {
-		ssize_t len = read(fd, block + kept, BLOCK);
+	for (;;) {
+		ssize_t len = read(input, block + kept, BLOCK);
 		size_t used;
 
 		if (len == 0)
@@ -141,22 +150,24 @@ static void work(int fd, struct shared *to, const struct iv_event_raw *progress)
 	note_writes(&to->writes, before, write_calls("/proc/self/io"));
 }
 
-/* The signals are blocked until nothing of the parent's is left to happen. */
 static void worker(struct file *f, int fd, pid_t parent)
 {
-	struct sigaction sa = { .sa_handler = stop_worker };
+	struct sigaction sa = { .sa_handler = end_input };
 	sigset_t none;
 
+	input = fd;
+	dev_null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	sigaction(SIGTERM, &sa, NULL);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
+	/* The parent's main thread has them blocked. */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 
 	/* Nobody is interested any more if the parent is killed. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() == parent)
-		work(fd, &shared[f - files], &f->progress);
+		work(&shared[f - files], &f->progress);
 	_exit(0);
 }
 
