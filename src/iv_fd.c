@@ -102,7 +102,7 @@ static void choose_method(struct iv_state *st)
 			set_process_method(NULL, methods[i]);
 			return;
 		}
-		if (!iv_fd_not_here(errno)) {
+		if (!iv_fd_not_here_with_flags(errno)) {
 			shortage = errno;
 			set_process_method(NULL, methods[i]);
 		}

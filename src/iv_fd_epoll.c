@@ -26,7 +26,7 @@ static int create_epoll(void)
 	int fd = epoll_create1(EPOLL_CLOEXEC);
 
 	/* Linux before 2.6.27 knows epoll, but not how to be born right. */
-	if (fd < 0 && iv_fd_not_here(errno)) {
+	if (fd < 0 && iv_fd_not_here_with_flags(errno)) {
 		fd = epoll_create(BATCH);
 		if (fd >= 0)
 			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -208,7 +208,7 @@ static int arm(struct iv_state *st, const struct timespec *until)
 
 	if (e->timerfd < 0) {
 		e->timerfd = create_timerfd(e->epfd);
-		if (e->timerfd < 0 && iv_fd_not_here(errno))
+		if (e->timerfd < 0 && iv_fd_not_here_with_flags(errno))
 			iv_fd_replace_method(st, &iv_fd_poll_method_epoll);
 		if (e->timerfd < 0)
 			return 0;

@@ -79,7 +79,13 @@ void iv_fd_replace_method(struct iv_state *st,
 /* Does this errno of an optional system call mean that it is not here? */
 static inline int iv_fd_not_here(int err)
 {
-	return err == ENOSYS || err == EPERM || err == EINVAL;
+	return err == ENOSYS || err == EPERM;
+}
+
+/* The same of one that is asked for flags, which may not be here either. */
+static inline int iv_fd_not_here_with_flags(int err)
+{
+	return iv_fd_not_here(err) || err == EINVAL;
 }
 
 #pragma GCC visibility pop

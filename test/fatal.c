@@ -1,0 +1,767 @@
+/*
+ * libivykis: iv_fatal, and the mistakes that end in it.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_event.h>
+#include <iv_event_raw.h>
+#include <iv_tls.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include "check.h"
+
+/* iv_fatal() itself: in a child, with what it writes to standard error. */
+static int output;
+
+static pid_t start(void (*fn)(void))
+{
+	int fd[2];
+	pid_t pid;
+
+	check(pipe(fd) == 0);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		check_int(dup2(fd[1], 1), 1);
+		check_int(dup2(fd[1], 2), 2);
+		fn();
+		_exit(0);
+	}
+	close(fd[1]);
+	output = fd[0];
+
+	return pid;
+}
+
+static void
+expect_end(void (*fn)(void), int sig, int code, const char *want)
+{
+	pid_t pid = start(fn);
+	char got[2048];
+	size_t len = 0;
+	ssize_t ret;
+	int status;
+
+	while ((ret = read(output, got + len, sizeof(got) - 1 - len)) > 0)
+		len += ret;
+	got[len] = '\0';
+	close(output);
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(WIFSIGNALED(status) ? WTERMSIG(status) : 0, sig);
+	if (sig == 0)
+		check_int(WEXITSTATUS(status), code);
+	if (strcmp(got, want))
+		fprintf(stderr, "# \"%s\" was written, not \"%s\"\n", got,
+			want);
+	check(!strcmp(got, want));
+}
+
+static void write_it(const char *msg)
+{
+	if (write(2, msg, strlen(msg)) < 0)
+		_exit(3);
+}
+
+static void write_it_and_exit(const char *msg)
+{
+	write_it(msg);
+	_exit(42);
+}
+
+static void write_it_and_fail(const char *msg)
+{
+	write_it(msg);
+	iv_fatal("once more");
+}
+
+static void fatal_with_numbers(void)
+{
+	iv_set_fatal_msg_handler(write_it);
+	iv_fatal("%d and %s", 12, "%s");
+}
+
+static void fatal_with_exit(void)
+{
+	iv_set_fatal_msg_handler(write_it_and_exit);
+	iv_fatal("bye");
+}
+
+static void fatal_in_handler(void)
+{
+	iv_set_fatal_msg_handler(write_it_and_fail);
+	iv_fatal("first");
+}
+
+static void fatal_without_handler(void)
+{
+	iv_fatal("for the system log");
+}
+
+static void fatal_with_handler_removed(void)
+{
+	iv_set_fatal_msg_handler(write_it);
+	iv_set_fatal_msg_handler(NULL);
+	iv_fatal("for the system log");
+}
+
+static void *fatal_thread(void *arg)
+{
+	(void)arg;
+	iv_fatal("from a thread");
+}
+
+static void fatal_in_thread(void)
+{
+	pthread_t thread;
+
+	iv_set_fatal_msg_handler(write_it);
+	check_int(pthread_create(&thread, NULL, fatal_thread, NULL), 0);
+	pthread_join(thread, NULL);
+}
+
+static char longest[2000];
+
+static void fatal_with_much_text(void)
+{
+	iv_set_fatal_msg_handler(write_it);
+	iv_fatal("%s", longest);
+}
+
+static void message_reaches_the_handler(void)
+{
+	expect_end(fatal_with_numbers, SIGABRT, 0, "12 and %s");
+	expect_end(fatal_in_thread, SIGABRT, 0, "from a thread");
+}
+
+static void handler_may_end_the_process(void)
+{
+	expect_end(fatal_with_exit, 0, 42, "bye");
+}
+
+static void failing_handler_is_called_once(void)
+{
+	expect_end(fatal_in_handler, SIGABRT, 0, "first");
+}
+
+static void nothing_is_printed(void)
+{
+	expect_end(fatal_without_handler, SIGABRT, 0, "");
+	expect_end(fatal_with_handler_removed, SIGABRT, 0, "");
+}
+
+static void message_is_cut(void)
+{
+	char want[1024];
+
+	memset(longest, 'x', sizeof(longest) - 1);
+	memset(want, 'x', sizeof(want) - 1);
+	want[1023] = '\0';
+	expect_end(fatal_with_much_text, SIGABRT, 0, want);
+
+	longest[1023] = '\0';
+	expect_end(fatal_with_much_text, SIGABRT, 0, want);
+	longest[1022] = '\0';
+	want[1022] = '\0';
+	expect_end(fatal_with_much_text, SIGABRT, 0, want);
+}
+
+/* Objects to make mistakes with. */
+static struct iv_fd fd;
+static struct iv_task task;
+static struct iv_timer timer;
+static struct iv_event event;
+static struct iv_event_raw raw;
+
+static void nothing(void *cookie)
+{
+	(void)cookie;
+}
+
+static void init_objects(void)
+{
+	IV_FD_INIT(&fd);
+	fd.fd = 0;
+	IV_TASK_INIT(&task);
+	task.handler = nothing;
+	IV_TIMER_INIT(&timer);
+	timer.expires = (struct timespec){ 0 };
+	timer.handler = nothing;
+	IV_EVENT_INIT(&event);
+	event.handler = nothing;
+	IV_EVENT_RAW_INIT(&raw);
+	raw.handler = nothing;
+}
+
+static void begin(void)
+{
+	iv_init();
+	init_objects();
+}
+
+static void run_thread(void *(*fn)(void *))
+{
+	pthread_t thread;
+
+	check_int(pthread_create(&thread, NULL, fn, NULL), 0);
+	check_int(pthread_join(thread, NULL), 0);
+}
+
+/* No loop. */
+void (iv_validate_now)(void);
+const struct timespec *__iv_now_location(void);
+
+static void look_at_now(void)
+{
+	(void)iv_now.tv_sec;
+}
+
+static void locate_now(void)
+{
+	(void)__iv_now_location();
+}
+
+static void register_fd(void)
+{
+	init_objects();
+	iv_fd_register(&fd);
+}
+
+static void try_fd(void)
+{
+	init_objects();
+	(void)iv_fd_register_try(&fd);
+}
+
+static void unregister_fd(void)
+{
+	init_objects();
+	iv_fd_unregister(&fd);
+}
+
+static void set_in(void)
+{
+	init_objects();
+	iv_fd_set_handler_in(&fd, nothing);
+}
+
+static void set_out(void)
+{
+	init_objects();
+	iv_fd_set_handler_out(&fd, nothing);
+}
+
+static void set_err(void)
+{
+	init_objects();
+	iv_fd_set_handler_err(&fd, nothing);
+}
+
+static void register_task(void)
+{
+	init_objects();
+	iv_task_register(&task);
+}
+
+static void unregister_task(void)
+{
+	init_objects();
+	iv_task_unregister(&task);
+}
+
+static void register_timer(void)
+{
+	init_objects();
+	iv_timer_register(&timer);
+}
+
+static void unregister_timer(void)
+{
+	init_objects();
+	iv_timer_unregister(&timer);
+}
+
+static void register_event(void)
+{
+	init_objects();
+	(void)iv_event_register(&event);
+}
+
+static void unregister_event(void)
+{
+	init_objects();
+	iv_event_unregister(&event);
+}
+
+static void register_raw(void)
+{
+	init_objects();
+	(void)iv_event_raw_register(&raw);
+}
+
+static void check_calls_without_loop(void)
+{
+	check_fatal(iv_main, "iv_main:");
+	check_fatal(iv_quit, "iv_quit:");
+	check_fatal(iv_deinit, "iv_deinit:");
+	check_fatal(look_at_now, "iv_now:");
+	check_fatal(locate_now, "iv_now:");
+	check_fatal(iv_invalidate_now, "iv_invalidate_now:");
+	check_fatal((iv_validate_now), "iv_validate_now:");
+	check_fatal(register_fd, "iv_fd_register:");
+	check_fatal(try_fd, "iv_fd_register_try:");
+	check_fatal(unregister_fd, "iv_fd_unregister:");
+	check_fatal(set_in, "iv_fd_set_handler_in:");
+	check_fatal(set_out, "iv_fd_set_handler_out:");
+	check_fatal(set_err, "iv_fd_set_handler_err:");
+	check_fatal(register_task, "iv_task_register:");
+	check_fatal(unregister_task, "iv_task_unregister:");
+	check_fatal(register_timer, "iv_timer_register:");
+	check_fatal(unregister_timer, "iv_timer_unregister:");
+	check_fatal(register_event, "iv_event_register:");
+	check_fatal(unregister_event, "iv_event_unregister:");
+	check_fatal(register_raw, "iv_event_raw_register:");
+}
+
+static void calls_without_loop(void)
+{
+	check_calls_without_loop();
+	iv_init();
+	iv_deinit();
+	check_calls_without_loop();
+}
+
+static void raw_without_loop_at_the_limit(void)
+{
+	refuse("eventfd2", EMFILE);
+	register_raw();
+}
+
+static void shortage_does_not_hide_mistakes(void)
+{
+	check_fatal(raw_without_loop_at_the_limit, "iv_event_raw_register:");
+}
+
+/* The loop. */
+static void deinit_twice(void)
+{
+	iv_init();
+	iv_deinit();
+	iv_deinit();
+}
+
+static void call_deinit(void *cookie)
+{
+	(void)cookie;
+	iv_deinit();
+}
+
+static void deinit_in_main(void)
+{
+	begin();
+	task.handler = call_deinit;
+	iv_task_register(&task);
+	iv_main();
+}
+
+static void mistakes_with_the_loop(void)
+{
+	check_fatal(deinit_twice, "iv_deinit:");
+	check_fatal(deinit_in_main, "iv_deinit:");
+}
+
+/* Descriptors. */
+static void register_fd_twice(void)
+{
+	begin();
+	iv_fd_register(&fd);
+	iv_fd_register(&fd);
+}
+
+static void try_fd_twice(void)
+{
+	begin();
+	iv_fd_register(&fd);
+	(void)iv_fd_register_try(&fd);
+}
+
+static void register_no_fd(void)
+{
+	begin();
+	fd.fd = -1;
+	iv_fd_register(&fd);
+}
+
+static void try_no_fd(void)
+{
+	begin();
+	fd.fd = -77;
+	(void)iv_fd_register_try(&fd);
+}
+
+static void unregister_fd_with_loop(void)
+{
+	begin();
+	unregister_fd();
+}
+
+static void unregister_fd_twice(void)
+{
+	begin();
+	iv_fd_register(&fd);
+	iv_fd_unregister(&fd);
+	iv_fd_unregister(&fd);
+}
+
+static void unregister_zeroed_fd(void)
+{
+	iv_init();
+	memset(&fd, 0, sizeof(fd));
+	iv_fd_unregister(&fd);
+}
+
+static void set_in_with_loop(void)
+{
+	begin();
+	set_in();
+}
+
+static void set_out_with_loop(void)
+{
+	begin();
+	set_out();
+}
+
+static void set_err_with_loop(void)
+{
+	begin();
+	set_err();
+}
+
+static void *foreign_unregister_fd(void *arg)
+{
+	iv_init();
+	iv_fd_unregister(&fd);
+
+	return arg;
+}
+
+static void *foreign_set_in(void *arg)
+{
+	iv_init();
+	iv_fd_set_handler_in(&fd, nothing);
+
+	return arg;
+}
+
+static void unregister_fd_in_other_thread(void)
+{
+	begin();
+	iv_fd_register(&fd);
+	run_thread(foreign_unregister_fd);
+}
+
+static void set_in_in_other_thread(void)
+{
+	begin();
+	iv_fd_register(&fd);
+	run_thread(foreign_set_in);
+}
+
+static void mistakes_with_descriptors(void)
+{
+	check_fatal(register_fd_twice, "iv_fd_register:");
+	check_fatal(try_fd_twice, "iv_fd_register_try:");
+	check_fatal(register_no_fd, "iv_fd_register:");
+	check_fatal(register_no_fd, "-1");
+	check_fatal(try_no_fd, "iv_fd_register_try:");
+	check_fatal(try_no_fd, "-77");
+	check_fatal(unregister_fd_with_loop, "iv_fd_unregister:");
+	check_fatal(unregister_fd_twice, "iv_fd_unregister:");
+	check_fatal(unregister_zeroed_fd, "iv_fd_unregister:");
+	check_fatal(set_in_with_loop, "iv_fd_set_handler_in:");
+	check_fatal(set_out_with_loop, "iv_fd_set_handler_out:");
+	check_fatal(set_err_with_loop, "iv_fd_set_handler_err:");
+	check_fatal(unregister_fd_in_other_thread, "iv_fd_unregister:");
+	check_fatal(set_in_in_other_thread, "iv_fd_set_handler_in:");
+}
+
+/* Tasks. */
+static void register_task_twice(void)
+{
+	begin();
+	iv_task_register(&task);
+	iv_task_register(&task);
+}
+
+static void unregister_task_with_loop(void)
+{
+	begin();
+	unregister_task();
+}
+
+static void call_unregister_task(void *cookie)
+{
+	(void)cookie;
+	iv_task_unregister(&task);
+}
+
+static void unregister_task_in_its_handler(void)
+{
+	begin();
+	task.handler = call_unregister_task;
+	iv_task_register(&task);
+	iv_main();
+}
+
+static void *foreign_unregister_task(void *arg)
+{
+	iv_init();
+	iv_task_unregister(&task);
+
+	return arg;
+}
+
+static void unregister_task_in_other_thread(void)
+{
+	begin();
+	iv_task_register(&task);
+	run_thread(foreign_unregister_task);
+}
+
+static void run_task_without_handler(void)
+{
+	begin();
+	task.handler = NULL;
+	iv_task_register(&task);
+	iv_main();
+}
+
+static void mistakes_with_tasks(void)
+{
+	check_fatal(register_task_twice, "iv_task_register:");
+	check_fatal(unregister_task_with_loop, "iv_task_unregister:");
+	check_fatal(unregister_task_in_its_handler, "iv_task_unregister:");
+	check_fatal(unregister_task_in_other_thread, "iv_task_unregister:");
+	check_fatal(run_task_without_handler, "iv_task:");
+}
+
+/* Timers. */
+static void register_timer_twice(void)
+{
+	begin();
+	iv_timer_register(&timer);
+	iv_timer_register(&timer);
+}
+
+static void call_register_timer(void *cookie)
+{
+	(void)cookie;
+	iv_timer_register(&timer);
+}
+
+static void register_timer_of_the_batch(void)
+{
+	struct iv_timer first;
+
+	begin();
+	IV_TIMER_INIT(&first);
+	first.expires = (struct timespec){ .tv_sec = -1 };
+	first.handler = call_register_timer;
+	iv_timer_register(&first);
+	iv_timer_register(&timer);
+	iv_main();
+}
+
+static void unregister_timer_with_loop(void)
+{
+	begin();
+	unregister_timer();
+}
+
+static void unregister_timer_twice(void)
+{
+	begin();
+	iv_timer_register(&timer);
+	iv_timer_unregister(&timer);
+	iv_timer_unregister(&timer);
+}
+
+static void call_unregister_timer(void *cookie)
+{
+	(void)cookie;
+	iv_timer_unregister(&timer);
+}
+
+static void unregister_timer_in_its_handler(void)
+{
+	begin();
+	timer.handler = call_unregister_timer;
+	iv_timer_register(&timer);
+	iv_main();
+}
+
+static void run_timer_without_handler(void)
+{
+	begin();
+	timer.handler = NULL;
+	iv_timer_register(&timer);
+	iv_main();
+}
+
+static void mistakes_with_timers(void)
+{
+	check_fatal(register_timer_twice, "iv_timer_register:");
+	check_fatal(register_timer_of_the_batch, "iv_timer_register:");
+	check_fatal(unregister_timer_with_loop, "iv_timer_unregister:");
+	check_fatal(unregister_timer_twice, "iv_timer_unregister:");
+	check_fatal(unregister_timer_in_its_handler, "iv_timer_unregister:");
+	check_fatal(run_timer_without_handler, "iv_timer:");
+}
+
+/* Thread-local areas. */
+static void register_user(void *cookie)
+{
+	static struct iv_tls_user late;
+
+	(void)cookie;
+	iv_tls_user_register(&late);
+}
+
+static void register_user_with_loop(void)
+{
+	iv_init();
+	register_user(NULL);
+}
+
+static void register_user_after_the_last_loop(void)
+{
+	iv_init();
+	iv_deinit();
+	register_user(NULL);
+}
+
+static void register_user_in_init_thread(void)
+{
+	static struct iv_tls_user user = { .init_thread = register_user };
+
+	iv_tls_user_register(&user);
+	iv_init();
+}
+
+static void register_user_twice(void)
+{
+	static struct iv_tls_user user;
+
+	iv_tls_user_register(&user);
+	iv_tls_user_register(&user);
+}
+
+static void look_up_no_user(void)
+{
+	static struct iv_tls_user user;
+
+	(void)iv_tls_user_ptr(&user);
+}
+
+static void look_up_no_user_with_loop(void)
+{
+	iv_init();
+	look_up_no_user();
+}
+
+static void mistakes_with_areas(void)
+{
+	check_fatal(register_user_with_loop, "iv_tls_user_register:");
+	check_fatal(register_user_after_the_last_loop, "iv_tls_user_register:");
+	check_fatal(register_user_in_init_thread, "iv_tls_user_register:");
+	check_fatal(register_user_twice, "iv_tls_user_register:");
+	check_fatal(look_up_no_user, "iv_tls_user_ptr:");
+	check_fatal(look_up_no_user_with_loop, "iv_tls_user_ptr:");
+}
+
+/* Events. */
+static void unregister_event_with_loop(void)
+{
+	begin();
+	unregister_event();
+}
+
+static void unregister_event_twice(void)
+{
+	begin();
+	check_int(iv_event_register(&event), 0);
+	iv_event_unregister(&event);
+	iv_event_unregister(&event);
+}
+
+static void *foreign_unregister_event(void *arg)
+{
+	iv_init();
+	iv_event_unregister(&event);
+
+	return arg;
+}
+
+static void unregister_event_in_other_thread(void)
+{
+	begin();
+	check_int(iv_event_register(&event), 0);
+	run_thread(foreign_unregister_event);
+}
+
+static void run_event_without_handler(void)
+{
+	begin();
+	event.handler = NULL;
+	check_int(iv_event_register(&event), 0);
+	iv_event_post(&event);
+	iv_main();
+}
+
+static void mistakes_with_events(void)
+{
+	check_fatal(unregister_event_with_loop, "iv_event_unregister:");
+	check_fatal(unregister_event_twice, "iv_event_unregister:");
+	check_fatal(unregister_event_in_other_thread, "iv_event_unregister:");
+	check_fatal(run_event_without_handler, "iv_event:");
+}
+
+static const struct check_case cases[] = {
+	{ "the message reaches the handler as formatted, then comes abort",
+	  message_reaches_the_handler, ONCE, 0 },
+	{ "the message is cut after 1023 bytes",
+	  message_is_cut, ONCE, 0 },
+	{ "the handler may end the process",
+	  handler_may_end_the_process, ONCE, 0 },
+	{ "a handler that fails itself is called once",
+	  failing_handler_is_called_once, ONCE, 0 },
+	{ "without a handler nothing is printed",
+	  nothing_is_printed, ONCE, 0 },
+	{ "calls that need a loop say so",
+	  calls_without_loop, EACH_METHOD, 0 },
+	{ "a shortage of descriptors does not hide that there is no loop",
+	  shortage_does_not_hide_mistakes, ONCE, 0 },
+	{ "mistakes with the loop are fatal",
+	  mistakes_with_the_loop, EACH_METHOD, 0 },
+	{ "mistakes with descriptors are fatal",
+	  mistakes_with_descriptors, EACH_METHOD, 0 },
+	{ "mistakes with tasks are fatal",
+	  mistakes_with_tasks, EACH_METHOD, 0 },
+	{ "mistakes with timers are fatal",
+	  mistakes_with_timers, EACH_METHOD, 0 },
+	{ "mistakes with thread-local areas are fatal",
+	  mistakes_with_areas, ONCE, 0 },
+	{ "mistakes with events are fatal",
+	  mistakes_with_events, EACH, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}

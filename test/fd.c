@@ -1,0 +1,1563 @@
+/*
+ * libivykis: descriptors.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <iv.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "check.h"
+
+/* What happened, one letter each. */
+static char trace[64];
+
+static void mark(char c)
+{
+	size_t len = strlen(trace);
+
+	check(len + 1 < sizeof(trace));
+	trace[len] = c;
+}
+
+static void expect(const char *want)
+{
+	if (strcmp(trace, want))
+		fprintf(stderr, "# \"%s\" happened, not \"%s\"\n", trace, want);
+	check(!strcmp(trace, want));
+	memset(trace, 0, sizeof(trace));
+}
+
+static void got_in(void *cookie)
+{
+	(void)cookie;
+	mark('i');
+}
+
+static void got_out(void *cookie)
+{
+	(void)cookie;
+	mark('o');
+}
+
+static void got_err(void *cookie)
+{
+	(void)cookie;
+	mark('e');
+}
+
+/* A timer that is always due: one `.' for each pass of the loop. */
+static struct iv_timer tick;
+static int ticks_left;
+
+static void ticked(void *cookie)
+{
+	(void)cookie;
+	if (ticks_left-- == 0) {
+		iv_quit();
+		return;
+	}
+	mark('.');
+	iv_timer_register(&tick);
+}
+
+/* Let the loop look at its descriptors so many times. */
+static void run_passes(int num)
+{
+	IV_TIMER_INIT(&tick);
+	tick.expires = (struct timespec){ 0 };
+	tick.handler = ticked;
+	ticks_left = num;
+	iv_timer_register(&tick);
+	iv_main();
+}
+
+static void stop(void *cookie)
+{
+	(void)cookie;
+	iv_quit();
+}
+
+/* Nothing is to be done for so long, so the loop has to be asleep. */
+static void idle(long ms)
+{
+	struct iv_timer end;
+	long cpu = cpu_ms();
+
+	IV_TIMER_INIT(&end);
+	iv_invalidate_now();
+	end.expires = iv_now;
+	end.expires.tv_nsec += ms * 1000000;
+	end.handler = stop;
+	iv_timer_register(&end);
+	iv_main();
+	check(cpu_ms() - cpu < ms / 2);
+}
+
+/* Two ends of something: a socket pair, or a pipe that near reads. */
+static int near, far;
+
+static void open_pair(void)
+{
+	int fd[2];
+
+	check(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+	near = fd[0];
+	far = fd[1];
+}
+
+static void open_pipe(void)
+{
+	int fd[2];
+
+	check(pipe(fd) == 0);
+	near = fd[0];
+	far = fd[1];
+}
+
+static void say(int fd)
+{
+	check_int(write(fd, "x", 1), 1);
+}
+
+static void hear(int fd)
+{
+	char c;
+
+	check_int(read(fd, &c, 1), 1);
+}
+
+static struct iv_fd ifd;
+
+static void set_up(int fd)
+{
+	iv_init();
+	IV_FD_INIT(&ifd);
+	ifd.fd = fd;
+	ifd.cookie = &ifd;
+}
+
+static void tear_down(void)
+{
+	if (iv_fd_registered(&ifd))
+		iv_fd_unregister(&ifd);
+	close(near);
+	close(far);
+	iv_deinit();
+}
+
+static void input_runs_while_readable(void)
+{
+	open_pipe();
+	set_up(near);
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	run_passes(2);
+	expect("..");
+
+	say(far);
+	run_passes(3);
+	expect(".i.i.i");
+
+	hear(near);
+	run_passes(2);
+	expect("..");
+	tear_down();
+}
+
+static void fill(int fd)
+{
+	static const char block[4096];
+
+	while (write(fd, block, sizeof(block)) > 0)
+		;
+	check_int(errno, EAGAIN);
+}
+
+static void drain(int fd)
+{
+	static char block[4096];
+
+	while (recv(fd, block, sizeof(block), MSG_DONTWAIT) > 0)
+		;
+	check_int(errno, EAGAIN);
+}
+
+static void output_runs_while_writable(void)
+{
+	open_pair();
+	set_up(near);
+	ifd.handler_out = got_out;
+	iv_fd_register(&ifd);
+	run_passes(2);
+	expect(".o.o");
+
+	fill(near);
+	run_passes(2);
+	expect("..");
+
+	drain(far);
+	run_passes(1);
+	expect(".o");
+	tear_down();
+}
+
+static void only_what_is_wanted_is_called(void)
+{
+	open_pair();
+	set_up(near);
+	ifd.handler_in = got_in;
+	ifd.handler_err = got_err;
+	iv_fd_register(&ifd);
+	run_passes(1);
+	expect(".");
+
+	say(far);
+	run_passes(1);
+	expect(".i");
+
+	iv_fd_set_handler_in(&ifd, NULL);
+	run_passes(1);
+	expect(".");
+
+	iv_fd_set_handler_out(&ifd, got_out);
+	run_passes(1);
+	expect(".o");
+	tear_down();
+}
+
+static void late_handlers_get_old_conditions(void)
+{
+	open_pair();
+	set_up(near);
+	iv_fd_register(&ifd);
+	say(far);
+	run_passes(1);
+	expect(".");
+
+	iv_fd_set_handler_in(&ifd, got_in);
+	iv_fd_set_handler_out(&ifd, got_out);
+	run_passes(1);
+	expect(".io");
+	tear_down();
+}
+
+static void last_change_before_a_wait_counts(void)
+{
+	open_pair();
+	set_up(near);
+	say(far);
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	iv_fd_set_handler_in(&ifd, NULL);
+	iv_fd_set_handler_out(&ifd, got_out);
+	iv_fd_set_handler_in(&ifd, got_in);
+	iv_fd_set_handler_out(&ifd, NULL);
+	run_passes(1);
+	expect(".i");
+
+	iv_fd_set_handler_in(&ifd, NULL);
+	iv_fd_set_handler_in(&ifd, got_in);
+	run_passes(1);
+	expect(".i");
+	tear_down();
+}
+
+static void half_close_is_input(void)
+{
+	open_pair();
+	set_up(near);
+	ifd.handler_in = got_in;
+	ifd.handler_err = got_err;
+	iv_fd_register(&ifd);
+	check(shutdown(far, SHUT_WR) == 0);
+	run_passes(1);
+	expect(".i");
+	tear_down();
+}
+
+/* Descriptors with an error or a hang-up. */
+static int hung_up_pipe(void)
+{
+	open_pipe();
+	close(far);
+	far = -1;
+	return near;
+}
+
+static int broken_pipe(void)
+{
+	open_pipe();
+	close(near);
+	near = -1;
+	return far;
+}
+
+static int hung_up_socket(void)
+{
+	open_pair();
+	close(far);
+	far = -1;
+	return near;
+}
+
+static void expect_trouble_order(int (*make)(void))
+{
+	int fd = make();
+	int set;
+
+	set_up(fd);
+	for (set = 1; set < 8; set++) {
+		char want[5] = ".";
+
+		ifd.handler_err = set & 1 ? got_err : NULL;
+		ifd.handler_in = set & 2 ? got_in : NULL;
+		ifd.handler_out = set & 4 ? got_out : NULL;
+		strcat(want, set & 1 ? "e" : "");
+		strcat(want, set & 2 ? "i" : "");
+		strcat(want, set & 4 ? "o" : "");
+
+		iv_fd_register(&ifd);
+		run_passes(1);
+		expect(want);
+		iv_fd_unregister(&ifd);
+	}
+	tear_down();
+}
+
+static void trouble_calls_err_in_out(void)
+{
+	expect_trouble_order(hung_up_pipe);
+	expect_trouble_order(broken_pipe);
+	expect_trouble_order(hung_up_socket);
+}
+
+/* What an error handler does to its descriptor. */
+static void other_in(void *cookie)
+{
+	(void)cookie;
+	mark('I');
+}
+
+static void err_sets_in(void *_fd)
+{
+	mark('e');
+	iv_fd_set_handler_in(_fd, other_in);
+}
+
+static void err_clears_in(void *_fd)
+{
+	mark('e');
+	iv_fd_set_handler_in(_fd, NULL);
+}
+
+static void err_unregisters(void *_fd)
+{
+	mark('e');
+	iv_fd_unregister(_fd);
+}
+
+static void err_registers_anew(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+
+	mark('e');
+	iv_fd_unregister(fd);
+	fd->handler_err = got_err;
+	iv_fd_register(fd);
+}
+
+static void in_clears_out(void *_fd)
+{
+	mark('i');
+	iv_fd_set_handler_out(_fd, NULL);
+}
+
+static void in_registers_anew(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+
+	mark('i');
+	iv_fd_unregister(fd);
+	fd->handler_in = NULL;
+	iv_fd_register(fd);
+}
+
+static void run_trouble(void (*err)(void *), void (*in)(void *),
+			const char *want)
+{
+	set_up(hung_up_pipe());
+	ifd.handler_err = err;
+	ifd.handler_in = in;
+	ifd.handler_out = got_out;
+	iv_fd_register(&ifd);
+	run_passes(2);
+	expect(want);
+	tear_down();
+}
+
+static void handlers_change_between_calls(void)
+{
+	run_trouble(err_sets_in, NULL, ".eIo.eIo");
+	run_trouble(err_sets_in, got_in, ".eIo.eIo");
+	run_trouble(err_clears_in, got_in, ".eo.eo");
+	run_trouble(got_err, in_clears_out, ".ei.ei");
+}
+
+static void unregistering_cancels_the_rest(void)
+{
+	run_trouble(err_unregisters, got_in, ".e.");
+	run_trouble(err_registers_anew, got_in, ".e.eio");
+	run_trouble(got_err, in_registers_anew, ".ei.eo");
+}
+
+static void answer(void *_fd)
+{
+	mark('o');
+	iv_fd_set_handler_out(_fd, NULL);
+}
+
+static void hear_and_answer(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+
+	mark('i');
+	hear(fd->fd);
+	iv_fd_set_handler_out(fd, answer);
+}
+
+static void new_out_handler_waits(void)
+{
+	open_pair();
+	set_up(near);
+	ifd.handler_in = hear_and_answer;
+	iv_fd_register(&ifd);
+	say(far);
+	run_passes(3);
+	expect(".i.o.");
+	tear_down();
+}
+
+static void is_registered_in_handler(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+
+	mark('i');
+	check_int(iv_fd_registered(fd), 1);
+	iv_fd_unregister(fd);
+	check_int(iv_fd_registered(fd), 0);
+}
+
+static void registered_until_unregistered(void)
+{
+	open_pair();
+	set_up(near);
+	say(far);
+	check_int(iv_fd_registered(&ifd), 0);
+	ifd.handler_in = is_registered_in_handler;
+	iv_fd_register(&ifd);
+	check_int(iv_fd_registered(&ifd), 1);
+	iv_main();
+	expect("i");
+	tear_down();
+}
+
+static void mark_cookie(void *cookie)
+{
+	mark(*(char *)cookie);
+}
+
+static void cookie_may_change(void)
+{
+	static char first = '1', second = '2';
+
+	open_pair();
+	set_up(near);
+	say(far);
+	ifd.handler_in = mark_cookie;
+	ifd.cookie = &first;
+	iv_fd_register(&ifd);
+	run_passes(1);
+	ifd.cookie = &second;
+	run_passes(1);
+	expect(".1.2");
+	tear_down();
+}
+
+static void public_members_are_left_alone(void)
+{
+	open_pair();
+	set_up(near);
+	ifd.handler_in = got_in;
+	ifd.handler_out = got_out;
+	ifd.handler_err = got_err;
+	iv_fd_register(&ifd);
+	run_passes(1);
+	expect(".o");
+	iv_fd_unregister(&ifd);
+	check_int(ifd.fd, near);
+	check(ifd.cookie == &ifd);
+	check(ifd.handler_in == got_in);
+	check(ifd.handler_out == got_out);
+	check(ifd.handler_err == got_err);
+
+	iv_fd_register(&ifd);
+	run_passes(1);
+	expect(".o");
+	tear_down();
+}
+
+/* Several that are ready in one wait. */
+#define SEVERAL		10
+
+static struct iv_fd several[SEVERAL];
+static int kicks[SEVERAL];
+
+static void watch_several(void (*handler)(void *))
+{
+	int i;
+
+	iv_init();
+	for (i = 0; i < SEVERAL; i++) {
+		open_pipe();
+		say(far);
+		kicks[i] = far;
+		IV_FD_INIT(&several[i]);
+		several[i].fd = near;
+		several[i].cookie = &several[i];
+		several[i].handler_in = handler;
+		iv_fd_register(&several[i]);
+	}
+}
+
+static void close_several(void)
+{
+	int i;
+
+	for (i = 0; i < SEVERAL; i++) {
+		if (iv_fd_registered(&several[i]))
+			iv_fd_unregister(&several[i]);
+		close(several[i].fd);
+		close(kicks[i]);
+	}
+	iv_deinit();
+}
+
+static void unregister_all(void *cookie)
+{
+	int i;
+
+	(void)cookie;
+	mark('i');
+	for (i = 0; i < SEVERAL; i++)
+		iv_fd_unregister(&several[i]);
+}
+
+static void others_of_the_batch_are_cancelled(void)
+{
+	watch_several(unregister_all);
+	iv_main();
+	expect("i");
+	close_several();
+}
+
+static void register_others_anew(void *_me)
+{
+	int i;
+
+	mark('i');
+	for (i = 0; i < SEVERAL; i++) {
+		iv_fd_unregister(&several[i]);
+		several[i].handler_in = got_in;
+		if (&several[i] != _me)
+			iv_fd_register(&several[i]);
+	}
+}
+
+static void registered_anew_is_new(void)
+{
+	watch_several(register_others_anew);
+	run_passes(2);
+	expect(".i.iiiiiiiii");
+	close_several();
+}
+
+/* The same structure and number, another descriptor. */
+static void renew(struct iv_fd *fd, int *kick)
+{
+	int number = fd->fd;
+
+	iv_fd_unregister(fd);
+	close(number);
+	close(*kick);
+
+	open_pipe();
+	*kick = far;
+	if (near != number) {
+		check_int(dup2(near, number), number);
+		close(near);
+	}
+
+	IV_FD_INIT(fd);
+	fd->fd = number;
+	fd->handler_in = got_in;
+	iv_fd_register(fd);
+}
+
+static void renew_all(void *cookie)
+{
+	int i;
+
+	(void)cookie;
+	mark('R');
+	for (i = 0; i < SEVERAL; i++)
+		renew(&several[i], &kicks[i]);
+}
+
+static void new_descriptor_gets_nothing_stale(void)
+{
+	int i;
+
+	watch_several(renew_all);
+	run_passes(3);
+	expect(".R..");
+
+	for (i = 0; i < SEVERAL; i++)
+		say(kicks[i]);
+	run_passes(1);
+	expect(".iiiiiiiiii");
+	close_several();
+}
+
+static void leave_and_free(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+
+	mark('e');
+	iv_fd_unregister(fd);
+	close(fd->fd);
+	memset(fd, 0x5a, sizeof(*fd));
+	free(fd);
+}
+
+static void memory_is_the_callers_again(void)
+{
+	struct iv_fd *fd = malloc(sizeof(*fd));
+
+	iv_init();
+	check(fd != NULL);
+	IV_FD_INIT(fd);
+	fd->fd = hung_up_socket();
+	fd->cookie = fd;
+	fd->handler_err = leave_and_free;
+	fd->handler_in = got_in;
+	fd->handler_out = got_out;
+	iv_fd_register(fd);
+	iv_main();
+	expect("e");
+	iv_deinit();
+}
+
+struct partners {
+	struct iv_fd	*fd[2];
+};
+
+static void free_partners(void *_p)
+{
+	struct partners *p = _p;
+	int i;
+
+	mark('i');
+	for (i = 0; i < 2; i++) {
+		iv_fd_unregister(p->fd[i]);
+		close(p->fd[i]->fd);
+		memset(p->fd[i], 0x5a, sizeof(*p->fd[i]));
+		free(p->fd[i]);
+	}
+}
+
+static void memory_of_a_ready_one_may_go(void)
+{
+	struct partners p;
+	int i;
+
+	iv_init();
+	for (i = 0; i < 2; i++) {
+		p.fd[i] = malloc(sizeof(*p.fd[i]));
+		check(p.fd[i] != NULL);
+		IV_FD_INIT(p.fd[i]);
+		p.fd[i]->fd = hung_up_pipe();
+		p.fd[i]->cookie = &p;
+		p.fd[i]->handler_in = free_partners;
+		iv_fd_register(p.fd[i]);
+	}
+	iv_main();
+	expect("i");
+	iv_deinit();
+}
+
+/* Nothing is wanted of it. */
+static void without_handlers_nothing_happens(void)
+{
+	set_up(hung_up_pipe());
+	iv_fd_register(&ifd);
+	idle(300);
+
+	iv_fd_set_handler_in(&ifd, got_in);
+	run_passes(1);
+	expect(".i");
+	iv_fd_set_handler_in(&ifd, NULL);
+	idle(300);
+	expect("");
+	tear_down();
+}
+
+static void standard_input_may_be_watched_for_nothing(void)
+{
+	open_pipe();
+	say(far);
+	check_int(dup2(near, 0), 0);
+	set_up(0);
+	iv_fd_register(&ifd);
+	idle(300);
+	tear_down();
+}
+
+static void closing_before_the_first_wait_is_harmless(void)
+{
+	open_pair();
+	set_up(dup(near));
+	ifd.handler_in = got_in;
+	ifd.handler_out = got_out;
+	iv_fd_register(&ifd);
+	close(ifd.fd);
+	iv_fd_unregister(&ifd);
+	run_passes(1);
+	expect(".");
+	tear_down();
+}
+
+static void never_noticed_without_handlers(void)
+{
+	open_pair();
+	set_up(far + 100);
+	iv_fd_register(&ifd);
+	run_passes(2);
+	expect("..");
+	iv_fd_unregister(&ifd);
+
+	ifd.fd = dup(near);
+	iv_fd_register(&ifd);
+	run_passes(1);
+	close(ifd.fd);
+	run_passes(1);
+	tear_down();
+}
+
+/* iv_fd_register_try(). */
+static void try_refuses_what_is_not_open(void)
+{
+	open_pair();
+	set_up(far + 100);
+	check_errno(iv_fd_register_try(&ifd), EBADF);
+	check_int(iv_fd_registered(&ifd), 0);
+	ifd.handler_in = got_in;
+	check_errno(iv_fd_register_try(&ifd), EBADF);
+	check_int(iv_fd_registered(&ifd), 0);
+	iv_main();
+	expect("");
+
+	ifd.fd = near;
+	check_int(iv_fd_register_try(&ifd), 0);
+	say(far);
+	run_passes(1);
+	expect(".i");
+	tear_down();
+}
+
+static void try_regular_file_with(void (*handler)(void *))
+{
+	int fd = memfd_create("regular", 0);
+	int flags = fcntl(fd, F_GETFL);
+
+	set_up(fd);
+	ifd.handler_in = handler;
+	if (variant_is_epoll()) {
+		check_errno(iv_fd_register_try(&ifd), EPERM);
+		check_int(iv_fd_registered(&ifd), 0);
+		check_int(fcntl(fd, F_GETFL), flags);
+		check_int(fcntl(fd, F_GETFD), 0);
+		iv_main();
+		expect("");
+	} else {
+		check_int(iv_fd_register_try(&ifd), 0);
+		run_passes(2);
+		expect(handler != NULL ? ".i.i" : "..");
+		iv_fd_unregister(&ifd);
+	}
+	close(fd);
+	iv_deinit();
+}
+
+static void try_tells_of_regular_files(void)
+{
+	try_regular_file_with(got_in);
+	try_regular_file_with(NULL);
+}
+
+static void try_tells_of_a_second_object(void)
+{
+	struct iv_fd second;
+
+	open_pair();
+	set_up(near);
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	run_passes(1);
+	expect(".");
+
+	second = ifd;
+	IV_FD_INIT(&second);
+	second.fd = near;
+	second.handler_out = got_out;
+	if (variant_is_epoll()) {
+		check_errno(iv_fd_register_try(&second), EEXIST);
+		check_int(iv_fd_registered(&second), 0);
+		second.fd = dup(near);
+	}
+	check_int(iv_fd_register_try(&second), 0);
+	run_passes(1);
+	expect(".o");
+	say(far);
+	iv_fd_unregister(&second);
+	if (second.fd != near)
+		close(second.fd);
+	run_passes(1);
+	expect(".i");
+	tear_down();
+}
+
+static void try_without_handlers_then_with(void)
+{
+	set_up(hung_up_pipe());
+	check_int(iv_fd_register_try(&ifd), 0);
+	idle(200);
+	iv_fd_set_handler_err(&ifd, got_err);
+	run_passes(1);
+	expect(".e");
+	tear_down();
+}
+
+static void errno_is_kept(void)
+{
+	open_pipe();
+	set_up(near);
+	ifd.handler_in = got_in;
+
+	errno = 4711;
+	iv_fd_register(&ifd);
+	check_int(errno, 4711);
+	iv_fd_set_handler_out(&ifd, got_out);
+	check_int(errno, 4711);
+	iv_fd_unregister(&ifd);
+	check_int(errno, 4711);
+
+	check_int(iv_fd_register_try(&ifd), 0);
+	check_int(errno, 4711);
+	iv_fd_unregister(&ifd);
+	ifd.handler_in = NULL;
+	check_int(iv_fd_register_try(&ifd), 0);
+	check_int(errno, 4711);
+	tear_down();
+}
+
+static int oob_inline(int fd)
+{
+	socklen_t len = sizeof(int);
+	int on;
+
+	check(getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, &len) == 0);
+
+	return on;
+}
+
+static void expect_flags(int fd, int on)
+{
+	check_int(!!(fcntl(fd, F_GETFL) & O_NONBLOCK), on);
+	check_int(fcntl(fd, F_GETFD), on ? FD_CLOEXEC : 0);
+	check_int(!!oob_inline(fd), on);
+}
+
+static void flags_are_set_for_good(void)
+{
+	open_pair();
+	set_up(near);
+	expect_flags(near, 0);
+	iv_fd_register(&ifd);
+	expect_flags(near, 1);
+	iv_fd_unregister(&ifd);
+	expect_flags(near, 1);
+
+	expect_flags(far, 0);
+	ifd.fd = far;
+	ifd.handler_in = got_in;
+	check_int(iv_fd_register_try(&ifd), 0);
+	expect_flags(far, 1);
+	iv_fd_unregister(&ifd);
+	expect_flags(far, 1);
+	tear_down();
+}
+
+/* TCP on the loopback interface. */
+static struct sockaddr_in address;
+
+static int bound_socket(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t len = sizeof(address);
+
+	address = (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_addr = { htonl(INADDR_LOOPBACK) },
+	};
+	check(fd >= 0);
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		skip("no loopback interface");
+	check(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+
+	return fd;
+}
+
+static int listener(void)
+{
+	int fd = bound_socket();
+
+	check(listen(fd, 100) == 0);
+
+	return fd;
+}
+
+static int connect_it(int fd)
+{
+	return connect(fd, (struct sockaddr *)&address, sizeof(address));
+}
+
+static void open_connection(void)
+{
+	int fd = listener();
+
+	near = socket(AF_INET, SOCK_STREAM, 0);
+	check(near >= 0);
+	check(connect_it(near) == 0);
+	far = accept(fd, NULL, NULL);
+	check(far >= 0);
+	close(fd);
+}
+
+static void reset(int fd)
+{
+	struct linger linger = { .l_onoff = 1 };
+
+	check(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger,
+			 sizeof(linger)) == 0);
+	close(fd);
+}
+
+static void hear_urgent(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+	char c = 0;
+
+	check_int(read(fd->fd, &c, 1), 1);
+	mark(c);
+	iv_fd_unregister(fd);
+}
+
+static void urgent_data_comes_in_band(void)
+{
+	open_connection();
+	set_up(near);
+	ifd.handler_in = hear_urgent;
+	iv_fd_register(&ifd);
+	check_int(send(far, "u", 1, MSG_OOB), 1);
+	iv_main();
+	expect("u");
+	tear_down();
+}
+
+static void out_refused(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+	socklen_t len = sizeof(int);
+	int err;
+
+	mark('o');
+	check(getsockopt(fd->fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0);
+	check_int(err, ECONNREFUSED);
+	iv_fd_set_handler_out(fd, NULL);
+	iv_quit();
+}
+
+static void refused_connection_is_output(void)
+{
+	far = bound_socket();
+	near = socket(AF_INET, SOCK_STREAM, 0);
+	set_up(near);
+	ifd.handler_out = out_refused;
+	iv_fd_register(&ifd);
+	check_errno(connect_it(near), EINPROGRESS);
+	iv_main();
+	expect("o");
+
+	check_int(iv_fd_registered(&ifd), 1);
+	idle(300);
+	expect("");
+	tear_down();
+}
+
+/* A connection and its timer in one piece of memory. */
+struct conn {
+	struct iv_fd	fd;
+	struct iv_timer	timer;
+};
+
+static void conn_end(void *_conn)
+{
+	mark('t');
+	memset(_conn, 0x5a, sizeof(struct conn));
+	free(_conn);
+}
+
+static void conn_err(void *_conn)
+{
+	struct conn *conn = _conn;
+
+	mark('e');
+	iv_fd_unregister(&conn->fd);
+	close(conn->fd.fd);
+	conn->timer.expires = iv_now;
+	iv_timer_register(&conn->timer);
+}
+
+static void reset_connection_is_an_error(void)
+{
+	struct conn *conn = malloc(sizeof(*conn));
+
+	check(conn != NULL);
+	iv_init();
+	open_connection();
+	IV_FD_INIT(&conn->fd);
+	conn->fd.fd = near;
+	conn->fd.cookie = conn;
+	iv_fd_register(&conn->fd);
+	IV_TIMER_INIT(&conn->timer);
+	conn->timer.cookie = conn;
+	conn->timer.handler = conn_end;
+	run_passes(1);
+
+	iv_fd_set_handler_err(&conn->fd, conn_err);
+	reset(far);
+	iv_main();
+	expect(".et");
+	iv_deinit();
+}
+
+/* Connections one after the other, through the same structure. */
+static struct iv_fd listening;
+static int connections_left;
+
+static void accept_one(void *cookie)
+{
+	int fd = accept(listening.fd, NULL, NULL);
+
+	(void)cookie;
+	if (fd >= 0)
+		close(fd);
+	else
+		check(errno == EAGAIN || errno == ECONNABORTED);
+}
+
+static void connected(void *cookie);
+
+static void connect_next(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	check(fd >= 0);
+	set_up(fd);
+	ifd.handler_out = connected;
+	iv_fd_register(&ifd);
+	if (connect_it(fd) < 0)
+		check_int(errno, EINPROGRESS);
+}
+
+static void connected(void *cookie)
+{
+	socklen_t len = sizeof(int);
+	int err;
+
+	(void)cookie;
+	check(getsockopt(ifd.fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0);
+	check_int(err, 0);
+	iv_fd_unregister(&ifd);
+	reset(ifd.fd);
+	if (--connections_left) {
+		connect_next();
+		return;
+	}
+	iv_fd_unregister(&listening);
+	close(listening.fd);
+}
+
+static void thousand_connections(void)
+{
+	iv_init();
+	IV_FD_INIT(&listening);
+	listening.fd = listener();
+	listening.handler_in = accept_one;
+	iv_fd_register(&listening);
+
+	connections_left = 1000;
+	connect_next();
+	iv_main();
+	check_int(connections_left, 0);
+	iv_deinit();
+}
+
+/* Random operations, and what they make of the next wait. */
+#define CROWD		40
+
+struct member {
+	struct iv_fd	fd;
+	int		peer;
+	int		readable;
+	int		in_runs;
+	int		out_runs;
+};
+
+static struct member crowd[CROWD];
+
+static unsigned int rnd(unsigned int n)
+{
+	static uint64_t x = 88172645463325252;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+
+	return (x >> 20) % n;
+}
+
+static void member_in(void *_m)
+{
+	struct member *m = _m;
+
+	m->in_runs++;
+}
+
+static void member_out(void *_m)
+{
+	struct member *m = _m;
+
+	m->out_runs++;
+}
+
+static void open_crowd(void)
+{
+	int i;
+
+	for (i = 0; i < CROWD; i++) {
+		open_pair();
+		IV_FD_INIT(&crowd[i].fd);
+		crowd[i].fd.fd = near;
+		crowd[i].fd.cookie = &crowd[i];
+		crowd[i].peer = far;
+	}
+}
+
+static void close_crowd(void)
+{
+	int i;
+
+	for (i = 0; i < CROWD; i++) {
+		if (iv_fd_registered(&crowd[i].fd))
+			iv_fd_unregister(&crowd[i].fd);
+		close(crowd[i].fd.fd);
+		close(crowd[i].peer);
+	}
+}
+
+static void toggle_registered(struct member *m)
+{
+	if (iv_fd_registered(&m->fd))
+		iv_fd_unregister(&m->fd);
+	else if (rnd(2))
+		iv_fd_register(&m->fd);
+	else
+		check_int(iv_fd_register_try(&m->fd), 0);
+}
+
+static void operate(struct member *m)
+{
+	int registered = iv_fd_registered(&m->fd);
+
+	switch (rnd(4)) {
+	case 0:
+		toggle_registered(m);
+		break;
+	case 1:
+		if (registered)
+			iv_fd_set_handler_in(&m->fd, rnd(2) ? member_in : NULL);
+		break;
+	case 2:
+		if (registered)
+			iv_fd_set_handler_out(&m->fd,
+					      rnd(2) ? member_out : NULL);
+		break;
+	default:
+		if (m->readable)
+			hear(m->fd.fd);
+		else
+			say(m->peer);
+		m->readable = !m->readable;
+	}
+}
+
+static void check_member(struct member *m)
+{
+	int registered = iv_fd_registered(&m->fd);
+
+	check_int(m->in_runs, registered && m->readable &&
+			      m->fd.handler_in != NULL);
+	check_int(m->out_runs, registered && m->fd.handler_out != NULL);
+	m->in_runs = 0;
+	m->out_runs = 0;
+}
+
+static void random_operations(void)
+{
+	int i, j;
+
+	iv_init();
+	open_crowd();
+	for (i = 0; i < 1000; i++) {
+		for (j = 0; j < 10; j++)
+			operate(&crowd[rnd(CROWD)]);
+		run_passes(1);
+		expect(".");
+		for (j = 0; j < CROWD; j++)
+			check_member(&crowd[j]);
+	}
+	close_crowd();
+	iv_deinit();
+}
+
+/* Many. */
+#define MANY		15000
+
+static struct iv_fd many[MANY];
+static int times[MANY];
+static int served;
+
+static void watch_many(int num, void (*handler)(void *))
+{
+	int i;
+
+	open_pipe();
+	say(far);
+	for (i = 0; i < num; i++) {
+		IV_FD_INIT(&many[i]);
+		many[i].fd = fcntl(near, F_DUPFD_CLOEXEC, 0);
+		if (many[i].fd < 0)
+			skip("the limit of descriptors is too low");
+		many[i].cookie = &many[i];
+		many[i].handler_in = handler;
+		iv_fd_register(&many[i]);
+	}
+}
+
+static void close_many(int num)
+{
+	int i;
+
+	for (i = 0; i < num; i++) {
+		if (iv_fd_registered(&many[i]))
+			iv_fd_unregister(&many[i]);
+		close(many[i].fd);
+	}
+	close(near);
+	close(far);
+}
+
+static void serve_and_leave(void *_fd)
+{
+	served++;
+	iv_fd_unregister(_fd);
+}
+
+static void *serve_many(void *arg)
+{
+	iv_init();
+	watch_many(MANY, serve_and_leave);
+	iv_main();
+	check_int(served, MANY);
+	close_many(MANY);
+	iv_deinit();
+
+	return arg;
+}
+
+static void small_stack(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	/* The process's first loop raises the limit of descriptors. */
+	iv_init();
+	check_int(pthread_attr_init(&attr), 0);
+	check_int(pthread_attr_setstacksize(&attr, 65536), 0);
+	check_int(pthread_create(&thread, &attr, serve_many, NULL), 0);
+	check_int(pthread_join(thread, NULL), 0);
+	pthread_attr_destroy(&attr);
+	iv_deinit();
+}
+
+static void count(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+
+	if (times[fd - many]++ == 0)
+		served++;
+}
+
+static void none_of_many_starves(void)
+{
+	const int num = 700;
+	int i;
+
+	iv_init();
+	watch_many(num, count);
+	for (i = 0; i < 10; i++) {
+		run_passes(5);
+		expect(".....");
+	}
+	check_int(served, num);
+	for (i = 0; i < num; i++)
+		check(times[i] <= 50);
+	close_many(num);
+	iv_deinit();
+}
+
+static void large_numbers(void)
+{
+	int fd;
+
+	open_pair();
+	set_up(-1);
+	fd = fcntl(near, F_DUPFD_CLOEXEC, 70000);
+	if (fd < 0)
+		skip("the limit of descriptors is below 70000");
+
+	ifd.fd = fd;
+	ifd.handler_out = got_out;
+	iv_fd_register(&ifd);
+	run_passes(1);
+	expect(".o");
+	iv_fd_unregister(&ifd);
+	check_int(iv_fd_register_try(&ifd), 0);
+	run_passes(1);
+	expect(".o");
+	iv_fd_unregister(&ifd);
+	close(fd);
+	tear_down();
+}
+
+/* Another loop watches the same. */
+static void *watch_near(void *arg)
+{
+	struct iv_fd fd;
+
+	iv_init();
+	IV_FD_INIT(&fd);
+	fd.fd = near;
+	fd.cookie = &fd;
+	fd.handler_in = is_registered_in_handler;
+	iv_fd_register(&fd);
+	iv_main();
+	iv_deinit();
+
+	return arg;
+}
+
+static void two_loops_watch_one_descriptor(void)
+{
+	pthread_t thread;
+
+	open_pair();
+	set_up(near);
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	run_passes(1);
+	expect(".");
+
+	say(far);
+	check_int(pthread_create(&thread, NULL, watch_near, NULL), 0);
+	check_int(pthread_join(thread, NULL), 0);
+	expect("i");
+	run_passes(1);
+	expect(".i");
+	tear_down();
+}
+
+/* Descriptors that the kernel refuses. */
+static void watch_not_open(void)
+{
+	set_up(987);
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	iv_main();
+}
+
+static void watch_regular_file(void)
+{
+	set_up(memfd_create("regular", 0));
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	iv_main();
+}
+
+static void watch_twice(void)
+{
+	struct iv_fd second;
+
+	open_pair();
+	set_up(near);
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	IV_FD_INIT(&second);
+	second.fd = near;
+	second.handler_in = got_in;
+	iv_fd_register(&second);
+	run_passes(1);
+}
+
+static void close_while_watched(void)
+{
+	open_pair();
+	set_up(near);
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	run_passes(1);
+	close(near);
+	run_passes(1);
+	iv_fd_unregister(&ifd);
+}
+
+static void refused_descriptors_are_fatal(void)
+{
+	int is_epoll;
+
+	iv_init();
+	is_epoll = variant_is_epoll();
+	iv_deinit();
+
+	check_fatal(watch_not_open, "descriptor 987");
+	check_fatal(watch_not_open, strerror(EBADF));
+	if (is_epoll) {
+		check_fatal(watch_regular_file, strerror(EPERM));
+		check_fatal(watch_twice, strerror(EEXIST));
+		check_fatal(close_while_watched, "iv_fd_unregister");
+	} else {
+		check_fatal(close_while_watched, "iv_main: descriptor");
+	}
+}
+
+static const struct check_case cases[] = {
+	{ "an input handler runs in each pass while there is input",
+	  input_runs_while_readable, EACH_METHOD, 0 },
+	{ "an output handler runs in each pass while there is room",
+	  output_runs_while_writable, EACH_METHOD, 0 },
+	{ "a handler runs for its own condition only",
+	  only_what_is_wanted_is_called, EACH_METHOD, 0 },
+	{ "a handler set later gets a condition that held before",
+	  late_handlers_get_old_conditions, EACH_METHOD, 0 },
+	{ "the last change of handlers before a wait counts",
+	  last_change_before_a_wait_counts, EACH_METHOD, 0 },
+	{ "a half-close shows as input alone",
+	  half_close_is_input, EACH_METHOD, 0 },
+	{ "an error or a hang-up calls err, in, out, those that are set",
+	  trouble_calls_err_in_out, EACH_METHOD, 0 },
+	{ "a handler changed by the one before it counts in the same pass",
+	  handlers_change_between_calls, EACH_METHOD, 0 },
+	{ "unregistering in a handler cancels those after it, for good",
+	  unregistering_cancels_the_rest, EACH_METHOD, 0 },
+	{ "an out handler set by an in handler runs after the next wait",
+	  new_out_handler_waits, EACH_METHOD, 0 },
+	{ "a descriptor is registered in its handler until unregistered",
+	  registered_until_unregistered, EACH_METHOD, 0 },
+	{ "the cookie may change while registered",
+	  cookie_may_change, EACH_METHOD, 0 },
+	{ "public members are never written to",
+	  public_members_are_left_alone, EACH_METHOD, 0 },
+	{ "a handler may unregister others that are ready: they do not run",
+	  others_of_the_batch_are_cancelled, EACH_METHOD, 0 },
+	{ "a ready one that is registered anew runs after the next wait",
+	  registered_anew_is_new, EACH_METHOD, 0 },
+	{ "a new descriptor of the same number gets nothing stale",
+	  new_descriptor_gets_nothing_stale, EACH_METHOD, 0 },
+	{ "a handler may free its own descriptor's memory",
+	  memory_is_the_callers_again, EACH_METHOD, 0 },
+	{ "a handler may free the memory of another one that is ready",
+	  memory_of_a_ready_one_may_go, EACH_METHOD, 0 },
+	{ "a descriptor without handlers keeps the loop running, asleep",
+	  without_handlers_nothing_happens, EACH_METHOD, 0 },
+	{ "descriptor 0 without handlers keeps the loop running, asleep",
+	  standard_input_may_be_watched_for_nothing, EACH_METHOD, 0 },
+	{ "register, close and unregister before a wait is harmless",
+	  closing_before_the_first_wait_is_harmless, EACH_METHOD, 0 },
+	{ "without handlers, a descriptor that is not open goes unnoticed",
+	  never_noticed_without_handlers, EACH_METHOD, 0 },
+	{ "register_try gives EBADF for what is not open, and may be repeated",
+	  try_refuses_what_is_not_open, EACH_METHOD, 0 },
+	{ "register_try of a regular file: EPERM by epoll, else always ready",
+	  try_tells_of_regular_files, EACH_METHOD, 0 },
+	{ "register_try of a watched descriptor: EEXIST by epoll, else works",
+	  try_tells_of_a_second_object, EACH_METHOD, 0 },
+	{ "register_try without handlers leaves setting them for later",
+	  try_without_handlers_then_with, EACH_METHOD, 0 },
+	{ "calls that succeed keep errno",
+	  errno_is_kept, EACH_METHOD, 0 },
+	{ "registering sets three flags, and nothing takes them back",
+	  flags_are_set_for_good, EACH_METHOD, 0 },
+	{ "out-of-band data arrives in-band",
+	  urgent_data_comes_in_band, EACH_METHOD, 0 },
+	{ "a refused connect is output; without handler it is at rest",
+	  refused_connection_is_output, EACH_METHOD, 0 },
+	{ "a reset is an error, also for an error handler set later",
+	  reset_connection_is_an_error, EACH_METHOD, 0 },
+	{ "a thousand connections follow each other in one structure",
+	  thousand_connections, EACH_METHOD, 0 },
+	{ "after random operations the next wait brings what it should",
+	  random_operations, EACH_METHOD, 0 },
+	{ "15000 descriptors that are ready fit a stack of 64 KiB",
+	  small_stack, EACH_METHOD, 0 },
+	{ "of many that are always ready, none starves",
+	  none_of_many_starves, EACH_METHOD, 0 },
+	{ "descriptors above 65535 are like others",
+	  large_numbers, EACH_METHOD, 0 },
+	{ "two loops may watch one descriptor",
+	  two_loops_watch_one_descriptor, EACH_METHOD, 0 },
+	{ "what the kernel refuses is fatal, by number and reason",
+	  refused_descriptors_are_fatal, EACH_METHOD, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}

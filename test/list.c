@@ -1,0 +1,282 @@
+/*
+ * libivykis: lists.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* First, and alone: the header needs no other. */
+#include <iv_list.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "check.h"
+
+struct item {
+	char			letter;
+	struct iv_list_head	list;
+	int			after;
+};
+
+static struct item items[5] = {
+	{ .letter = 'a' }, { .letter = 'b' }, { .letter = 'c' },
+	{ .letter = 'd' }, { .letter = 'e' },
+};
+
+static struct iv_list_head *item(char letter)
+{
+	return &items[letter - 'a'].list;
+}
+
+static char letter_of(const struct iv_list_head *ilh)
+{
+	return iv_container_of(ilh, struct item, list)->letter;
+}
+
+/* The list holds these, seen from both ends. */
+static void expect(const struct iv_list_head *head, const char *want)
+{
+	int len = strlen(want);
+	struct iv_list_head *ilh;
+	int i = 0;
+
+	check_int(iv_list_empty(head), len == 0);
+	iv_list_for_each (ilh, head)
+		check_int(letter_of(ilh), want[i++]);
+	check_int(i, len);
+	for (ilh = head->prev; ilh != head; ilh = ilh->prev)
+		check_int(letter_of(ilh), want[--i]);
+	check_int(i, 0);
+}
+
+static void fill(struct iv_list_head *head, const char *letters)
+{
+	INIT_IV_LIST_HEAD(head);
+	while (*letters)
+		iv_list_add_tail(item(*letters++), head);
+}
+
+static void both_initialisers_make_empty_lists(void)
+{
+	struct iv_list_head by_brace = IV_LIST_HEAD_INIT(by_brace);
+	static struct iv_list_head in_static =
+		IV_LIST_HEAD_INIT(in_static);
+	struct iv_list_head by_statement;
+
+	memset(&by_statement, 0x5a, sizeof(by_statement));
+	INIT_IV_LIST_HEAD(&by_statement);
+	expect(&by_brace, "");
+	expect(&in_static, "");
+	expect(&by_statement, "");
+	check(by_statement.next == &by_statement);
+	check(by_statement.prev == &by_statement);
+}
+
+static void add_inserts_first(void)
+{
+	struct iv_list_head head = IV_LIST_HEAD_INIT(head);
+
+	iv_list_add(item('a'), &head);
+	expect(&head, "a");
+	iv_list_add(item('b'), &head);
+	iv_list_add(item('c'), &head);
+	expect(&head, "cba");
+	iv_list_add(item('d'), item('b'));
+	expect(&head, "cbda");
+}
+
+static void add_tail_inserts_last(void)
+{
+	struct iv_list_head head = IV_LIST_HEAD_INIT(head);
+
+	iv_list_add_tail(item('a'), &head);
+	iv_list_add_tail(item('b'), &head);
+	iv_list_add_tail(item('c'), &head);
+	expect(&head, "abc");
+	iv_list_add_tail(item('d'), item('b'));
+	expect(&head, "adbc");
+}
+
+static void del_leaves_null(void)
+{
+	struct iv_list_head head;
+
+	fill(&head, "abc");
+	iv_list_del(item('b'));
+	expect(&head, "ac");
+	check(item('b')->next == NULL);
+	check(item('b')->prev == NULL);
+	iv_list_del(item('a'));
+	expect(&head, "c");
+	iv_list_del(item('c'));
+	expect(&head, "");
+}
+
+static void del_init_leaves_an_unlinked_element(void)
+{
+	struct iv_list_head head;
+
+	fill(&head, "abc");
+	check_int(iv_list_empty(item('c')), 0);
+	iv_list_del_init(item('c'));
+	expect(&head, "ab");
+	check_int(iv_list_empty(item('c')), 1);
+	iv_list_del_init(item('c'));
+	check_int(iv_list_empty(item('c')), 1);
+	expect(&head, "ab");
+}
+
+typedef void splice_fn(struct iv_list_head *, struct iv_list_head *);
+
+static void expect_splice(splice_fn *fn, const char *from, const char *to,
+			  const char *want)
+{
+	struct iv_list_head source, target;
+
+	fill(&source, from);
+	fill(&target, to);
+	fn(&source, &target);
+	expect(&target, want);
+	if (fn == iv_list_splice_init || fn == iv_list_splice_tail_init)
+		expect(&source, "");
+}
+
+static void expect_splices(splice_fn *fn, const char *both)
+{
+	expect_splice(fn, "ab", "cd", both);
+	expect_splice(fn, "ab", "", "ab");
+	expect_splice(fn, "", "cd", "cd");
+	expect_splice(fn, "", "", "");
+	expect_splice(fn, "e", "", "e");
+}
+
+static void splice_puts_all_at_the_front(void)
+{
+	expect_splices(iv_list_splice, "abcd");
+	expect_splices(iv_list_splice_init, "abcd");
+}
+
+static void splice_tail_puts_all_at_the_end(void)
+{
+	expect_splices(iv_list_splice_tail, "cdab");
+	expect_splices(iv_list_splice_tail_init, "cdab");
+}
+
+static void inner_splice_goes_between_neighbours(void)
+{
+	struct iv_list_head source, target;
+
+	fill(&source, "ab");
+	fill(&target, "cd");
+	__iv_list_splice(&source, item('c'), item('d'));
+	expect(&target, "cabd");
+}
+
+static void safe_loops_allow_removal(void)
+{
+	struct iv_list_head *ilh, *ilh2;
+	struct iv_list_head head;
+	char seen[6] = "";
+
+	fill(&head, "abcde");
+	iv_list_for_each_safe (ilh, ilh2, &head) {
+		strncat(seen, &(char){ letter_of(ilh) }, 1);
+		if (letter_of(ilh) != 'c')
+			iv_list_del(ilh);
+	}
+	check(!strcmp(seen, "abcde"));
+	expect(&head, "c");
+
+	fill(&head, "");
+	iv_list_for_each_safe (ilh, ilh2, &head)
+		check(0);
+}
+
+static void safe_loops_allow_freeing(void)
+{
+	struct iv_list_head head = IV_LIST_HEAD_INIT(head);
+	struct iv_list_head *ilh, *ilh2;
+	int num = 0;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		struct item *it = calloc(1, sizeof(*it));
+
+		check(it != NULL);
+		iv_list_add(&it->list, &head);
+	}
+
+	iv_list_for_each_safe (ilh, ilh2, &head) {
+		struct item *it = iv_list_entry(ilh, struct item, list);
+
+		iv_list_del(&it->list);
+		memset(it, 0x5a, sizeof(*it));
+		free(it);
+		num++;
+	}
+	check_int(num, 10);
+	expect(&head, "");
+}
+
+static void loops_stop_where_told(void)
+{
+	struct iv_list_head *ilh;
+	struct iv_list_head head;
+
+	fill(&head, "abc");
+	iv_list_for_each (ilh, &head)
+		if (letter_of(ilh) == 'b')
+			break;
+	check(ilh == item('b'));
+}
+
+static void container_is_found_from_any_member(void)
+{
+	const struct iv_list_head *constant = &items[2].list;
+	struct iv_list_head *ptr = &items[1].list;
+	struct item *it;
+
+	check(iv_container_of(&items[3].after, struct item, after) ==
+	      &items[3]);
+	check(iv_list_entry(&items[3].list, struct item, list) == &items[3]);
+
+	/* The pointer may be to const, the result is not. */
+	it = iv_container_of(constant, struct item, list);
+	check(it == &items[2]);
+
+	/* The argument is evaluated once. */
+	it = iv_container_of(ptr++, struct item, list);
+	check(it == &items[1]);
+	check(ptr == &items[1].list + 1);
+}
+
+static const struct check_case cases[] = {
+	{ "both initialisers make an empty list",
+	  both_initialisers_make_empty_lists, ONCE, 0 },
+	{ "iv_list_add inserts after the head, or after any element",
+	  add_inserts_first, ONCE, 0 },
+	{ "iv_list_add_tail inserts before the head, or before any element",
+	  add_tail_inserts_last, ONCE, 0 },
+	{ "iv_list_del unlinks and leaves null pointers",
+	  del_leaves_null, ONCE, 0 },
+	{ "iv_list_del_init unlinks, and again harmlessly",
+	  del_init_leaves_an_unlinked_element, ONCE, 0 },
+	{ "iv_list_splice moves all to the front, in order",
+	  splice_puts_all_at_the_front, ONCE, 0 },
+	{ "iv_list_splice_tail moves all to the end, in order",
+	  splice_tail_puts_all_at_the_end, ONCE, 0 },
+	{ "__iv_list_splice moves all between two neighbours",
+	  inner_splice_goes_between_neighbours, ONCE, 0 },
+	{ "a safe loop allows the current element to be removed",
+	  safe_loops_allow_removal, ONCE, 0 },
+	{ "a safe loop allows the current element to be freed",
+	  safe_loops_allow_freeing, ONCE, 0 },
+	{ "a loop takes one statement, and its cursor outlives it",
+	  loops_stop_where_told, ONCE, 0 },
+	{ "iv_container_of finds the container, evaluating once",
+	  container_is_found_from_any_member, ONCE, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}

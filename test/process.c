@@ -1,0 +1,876 @@
+/*
+ * libivykis: what the first loop does to its process, and what it does
+ * without when the kernel refuses.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <iv.h>
+#include <iv_event.h>
+#include <iv_event_raw.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include "check.h"
+
+#define WANTED		131072
+#define NOBODY		65534
+
+static void in_child(void (*fn)(void))
+{
+	pid_t pid = fork();
+
+	check(pid >= 0);
+	if (pid == 0) {
+		alarm(60);
+		fn();
+		_exit(0);
+	}
+	check_child(pid);
+}
+
+static void exclude(const char *names)
+{
+	if (names != NULL)
+		check(setenv("IV_EXCLUDE_POLL_METHOD", names, 1) == 0);
+	else
+		check(unsetenv("IV_EXCLUDE_POLL_METHOD") == 0);
+}
+
+static void expect_method(const char *want)
+{
+	const char *name = iv_poll_method_name();
+
+	check(name != NULL);
+	if (strcmp(name, want))
+		fprintf(stderr, "# the method is %s, not %s\n", name, want);
+	check(!strcmp(name, want));
+}
+
+/* Root without root's rights is as good as anybody. */
+static void become_nobody(void)
+{
+	if (geteuid() != 0)
+		return;
+	check(setgroups(0, NULL) == 0);
+	check(setresgid(NOBODY, NOBODY, NOBODY) == 0);
+	check(setresuid(NOBODY, NOBODY, NOBODY) == 0);
+	/* /proc/self stays readable. */
+	check(prctl(PR_SET_DUMPABLE, 1) == 0);
+}
+
+static void need_root(void)
+{
+	if (geteuid() != 0)
+		skip("not root");
+}
+
+/*
+ * A loop that works: a ready descriptor is served through many waits with one
+ * limit, then the loop sleeps; the timers are not early.
+ */
+struct proof {
+	struct iv_fd	fd;
+	struct iv_timer	timer;
+	int		served;
+	int		step;
+};
+
+static int near, far;
+
+static void open_pipe(void)
+{
+	int fd[2];
+
+	check(pipe2(fd, O_CLOEXEC) == 0);
+	near = fd[0];
+	far = fd[1];
+	check_int(write(far, "x", 1), 1);
+}
+
+static void close_pipe(void)
+{
+	close(near);
+	close(far);
+}
+
+static void proof_fd(void *_p)
+{
+	struct proof *p = _p;
+
+	p->served++;
+}
+
+static void set_timer(struct proof *p, long ms)
+{
+	iv_invalidate_now();
+	p->timer.expires = iv_now;
+	p->timer.expires.tv_nsec += ms * 1000000;
+	if (p->timer.expires.tv_nsec >= 1000000000) {
+		p->timer.expires.tv_sec++;
+		p->timer.expires.tv_nsec -= 1000000000;
+	}
+	iv_timer_register(&p->timer);
+}
+
+static int is_early(const struct timespec *ts)
+{
+	struct timespec now;
+
+	check(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+
+	return now.tv_sec < ts->tv_sec ||
+	       (now.tv_sec == ts->tv_sec && now.tv_nsec < ts->tv_nsec);
+}
+
+static void proof_timer(void *_p)
+{
+	struct proof *p = _p;
+
+	check(!is_early(&p->timer.expires));
+	/* At least so many, however slow the machine. */
+	if (p->step == 0 && p->served < 20) {
+		set_timer(p, 20);
+		return;
+	}
+	if (p->step++ == 0) {
+		iv_fd_set_handler_in(&p->fd, NULL);
+		set_timer(p, 20);
+		return;
+	}
+	iv_fd_unregister(&p->fd);
+}
+
+static void loop_works(void)
+{
+	struct proof p = { .served = 0 };
+
+	IV_FD_INIT(&p.fd);
+	p.fd.fd = near;
+	p.fd.cookie = &p;
+	p.fd.handler_in = proof_fd;
+	iv_fd_register(&p.fd);
+	IV_TIMER_INIT(&p.timer);
+	p.timer.cookie = &p;
+	p.timer.handler = proof_timer;
+	set_timer(&p, 20);
+	iv_main();
+	check_int(p.step, 2);
+}
+
+static void *loop_works_in_thread(void *arg)
+{
+	iv_init();
+	loop_works();
+	iv_deinit();
+
+	return arg;
+}
+
+static void thread_works(void)
+{
+	pthread_t thread;
+
+	check_int(pthread_create(&thread, NULL, loop_works_in_thread, NULL),
+		  0);
+	check_int(pthread_join(thread, NULL), 0);
+}
+
+/* Signals. */
+static int is_ignored(int sig)
+{
+	struct sigaction sa;
+
+	check(sigaction(sig, NULL, &sa) == 0);
+
+	return sa.sa_handler == SIG_IGN;
+}
+
+static void some_handler(int sig)
+{
+	(void)sig;
+}
+
+static void two_signals_are_ignored(void)
+{
+	signal(SIGPIPE, SIG_DFL);
+	signal(SIGURG, some_handler);
+	iv_init();
+	check(is_ignored(SIGPIPE));
+	check(is_ignored(SIGURG));
+	check(!is_ignored(SIGTERM));
+	iv_deinit();
+	check(is_ignored(SIGPIPE));
+	check(is_ignored(SIGURG));
+}
+
+static void signals_are_touched_once(void)
+{
+	iv_init();
+	signal(SIGPIPE, some_handler);
+	signal(SIGURG, SIG_DFL);
+	iv_deinit();
+	iv_init();
+	check(!is_ignored(SIGPIPE));
+	check(!is_ignored(SIGURG));
+	iv_deinit();
+}
+
+/* The limit of descriptors. */
+static struct rlimit get_limit(void)
+{
+	struct rlimit lim;
+
+	check(getrlimit(RLIMIT_NOFILE, &lim) == 0);
+
+	return lim;
+}
+
+static void set_limit(rlim_t soft, rlim_t hard)
+{
+	struct rlimit lim = { .rlim_cur = soft, .rlim_max = hard };
+
+	check(setrlimit(RLIMIT_NOFILE, &lim) == 0);
+}
+
+static rlim_t smaller(rlim_t x, rlim_t y)
+{
+	return x < y ? x : y;
+}
+
+static void expect_raised(rlim_t soft, rlim_t hard)
+{
+	struct rlimit lim;
+
+	set_limit(soft, hard);
+	iv_init();
+	lim = get_limit();
+	check(lim.rlim_max >= hard);
+	check(lim.rlim_cur >= soft);
+	check(lim.rlim_cur >= smaller(hard, WANTED));
+	check(lim.rlim_cur <= (soft > WANTED ? soft : WANTED));
+	iv_deinit();
+}
+
+static void raise_to_the_hard_limit(void)
+{
+	expect_raised(100, get_limit().rlim_max);
+}
+
+static void raise_to_an_odd_hard_limit(void)
+{
+	expect_raised(100, smaller(get_limit().rlim_max, 12345));
+}
+
+static void raise_what_is_at_its_hard_limit(void)
+{
+	rlim_t limit = smaller(get_limit().rlim_max, 1000);
+
+	expect_raised(limit, limit);
+}
+
+static void as_nobody_at_the_hard_limit(void)
+{
+	struct rlimit lim;
+
+	become_nobody();
+	set_limit(1000, 1000);
+	iv_init();
+	lim = get_limit();
+	check(lim.rlim_cur == 1000 && lim.rlim_max == 1000);
+}
+
+static void as_nobody_below_the_hard_limit(void)
+{
+	struct rlimit lim;
+
+	become_nobody();
+	set_limit(100, smaller(get_limit().rlim_max, 12345));
+	lim = get_limit();
+	iv_init();
+	check(get_limit().rlim_cur == lim.rlim_max);
+	check(get_limit().rlim_max == lim.rlim_max);
+}
+
+static void limit_is_raised(void)
+{
+	in_child(raise_to_the_hard_limit);
+	in_child(raise_to_an_odd_hard_limit);
+	in_child(raise_what_is_at_its_hard_limit);
+	in_child(as_nobody_below_the_hard_limit);
+	in_child(as_nobody_at_the_hard_limit);
+}
+
+static void keep_soft_limit(void)
+{
+	rlim_t hard = get_limit().rlim_max;
+
+	expect_raised(200000, hard);
+	check(get_limit().rlim_cur == 200000);
+	check(get_limit().rlim_max == hard);
+}
+
+static void keep_soft_limit_as_nobody(void)
+{
+	become_nobody();
+	keep_soft_limit();
+}
+
+static void high_limit_is_kept(void)
+{
+	if (get_limit().rlim_max < 200000)
+		skip("the hard limit of descriptors is below 200000");
+	in_child(keep_soft_limit);
+	in_child(keep_soft_limit_as_nobody);
+}
+
+static void limit_is_touched_once(void)
+{
+	iv_init();
+	set_limit(100, get_limit().rlim_max);
+	iv_deinit();
+	iv_init();
+	check(get_limit().rlim_cur == 100);
+	iv_deinit();
+}
+
+static void unknown_limit_is_no_matter(void)
+{
+	open_pipe();
+	refuse("prlimit64", EPERM);
+	refuse("getrlimit", EPERM);
+	refuse("setrlimit", EPERM);
+	iv_init();
+	loop_works();
+	iv_deinit();
+	close_pipe();
+}
+
+/* The environment. */
+static const char *exclusion, *chosen;
+
+static void choose(void)
+{
+	exclude(exclusion);
+	open_pipe();
+	iv_init();
+	expect_method(chosen);
+	loop_works();
+	expect_method(chosen);
+	iv_deinit();
+}
+
+static void expect_choice(const char *names, const char *want)
+{
+	exclusion = names;
+	chosen = want;
+	in_child(choose);
+}
+
+static void methods_have_an_order(void)
+{
+	expect_choice(NULL, "epoll-timerfd");
+	expect_choice("epoll-timerfd", "epoll");
+	expect_choice("epoll-timerfd epoll", "ppoll");
+	expect_choice("epoll-timerfd epoll ppoll", "poll");
+	expect_choice("poll ppoll epoll", "epoll-timerfd");
+}
+
+static void names_are_whole_words(void)
+{
+	expect_choice("", "epoll-timerfd");
+	expect_choice(" \t\n", "epoll-timerfd");
+	expect_choice("epoll", "epoll-timerfd");
+	expect_choice("epoll-timerfd2 xepoll-timerfd", "epoll-timerfd");
+	expect_choice("epoll-timerfd,epoll", "epoll-timerfd");
+	expect_choice("epoll-timerfd;", "epoll-timerfd");
+	expect_choice("Epoll-Timerfd", "epoll-timerfd");
+	expect_choice("kqueue port unheard-of epoll-timerfd", "epoll");
+	expect_choice("\n\tepoll-timerfd\t\n  epoll  ", "ppoll");
+	expect_choice("ppoll\tppoll\nepoll-timerfd epoll-timerfd", "epoll");
+}
+
+static void long_words_match_nothing(void)
+{
+	static char names[100000];
+
+	memset(names, 'x', 63);
+	strcpy(names + 63, "epoll-timerfd");
+	expect_choice(names, "epoll-timerfd");
+
+	memset(names, 'x', sizeof(names));
+	strcpy(names + sizeof(names) - 16, "\tepoll-timerfd");
+	expect_choice(names, "epoll");
+}
+
+static void environment_is_read_once(void)
+{
+	exclude("epoll-timerfd");
+	iv_init();
+	iv_deinit();
+	exclude("epoll");
+	iv_init();
+	expect_method("epoll");
+	iv_deinit();
+}
+
+static void init_without_methods(void)
+{
+	exclude("epoll-timerfd epoll ppoll poll");
+	iv_init();
+}
+
+static void something_must_be_left(void)
+{
+	check_fatal(init_without_methods, "iv_init");
+}
+
+static void expect_exclusion_ignored(void)
+{
+	exclude("epoll-timerfd epoll");
+	iv_init();
+	expect_method("epoll-timerfd");
+}
+
+static void other_real_uid(void)
+{
+	check(setresuid(NOBODY, -1, -1) == 0);
+	expect_exclusion_ignored();
+}
+
+static void other_effective_uid(void)
+{
+	check(setresuid(-1, NOBODY, -1) == 0);
+	expect_exclusion_ignored();
+}
+
+static void other_real_gid(void)
+{
+	check(setresgid(NOBODY, -1, -1) == 0);
+	expect_exclusion_ignored();
+}
+
+static void other_effective_gid(void)
+{
+	check(setresgid(-1, NOBODY, -1) == 0);
+	expect_exclusion_ignored();
+}
+
+static void privileged_programs_ignore_the_environment(void)
+{
+	need_root();
+	in_child(other_real_uid);
+	in_child(other_effective_uid);
+	in_child(other_real_gid);
+	in_child(other_effective_gid);
+}
+
+/* System calls that are refused. */
+static void work_without(const char *call, int err, const char *names,
+			 const char *want)
+{
+	exclude(names);
+	open_pipe();
+	refuse(call, err);
+	iv_init();
+	loop_works();
+	expect_method(want);
+	thread_works();
+	expect_method(want);
+	iv_deinit();
+	close_pipe();
+}
+
+static void no_epoll(int err)
+{
+	refuse("epoll_create", err);
+	work_without("epoll_create1", err, NULL, "ppoll");
+}
+
+static void epoll_is_not_implemented(void)
+{
+	no_epoll(ENOSYS);
+}
+
+static void epoll_is_not_permitted(void)
+{
+	no_epoll(EPERM);
+}
+
+static void no_epoll_create1(int err)
+{
+#ifdef SYS_epoll_create
+	work_without("epoll_create1", err, NULL, "epoll-timerfd");
+#else
+	(void)err;
+	skip("this machine has no epoll_create");
+#endif
+}
+
+static void epoll_create1_is_not_implemented(void)
+{
+	no_epoll_create1(ENOSYS);
+}
+
+static void epoll_create1_is_not_permitted(void)
+{
+	no_epoll_create1(EPERM);
+}
+
+static void epoll_pwait2_is_not_implemented(void)
+{
+	work_without("epoll_pwait2", ENOSYS, NULL, "epoll-timerfd");
+}
+
+static void epoll_pwait2_is_not_permitted(void)
+{
+	work_without("epoll_pwait2", EPERM, "epoll-timerfd", "epoll");
+}
+
+static void timerfd_is_not_implemented(void)
+{
+	work_without("timerfd_create", ENOSYS, NULL, "epoll");
+}
+
+static void timerfd_is_not_permitted(void)
+{
+	work_without("timerfd_create", EPERM, NULL, "epoll");
+}
+
+static void no_timerfd_for_now(void)
+{
+	work_without("timerfd_create", EMFILE, NULL, "epoll-timerfd");
+}
+
+static void timerfd_cannot_be_set(void)
+{
+	work_without("timerfd_settime", EINVAL, NULL, "epoll-timerfd");
+}
+
+static void ppoll_is_not_implemented(void)
+{
+	work_without("ppoll", ENOSYS, "epoll-timerfd epoll", "poll");
+}
+
+static void ppoll_is_not_permitted(void)
+{
+	work_without("ppoll", EPERM, "epoll-timerfd epoll", "poll");
+}
+
+static void madvise_is_refused(void)
+{
+	open_pipe();
+	refuse("madvise", EINVAL);
+	iv_init();
+	loop_works();
+	in_child(loop_works);
+	iv_deinit();
+	close_pipe();
+}
+
+static void no_epoll_for_now(void)
+{
+	refuse("epoll_create", EMFILE);
+	work_without("epoll_create1", EMFILE, NULL, "epoll-timerfd");
+}
+
+static void epoll_goes_away(void)
+{
+	exclude(NULL);
+	open_pipe();
+	iv_init();
+	loop_works();
+	refuse("epoll_create", EPERM);
+	refuse("epoll_create1", EPERM);
+	refuse("epoll_pwait2", EPERM);
+	refuse("timerfd_create", EPERM);
+	thread_works();
+	loop_works();
+	iv_deinit();
+	close_pipe();
+}
+
+static void init_epoll_or_nothing(void)
+{
+	exclude("ppoll poll");
+	refuse("epoll_create", EMFILE);
+	refuse("epoll_create1", EMFILE);
+	iv_init();
+}
+
+static void shortage_may_be_fatal(void)
+{
+	check_fatal(init_epoll_or_nothing, "iv_init");
+	check_fatal(init_epoll_or_nothing, strerror(EMFILE));
+}
+
+/* At the limit of descriptors. */
+static void use_up_descriptors(void)
+{
+	int fd;
+
+	set_limit(100, 100);
+	do {
+		fd = dup(near);
+	} while (fd >= 0);
+	check_int(errno, EMFILE);
+}
+
+static void give_descriptors_back(void)
+{
+	int fd;
+
+	for (fd = 50; fd < 100; fd++) {
+		if (fd != near && fd != far)
+			close(fd);
+	}
+}
+
+static void *uses_epoll_again(void *arg)
+{
+	int before = num_descriptors();
+
+	iv_init();
+	check_int(num_descriptors(), before + 1);
+	loop_works();
+	iv_deinit();
+
+	return arg;
+}
+
+static void first_loop_at_the_limit(void)
+{
+	pthread_t thread;
+
+	exclude(NULL);
+	become_nobody();
+	open_pipe();
+	use_up_descriptors();
+	iv_init();
+	expect_method("epoll-timerfd");
+	loop_works();
+	thread_works();
+	expect_method("epoll-timerfd");
+
+	give_descriptors_back();
+	loop_works();
+	check_int(pthread_create(&thread, NULL, uses_epoll_again, NULL), 0);
+	check_int(pthread_join(thread, NULL), 0);
+	expect_method("epoll-timerfd");
+}
+
+static void later_loop_at_the_limit(void)
+{
+	exclude(NULL);
+	become_nobody();
+	open_pipe();
+	set_limit(100, 100);
+	iv_init();
+	use_up_descriptors();
+	thread_works();
+	expect_method("epoll-timerfd");
+	loop_works();
+	expect_method("epoll-timerfd");
+
+	give_descriptors_back();
+	loop_works();
+	thread_works();
+	expect_method("epoll-timerfd");
+}
+
+static void the_limit_is_no_obstacle(void)
+{
+	in_child(first_loop_at_the_limit);
+	in_child(later_loop_at_the_limit);
+}
+
+/* The library's own descriptors. */
+static void number_of_descriptors(void)
+{
+	int before, own;
+
+	open_pipe();
+	before = num_descriptors();
+	iv_init();
+	own = variant_is_epoll();
+	check_int(num_descriptors(), before + own);
+	loop_works();
+	if (!strcmp(iv_poll_method_name(), "epoll-timerfd"))
+		own++;
+	check_int(num_descriptors(), before + own);
+	iv_deinit();
+	check_int(num_descriptors(), before);
+	close_pipe();
+}
+
+static void check_close_on_exec(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *ent;
+
+	check(dir != NULL);
+	while ((ent = readdir(dir)) != NULL) {
+		int fd = atoi(ent->d_name);
+
+		if (fd > 2)
+			check_int(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	}
+	closedir(dir);
+}
+
+static void forget_inherited(void)
+{
+	int fd;
+
+	for (fd = 3; fd < 1000; fd++)
+		close(fd);
+}
+
+static void nothing(void *cookie)
+{
+	(void)cookie;
+}
+
+static void open_everything(void)
+{
+	struct iv_event event = { .handler = nothing };
+	struct iv_event_raw raw = { .handler = nothing };
+
+	forget_inherited();
+	open_pipe();
+	iv_init();
+	check_int(iv_event_register(&event), 0);
+	check_int(iv_event_raw_register(&raw), 0);
+	check_close_on_exec();
+	iv_event_raw_unregister(&raw);
+	iv_event_unregister(&event);
+	loop_works();
+	check_close_on_exec();
+	check_int(iv_event_register(&event), 0);
+	check_int(iv_event_raw_register(&raw), 0);
+	check_close_on_exec();
+}
+
+static void nothing_survives_exec(void)
+{
+	in_child(open_everything);
+}
+
+static void old_epoll_is_closed_on_exec(void)
+{
+	forget_inherited();
+	refuse("epoll_create1", ENOSYS);
+	iv_init();
+	check_close_on_exec();
+}
+
+static void nothing_survives_exec_in_fallbacks(void)
+{
+	in_child(old_epoll_is_closed_on_exec);
+}
+
+static void library_is_silent(void)
+{
+	char c;
+	int fd[2];
+
+	check(pipe2(fd, O_NONBLOCK | O_CLOEXEC) == 0);
+	open_pipe();
+	check_int(dup2(fd[1], 1), 1);
+	check_int(dup2(fd[1], 2), 2);
+	refuse("epoll_create1", EMFILE);
+	refuse("prlimit64", EPERM);
+	iv_init();
+	loop_works();
+	iv_deinit();
+	check_errno(read(fd[0], &c, 1), EAGAIN);
+}
+
+static void the_library_prints_nothing(void)
+{
+	exclude(NULL);
+	in_child(library_is_silent);
+}
+
+static const struct check_case cases[] = {
+	{ "the first iv_init ignores SIGPIPE and SIGURG, and only them",
+	  two_signals_are_ignored, ONCE, 0 },
+	{ "later ones leave both signals as they are",
+	  signals_are_touched_once, ONCE, 0 },
+	{ "the limit of descriptors is raised, and no part of it lowered",
+	  limit_is_raised, ONCE, 0 },
+	{ "a limit above 131072 stays as it is",
+	  high_limit_is_kept, ONCE, 0 },
+	{ "later calls leave the limit as it is",
+	  limit_is_touched_once, ONCE, 0 },
+	{ "a limit that can be neither read nor set is no obstacle",
+	  unknown_limit_is_no_matter, ONCE, 0 },
+	{ "the first method that is not excluded is taken",
+	  methods_have_an_order, ONCE, 0 },
+	{ "exclusions are whole words between spaces, tabs and newlines",
+	  names_are_whole_words, ONCE, 0 },
+	{ "long words exclude nothing, and no word after them is lost",
+	  long_words_match_nothing, ONCE, 0 },
+	{ "exclusions are read by the first iv_init only",
+	  environment_is_read_once, ONCE, 0 },
+	{ "to exclude every method is fatal",
+	  something_must_be_left, ONCE, 0 },
+	{ "exclusions are ignored when real and effective ids differ",
+	  privileged_programs_ignore_the_environment, ONCE, 0 },
+	{ "without epoll (ENOSYS) the method is ppoll",
+	  epoll_is_not_implemented, ONCE, 0 },
+	{ "without epoll (EPERM) the method is ppoll",
+	  epoll_is_not_permitted, ONCE, 0 },
+	{ "without epoll_create1 (ENOSYS) epoll_create does",
+	  epoll_create1_is_not_implemented, ONCE, 0 },
+	{ "without epoll_create1 (EPERM) epoll_create does",
+	  epoll_create1_is_not_permitted, ONCE, 0 },
+	{ "without epoll_pwait2 (ENOSYS) timers are still not early",
+	  epoll_pwait2_is_not_implemented, ONCE, 0 },
+	{ "without epoll_pwait2 (EPERM) timers are still not early",
+	  epoll_pwait2_is_not_permitted, ONCE, 0 },
+	{ "without timerfd (ENOSYS) the method becomes epoll",
+	  timerfd_is_not_implemented, ONCE, 0 },
+	{ "without timerfd (EPERM) the method becomes epoll",
+	  timerfd_is_not_permitted, ONCE, 0 },
+	{ "a timerfd that cannot be had for now is done without",
+	  no_timerfd_for_now, ONCE, 0 },
+	{ "a timerfd that cannot be set is done without",
+	  timerfd_cannot_be_set, ONCE, 0 },
+	{ "without ppoll (ENOSYS) the method becomes poll",
+	  ppoll_is_not_implemented, ONCE, 0 },
+	{ "without ppoll (EPERM) the method becomes poll",
+	  ppoll_is_not_permitted, ONCE, 0 },
+	{ "without madvise a loop works on both sides of a fork",
+	  madvise_is_refused, EACH_METHOD, 0 },
+	{ "an epoll that cannot be had for now leaves the choice as it is",
+	  no_epoll_for_now, ONCE, 0 },
+	{ "... unless nothing else is left, which is fatal",
+	  shortage_may_be_fatal, ONCE, 0 },
+	{ "what is refused later on is done without from then on",
+	  epoll_goes_away, ONCE, 0 },
+	{ "a loop begun at the limit of descriptors works, the first too",
+	  the_limit_is_no_obstacle, ONCE, 0 },
+	{ "a loop has a descriptor with epoll, and one for timers",
+	  number_of_descriptors, EACH_METHOD, 0 },
+	{ "no descriptor of the library survives exec",
+	  nothing_survives_exec, EACH, 0 },
+	{ "... nor one by epoll_create",
+	  nothing_survives_exec_in_fallbacks, ONCE, 0 },
+	{ "the library prints nothing",
+	  the_library_prints_nothing, ONCE, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}

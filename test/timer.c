@@ -1,0 +1,789 @@
+/*
+ * libivykis: timers.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <iv.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include "check.h"
+
+#define NSEC_PER_SEC	1000000000L
+#define TIME_MAX	((time_t)(sizeof(time_t) == 8 ? INT64_MAX : INT32_MAX))
+#define TIME_MIN	(-TIME_MAX - 1)
+
+static const struct timespec past;
+
+/* What happened, one letter each. */
+static char trace[64];
+
+static void mark(void *letter)
+{
+	size_t len = strlen(trace);
+
+	check(len + 1 < sizeof(trace));
+	trace[len] = *(char *)letter;
+}
+
+static void expect(const char *want)
+{
+	if (strcmp(trace, want))
+		fprintf(stderr, "# \"%s\" happened, not \"%s\"\n", trace, want);
+	check(!strcmp(trace, want));
+	memset(trace, 0, sizeof(trace));
+}
+
+static struct timespec at(time_t sec, long nsec)
+{
+	return (struct timespec){ .tv_sec = sec, .tv_nsec = nsec };
+}
+
+/* So many milliseconds from now. */
+static struct timespec in_ms(long ms)
+{
+	struct timespec ts;
+
+	iv_invalidate_now();
+	ts = iv_now;
+	ts.tv_sec += ms / 1000;
+	ts.tv_nsec += ms % 1000 * 1000000;
+	if (ts.tv_nsec >= NSEC_PER_SEC) {
+		ts.tv_sec++;
+		ts.tv_nsec -= NSEC_PER_SEC;
+	}
+
+	return ts;
+}
+
+/* -1, 0 or 1: does a come before b, by the sum of both members? */
+static int compare(const struct timespec *a, const struct timespec *b)
+{
+	__int128 na = (__int128)a->tv_sec * NSEC_PER_SEC + a->tv_nsec;
+	__int128 nb = (__int128)b->tv_sec * NSEC_PER_SEC + b->tv_nsec;
+
+	return (na > nb) - (na < nb);
+}
+
+static void check_not_early(const struct timespec *expires)
+{
+	struct timespec now;
+
+	check(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+	check(compare(&now, expires) >= 0);
+}
+
+static void set(struct iv_timer *t, struct timespec expires,
+		void (*handler)(void *), void *cookie)
+{
+	IV_TIMER_INIT(t);
+	t->expires = expires;
+	t->handler = handler;
+	t->cookie = cookie;
+}
+
+static void add(struct iv_timer *t, struct timespec expires,
+		void (*handler)(void *), void *cookie)
+{
+	set(t, expires, handler, cookie);
+	iv_timer_register(t);
+}
+
+static void quit(void *cookie)
+{
+	(void)cookie;
+	iv_quit();
+}
+
+static void no_handler_of_this_runs(void *cookie)
+{
+	(void)cookie;
+	check_failed(__FILE__, __LINE__, "this timer was not to run");
+}
+
+/* A descriptor that is always ready: each pass waits, and for nothing. */
+static struct iv_fd busy;
+static int busy_kick;
+
+static void add_busy(void (*handler)(void *), void *cookie)
+{
+	int fd[2];
+
+	check(pipe(fd) == 0);
+	check_int(write(fd[1], "x", 1), 1);
+	busy_kick = fd[1];
+	IV_FD_INIT(&busy);
+	busy.fd = fd[0];
+	busy.handler_in = handler;
+	busy.cookie = cookie;
+	iv_fd_register(&busy);
+}
+
+static void remove_busy(void)
+{
+	iv_fd_unregister(&busy);
+	close(busy.fd);
+	close(busy_kick);
+}
+
+static void nothing(void *cookie)
+{
+	(void)cookie;
+}
+
+/* Order. */
+static void runs_in_order_of_expiry(void)
+{
+	struct iv_timer t[5];
+
+	iv_init();
+	add(&t[0], in_ms(30), mark, "4");
+	add(&t[1], in_ms(10), mark, "3");
+	add(&t[2], past, mark, "1");
+	add(&t[3], in_ms(50), mark, "5");
+	add(&t[4], in_ms(-1000), mark, "2");
+	iv_main();
+	expect("12345");
+	iv_deinit();
+}
+
+static void equal_ones_keep_their_order(void)
+{
+	struct iv_timer t[6];
+	int i;
+
+	iv_init();
+	for (i = 0; i < 6; i++)
+		add(&t[i], past, mark, (void *)&"012345"[i]);
+	iv_timer_unregister(&t[0]);
+	iv_timer_unregister(&t[3]);
+	iv_timer_register(&t[3]);
+	iv_timer_register(&t[0]);
+	iv_main();
+	expect("124530");
+	iv_deinit();
+}
+
+static unsigned int rnd(unsigned int n)
+{
+	static uint64_t x = 88172645463325252;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+
+	return (x >> 20) % n;
+}
+
+/* Random operations, and what a sorted array says about them. */
+#define CROWD		2000
+
+struct member {
+	struct iv_timer	timer;
+	unsigned long	number;		/* of its registration */
+};
+
+static struct member crowd[CROWD];
+static const struct member *order[CROWD];
+static int order_len, order_next;
+
+static int compare_members(const void *_a, const void *_b)
+{
+	const struct member *const *a = _a, *const *b = _b;
+	int diff = compare(&(*a)->timer.expires, &(*b)->timer.expires);
+
+	if (diff == 0)
+		diff = (*a)->number < (*b)->number ? -1 : 1;
+
+	return diff;
+}
+
+static void member_runs(void *_m)
+{
+	struct member *m = _m;
+
+	check(order_next < order_len);
+	check(order[order_next++] == m);
+	check_int(iv_timer_registered(&m->timer), 0);
+	check_not_early(&m->timer.expires);
+}
+
+static struct timespec any_expiry(void)
+{
+	switch (rnd(4)) {
+	case 0:
+		return at(rnd(5), rnd(5));
+	case 1:
+		return at(-(time_t)rnd(5), rnd(1000000000));
+	case 2:
+		return at(rnd(5), -(long)rnd(1000000000));
+	default:
+		return in_ms(rnd(20));
+	}
+}
+
+static void operate(void)
+{
+	static unsigned long registrations;
+	struct member *m = &crowd[rnd(CROWD)];
+
+	check_int(iv_timer_registered(&m->timer), m->number != 0);
+	if (m->number) {
+		iv_timer_unregister(&m->timer);
+		m->number = 0;
+	} else {
+		m->timer.expires = any_expiry();
+		m->number = ++registrations;
+		iv_timer_register(&m->timer);
+	}
+}
+
+static void sort_crowd(void)
+{
+	int i;
+
+	order_len = 0;
+	order_next = 0;
+	for (i = 0; i < CROWD; i++) {
+		if (crowd[i].number)
+			order[order_len++] = &crowd[i];
+	}
+	qsort(order, order_len, sizeof(order[0]), compare_members);
+}
+
+static void random_operations_keep_the_order(void)
+{
+	int i, j;
+
+	iv_init();
+	for (i = 0; i < CROWD; i++)
+		set(&crowd[i].timer, past, member_runs, &crowd[i]);
+
+	for (i = 0; i < 20; i++) {
+		for (j = 0; j < 5000; j++)
+			operate();
+		sort_crowd();
+		iv_main();
+		check_int(order_next, order_len);
+		for (j = 0; j < CROWD; j++)
+			crowd[j].number = 0;
+	}
+	iv_deinit();
+}
+
+#define MILLION		1048570
+
+static struct iv_timer *million;
+static int million_next;
+
+static void one_of_a_million(void *_t)
+{
+	check(_t == &million[million_next]);
+	million_next++;
+}
+
+static void a_million_in_order(void)
+{
+	struct timespec ts;
+	int i;
+
+	million = calloc(MILLION, sizeof(*million));
+	if (million == NULL)
+		skip("no memory");
+
+	iv_init();
+	ts = in_ms(0);
+	for (i = 0; i < MILLION; i++) {
+		if (++ts.tv_nsec == NSEC_PER_SEC)
+			ts = at(ts.tv_sec + 1, 0);
+		add(&million[i], ts, one_of_a_million, &million[i]);
+	}
+	iv_main();
+	check_int(million_next, MILLION);
+	iv_deinit();
+	free(million);
+}
+
+/* Values. */
+static int again_left;
+
+static void again(void *_t)
+{
+	struct iv_timer *t = _t;
+
+	check_int(iv_timer_registered(t), 0);
+	if (--again_left)
+		iv_timer_register(t);
+}
+
+static void run_again(struct timespec expires)
+{
+	struct iv_timer t;
+
+	again_left = 100;
+	add(&t, expires, again, &t);
+	iv_main();
+	check_int(again_left, 0);
+	check(t.expires.tv_sec == expires.tv_sec);
+	check(t.expires.tv_nsec == expires.tv_nsec);
+	check(t.cookie == &t);
+	check(t.handler == again);
+}
+
+static void what_is_past_runs_each_time(void)
+{
+	iv_init();
+	run_again(past);
+	run_again(in_ms(0));
+	run_again(in_ms(-1000));
+	run_again(at(0, 1));
+	iv_deinit();
+}
+
+static void negative_times_are_past(void)
+{
+	iv_init();
+	run_again(at(-1, 0));
+	run_again(at(-1, 999999999));
+	run_again(at(-1000, 5));
+	run_again(at(TIME_MIN, 0));
+	iv_deinit();
+}
+
+static void odd_nanoseconds_are_added(void)
+{
+	struct iv_timer t[4];
+	struct timespec soon;
+
+	iv_init();
+	run_again(at(0, -1));
+	run_again(at(0, LONG_MIN));
+	run_again(at(TIME_MIN, LONG_MIN));
+	run_again(at(in_ms(0).tv_sec + 5, -6 * NSEC_PER_SEC));
+
+	soon = in_ms(20);
+	if (LONG_MAX > INT32_MAX) {
+		add(&t[0], at(soon.tv_sec - 9, soon.tv_nsec + 9 * NSEC_PER_SEC),
+		    mark, "2");
+	} else {
+		add(&t[0], at(soon.tv_sec - 1, soon.tv_nsec + NSEC_PER_SEC),
+		    mark, "2");
+	}
+	add(&t[1], soon, mark, "3");
+	add(&t[2], at(soon.tv_sec + 2, soon.tv_nsec - 2 * NSEC_PER_SEC - 1),
+	    mark, "1");
+	add(&t[3], at(soon.tv_sec + 1, soon.tv_nsec - NSEC_PER_SEC + 1),
+	    mark, "4");
+	iv_main();
+	expect("1234");
+	check_not_early(&soon);
+	iv_deinit();
+}
+
+static void mark_unless_early(void *_t)
+{
+	struct iv_timer *t = _t;
+
+	check_not_early(&t->expires);
+	mark("t");
+	iv_quit();
+}
+
+static void odd_nanoseconds_through_many_waits(void)
+{
+	struct timespec soon;
+	struct iv_timer t;
+	const char *name;
+
+	iv_init();
+	name = iv_poll_method_name();
+	add_busy(nothing, NULL);
+	soon = in_ms(50);
+	add(&t, at(soon.tv_sec + 1, soon.tv_nsec - NSEC_PER_SEC),
+	    mark_unless_early, &t);
+	iv_main();
+	expect("t");
+
+	/* The same limit again and again, by a descriptor if there is one. */
+	soon = in_ms(50);
+	add(&t, at(soon.tv_sec - 1, soon.tv_nsec + NSEC_PER_SEC),
+	    mark_unless_early, &t);
+	iv_main();
+	expect("t");
+
+	/* The kernel had nothing to object to. */
+	check(iv_poll_method_name() == name);
+	remove_busy();
+	iv_deinit();
+}
+
+static int passes_left;
+
+static void count_pass(void *cookie)
+{
+	(void)cookie;
+	if (--passes_left == 0)
+		iv_quit();
+}
+
+static pid_t write_after_ms(int ms)
+{
+	pid_t pid = fork();
+
+	check(pid >= 0);
+	if (pid == 0) {
+		usleep(ms * 1000);
+		check_int(write(busy_kick, "x", 1), 1);
+		_exit(0);
+	}
+
+	return pid;
+}
+
+static void the_last_times_never_come(void)
+{
+	struct iv_timer t[3];
+	long cpu;
+	pid_t pid;
+	char c;
+
+	iv_init();
+	add(&t[0], at(TIME_MAX, 0), no_handler_of_this_runs, NULL);
+	add(&t[1], at(TIME_MAX, 999999999), no_handler_of_this_runs, NULL);
+	add(&t[2], at(TIME_MAX, LONG_MAX), no_handler_of_this_runs, NULL);
+	add_busy(count_pass, NULL);
+	passes_left = 20;
+	iv_main();
+
+	check_int(read(busy.fd, &c, 1), 1);
+	passes_left = 1;
+	pid = write_after_ms(300);
+	cpu = cpu_ms();
+	iv_main();
+	check(cpu_ms() - cpu < 150);
+	check_child(pid);
+	remove_busy();
+	iv_deinit();
+}
+
+/* Time. */
+static void in_order_and_not_early(void *_t)
+{
+	struct iv_timer *t = _t;
+
+	check_not_early(&t->expires);
+	if (again_left == 0)
+		return;
+	again_left--;
+	t->expires = in_ms(0);
+	t->expires.tv_nsec += rnd(3000000);
+	iv_timer_register(t);
+}
+
+static void never_early(void)
+{
+	struct iv_timer t[5];
+	int i;
+
+	iv_init();
+	again_left = 300;
+	for (i = 0; i < 5; i++)
+		add(&t[i], in_ms(i), in_order_and_not_early, &t[i]);
+	iv_main();
+	check_int(again_left, 0);
+	iv_deinit();
+}
+
+static void never_early_in_a_busy_loop(void)
+{
+	struct iv_timer t;
+
+	iv_init();
+	add_busy(nothing, NULL);
+	add(&t, in_ms(100), mark_unless_early, &t);
+	iv_main();
+	expect("t");
+	remove_busy();
+	iv_deinit();
+}
+
+static struct iv_timer near, distant;
+
+static void register_near(void *cookie)
+{
+	(void)cookie;
+	if (--passes_left)
+		return;
+	remove_busy();
+	add(&near, in_ms(20), mark_unless_early, &near);
+}
+
+static void a_nearer_one_is_not_late(void)
+{
+	iv_init();
+	add(&distant, in_ms(1000000), no_handler_of_this_runs, NULL);
+	add_busy(register_near, NULL);
+	passes_left = 20;
+	iv_main();
+	expect("t");
+	iv_deinit();
+}
+
+static void unregister_near(void *cookie)
+{
+	(void)cookie;
+	if (--passes_left)
+		return;
+	remove_busy();
+	if (iv_timer_registered(&near))
+		iv_timer_unregister(&near);
+}
+
+static void one_taken_back_hurries_no_other(void)
+{
+	iv_init();
+	add(&near, in_ms(100), nothing, NULL);
+	add(&distant, in_ms(150), mark_unless_early, &distant);
+	add_busy(unregister_near, NULL);
+	passes_left = 20;
+	iv_main();
+	expect("t");
+	iv_deinit();
+}
+
+/* Snapshots. */
+static struct iv_timer a, b, c;
+static struct iv_task task;
+
+static void register_b_and_task(void *letter)
+{
+	mark(letter);
+	add(&b, past, mark, "b");
+	iv_task_register(&task);
+}
+
+static void mark_and_leave(void *letter)
+{
+	mark(letter);
+	remove_busy();
+}
+
+static void new_ones_wait_for_the_next_step(void)
+{
+	iv_init();
+	add_busy(mark_and_leave, "f");
+	IV_TASK_INIT(&task);
+	task.handler = mark;
+	task.cookie = "t";
+	add(&a, past, register_b_and_task, "a");
+	add(&c, in_ms(-1), mark, "c");
+	iv_main();
+	expect("actfb");
+	iv_deinit();
+}
+
+static void again_twice(void *letter)
+{
+	mark(letter);
+	if (--passes_left)
+		iv_timer_register(&a);
+	else
+		remove_busy();
+}
+
+static void one_run_for_one_registration(void)
+{
+	iv_init();
+	add_busy(mark, "f");
+	passes_left = 3;
+	add(&a, past, again_twice, "a");
+	iv_main();
+	expect("afafa");
+	iv_deinit();
+}
+
+static void unregister_c(void *letter)
+{
+	mark(letter);
+	check_int(iv_timer_registered(&a), 0);
+	check_int(iv_timer_registered(&b), 1);
+	check_int(iv_timer_registered(&c), 1);
+	iv_timer_unregister(&c);
+	check_int(iv_timer_registered(&c), 0);
+}
+
+static void one_of_the_batch_may_be_cancelled(void)
+{
+	iv_init();
+	add(&a, past, unregister_c, "a");
+	add(&b, past, mark, "b");
+	add(&c, past, no_handler_of_this_runs, NULL);
+	iv_main();
+	expect("ab");
+	iv_deinit();
+}
+
+static void register_b_anew(void *letter)
+{
+	mark(letter);
+	iv_timer_unregister(&b);
+	iv_timer_register(&b);
+}
+
+static void one_registered_anew_leaves_the_batch(void)
+{
+	iv_init();
+	add_busy(mark_and_leave, "f");
+	add(&a, past, register_b_anew, "a");
+	add(&b, past, mark, "b");
+	add(&c, past, mark, "c");
+	iv_main();
+	expect("acfb");
+	iv_deinit();
+}
+
+static void unregister_other(void *_other)
+{
+	struct iv_timer *other = _other;
+
+	mark("x");
+	if (iv_timer_registered(other))
+		iv_timer_unregister(other);
+}
+
+static void of_two_that_cancel_each_other_one_runs(void)
+{
+	iv_init();
+	add(&a, in_ms(10), unregister_other, &b);
+	add(&b, a.expires, unregister_other, &a);
+	iv_main();
+	expect("x");
+	iv_deinit();
+}
+
+struct heirs {
+	struct iv_timer	*timer[2];
+};
+
+static void free_both(void *_h)
+{
+	struct heirs *h = _h;
+
+	mark("x");
+	iv_timer_unregister(h->timer[1]);
+	memset(h->timer[0], 0x5a, sizeof(struct iv_timer));
+	memset(h->timer[1], 0x5a, sizeof(struct iv_timer));
+	free(h->timer[0]);
+	free(h->timer[1]);
+}
+
+static void memory_is_the_callers_again(void)
+{
+	struct heirs h;
+	int i;
+
+	iv_init();
+	for (i = 0; i < 2; i++) {
+		h.timer[i] = malloc(sizeof(struct iv_timer));
+		check(h.timer[i] != NULL);
+		add(h.timer[i], past, free_both, &h);
+	}
+	iv_main();
+	expect("x");
+	iv_deinit();
+}
+
+static void always_overdue(void *cookie)
+{
+	(void)cookie;
+	iv_timer_register(&a);
+}
+
+static void task_then_descriptor(void *letter)
+{
+	mark(letter);
+	add_busy(quit, NULL);
+}
+
+static void overdue_ones_starve_nothing(void)
+{
+	iv_init();
+	IV_TASK_INIT(&task);
+	task.handler = task_then_descriptor;
+	task.cookie = "t";
+	add(&a, past, always_overdue, NULL);
+	iv_task_register(&task);
+	iv_main();
+	expect("t");
+	remove_busy();
+	iv_timer_unregister(&a);
+	iv_deinit();
+}
+
+static void expires_may_be_advanced(void)
+{
+	struct iv_timer t;
+
+	iv_init();
+	add(&t, in_ms(5), mark_unless_early, &t);
+	iv_main();
+	t.expires = at(t.expires.tv_sec, t.expires.tv_nsec + 5000000);
+	iv_timer_register(&t);
+	iv_main();
+	expect("tt");
+	iv_deinit();
+}
+
+static const struct check_case cases[] = {
+	{ "timers run in the order of their expiry",
+	  runs_in_order_of_expiry, EACH_METHOD, 0 },
+	{ "timers of equal expiry run in the order of their registration",
+	  equal_ones_keep_their_order, EACH_METHOD, 0 },
+	{ "100000 random operations leave the order of a sorted array",
+	  random_operations_keep_the_order, EACH_METHOD, 0 },
+	{ "1048570 timers, 1 ns apart, run in order",
+	  a_million_in_order, EACH_METHOD, 0 },
+	{ "a timer in the past may be registered in its handler each time",
+	  what_is_past_runs_each_time, EACH_METHOD, 0 },
+	{ "any negative time is in the past",
+	  negative_times_are_past, EACH_METHOD, 0 },
+	{ "tv_nsec may be anything: the sum counts, the member stays",
+	  odd_nanoseconds_are_added, EACH_METHOD, 0 },
+	{ "a sum of odd members is waited for however often the loop wakes",
+	  odd_nanoseconds_through_many_waits, EACH_METHOD, 0 },
+	{ "the largest times are waited for, asleep",
+	  the_last_times_never_come, EACH_METHOD, 0 },
+	{ "timers are never early",
+	  never_early, EACH_METHOD, 0 },
+	{ "timers are never early in a loop that wakes all the time",
+	  never_early_in_a_busy_loop, EACH_METHOD, 0 },
+	{ "a wait for a distant timer is cut by a nearer one",
+	  a_nearer_one_is_not_late, EACH_METHOD, 0 },
+	{ "a timer that is unregistered leaves the next one its time",
+	  one_taken_back_hurries_no_other, EACH_METHOD, 0 },
+	{ "what a batch registers runs after the tasks and a wait",
+	  new_ones_wait_for_the_next_step, EACH_METHOD, 0 },
+	{ "a timer runs once for each registration",
+	  one_run_for_one_registration, EACH_METHOD, 0 },
+	{ "a timer of the batch is registered until it runs, and cancellable",
+	  one_of_the_batch_may_be_cancelled, EACH_METHOD, 0 },
+	{ "a timer of the batch that is registered anew leaves the batch",
+	  one_registered_anew_leaves_the_batch, EACH_METHOD, 0 },
+	{ "of two timers that unregister each other one runs",
+	  of_two_that_cancel_each_other_one_runs, EACH_METHOD, 0 },
+	{ "a handler may free its own timer and another of the batch",
+	  memory_is_the_callers_again, EACH_METHOD, 0 },
+	{ "a timer that is always overdue starves nothing",
+	  overdue_ones_starve_nothing, EACH_METHOD, 0 },
+	{ "a timer may be registered again with a later expiry",
+	  expires_may_be_advanced, EACH_METHOD, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}
