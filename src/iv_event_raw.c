@@ -6,175 +6,59 @@
  * A post makes a descriptor readable; the loop drains the descriptor and calls
  * the handler.  While a post is on its way, more of them would say nothing
  * new, and a word that all posters share, forked ones too, lets them see that
- * without a system call:
- *
- *	word = epoch * 2 + posted
+ * without a system call.  It holds a bit `posted', the number of loops that
+ * are draining the descriptor, and above them an epoch.
  *
  *	post:	fence A
  *		w = word; posted: return
  *		make the descriptor readable
- *		if that was us: word = w + 1, unless it is w no longer
+ *		if that was us, and no loop drains: posted, if word is still w
  *
- *	loop:	drain the descriptor; nothing there: return
- *		word = next epoch, not posted
+ *	loop:	next epoch, not posted, one loop more drains
  *		fence B
- *		handler(cookie)
+ *		drain the descriptor
+ *		one loop less drains
+ *		handler(cookie), if there was something
  *
  * Nothing is lost: a post that returns early has seen `posted' of an epoch
  * that the loop had yet to end; of the two fences A then comes first, and the
  * handler that follows B sees what the poster had stored before A.
  *
- * Nothing gets stuck: `posted' is set after the descriptor was made readable
- * and within the same epoch, so wherever a poster is killed or stopped, either
- * the loop has something to drain or the next post writes.
+ * Nothing gets stuck: `posted' is set only after the descriptor was made
+ * readable, in the same epoch and with no loop about to take that away.  So
+ * wherever a poster is killed or stopped, the loop has something to drain or
+ * the next post writes.  A loop that is killed while it drains, of a parent or
+ * of a child that runs its copy, leaves a word of which nobody says `posted'
+ * any more: each post writes, and who is left hears it.
  *
- * The words stand in pages of shared memory that children inherit.  A word is
- * handed out once and never again, so that a stale copy of an object, in
- * whatever process, cannot meet another owner's word.  An object that gets no
- * word works without: each of its posts writes.  Nothing read from a word
- * steers more than whether a post writes.
+ * Where words come from is told in iv_word.c.  An object that gets none works
+ * without: each of its posts writes.  Nothing read from a word steers more than
+ * whether a post writes.
  *
- * This file stands on the public calls of iv_fd and iv_tls alone.
+ * For the rest, this file stands on the public calls of iv_fd alone.
  */
 
 #include <fcntl.h>
-#include <iv_event_raw.h>
-#include <iv_tls.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #if __has_include(<sys/eventfd.h>)
 #include <sys/eventfd.h>
 #endif
+#include "iv_private.h"
 
 _Static_assert(ATOMIC_LONG_LOCK_FREE == 2,
 	       "the word is used in signal handlers and between processes");
 
 
 /*
- * Words.  A page of them is a private one, which holds the accounts, followed
- * by a shared one, one cache line a word.  It serves the thread that mapped it
- * and goes when that has another, or ends, and the last word is returned.  The
- * kernel wipes the accounts in a forked child: there `ours' is 0.
+ * The word, kept in the last private word of iv_fd.
  */
-struct line {
-	_Alignas(64) atomic_ulong	word;
-};
-
-struct page {
-	int		ours;
-	unsigned int	used;		/* words handed out, ever */
-	unsigned int	refs;		/* the words' and the thread's */
-};
-
-struct words {
-	struct page	*page;
-	int		ended;		/* the thread shuts down */
-};
-
-/* Not posted, and never to be: each post writes. */
-#define WORD_GIVEN_UP	(~1UL)
-
-static size_t page_size(void)
-{
-	return sysconf(_SC_PAGESIZE);
-}
-
-static struct line *page_lines(struct page *p)
-{
-	return (struct line *)((char *)p + page_size());
-}
-
-static struct page *page_of(atomic_ulong *word)
-{
-	return (struct page *)(((uintptr_t)word & -page_size()) - page_size());
-}
-
-static struct page *page_map(void)
-{
-	const size_t size = page_size();
-	const int prot = PROT_READ | PROT_WRITE;
-	struct page *p;
-
-	p = mmap(NULL, 2 * size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
-		return NULL;
-
-	if (madvise(p, size, MADV_WIPEONFORK) < 0 ||
-	    mmap(page_lines(p), size, prot,
-		 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
-		(void)munmap(p, 2 * size);
-		return NULL;
-	}
-	p->ours = 1;
-	p->refs = 1;
-
-	return p;
-}
-
-static void page_put(struct page *p)
-{
-	if (p != NULL && p->ours && --p->refs == 0)
-		(void)munmap(p, 2 * page_size());
-}
-
-static void words_end(void *_words)
-{
-	struct words *words = _words;
-
-	page_put(words->page);
-	words->page = NULL;
-	words->ended = 1;
-}
-
-static struct iv_tls_user words_user = {
-	.sizeof_state	= sizeof(struct words),
-	.deinit_thread	= words_end,
-};
-
-/* Early: a program's own constructors may call iv_init(). */
-__attribute__((constructor(101)))
-static void words_constructor(void)
-{
-	iv_tls_user_register(&words_user);
-}
-
-static atomic_ulong *word_grab(void)
-{
-	struct words *words = iv_tls_user_ptr(&words_user);
-	struct page *p = words->page;
-
-	if (words->ended)
-		return NULL;
-
-	if (p == NULL || !p->ours ||
-	    p->used == page_size() / sizeof(struct line)) {
-		struct page *fresh = page_map();
-
-		if (fresh == NULL)
-			return NULL;
-		page_put(p);
-		p = words->page = fresh;
-	}
-	p->refs++;
-
-	return &page_lines(p)[p->used++].word;
-}
-
-static void word_return(atomic_ulong *word)
-{
-	if (word != NULL)
-		page_put(page_of(word));
-}
-
-/* The word's address is kept in the last private word of iv_fd. */
-static void word_set(struct iv_event_raw *this, atomic_ulong *word)
-{
-	this->event_rfd.pad[10] = word;
-}
+#define POSTED		1UL
+#define DRAINER		2UL
+#define DRAINERS	(127 * DRAINER)
+#define EPOCH		(128 * DRAINER)
 
 static atomic_ulong *word_of(const struct iv_event_raw *this)
 {
@@ -182,39 +66,47 @@ static atomic_ulong *word_of(const struct iv_event_raw *this)
 }
 
 /*
- * The loop is about to drain the descriptor.  If that is a child's copy of the
- * loop, the word is given up: a child that is killed when it has drained and
- * not yet ended the epoch would silence the parent's posts for ever.
+ * Fence B.  The end of the epoch, a compare-exchange, comes before the handler's
+ * loads.  Partner: fence A in iv_event_raw_post(), whose caller's stores come
+ * before its look at the word.
  */
-static void word_draining(atomic_ulong *word)
+static void fence_b(void)
 {
-	if (word != NULL && !page_of(word)->ours)
-		atomic_store_explicit(word, WORD_GIVEN_UP,
-				      memory_order_seq_cst);
+#if defined(__x86_64__) || defined(__i386__)
+	/* The compare-exchange is a fence; only the compiler needs another. */
+	atomic_signal_fence(memory_order_seq_cst);
+#else
+	atomic_thread_fence(memory_order_seq_cst);
+#endif
 }
 
-/* The loop has drained the descriptor. */
-static void word_drained(atomic_ulong *word)
+/* Gives what word_drained() is to take back. */
+static unsigned long word_draining(atomic_ulong *word)
 {
+	unsigned long drainer;
 	unsigned long w;
 
 	if (word == NULL)
-		return;
+		return 0;
 
-	/* One step to the next epoch, as a child may give the word up. */
 	w = atomic_load_explicit(word, memory_order_relaxed);
-	while (w != WORD_GIVEN_UP &&
-	       !atomic_compare_exchange_weak_explicit(word, &w, (w | 1) + 1,
-						      memory_order_relaxed,
-						      memory_order_relaxed))
-		;
+	do {
+		/* So many were killed here that the number stays what it is. */
+		drainer = (w & DRAINERS) != DRAINERS ? DRAINER : 0;
+	} while (!atomic_compare_exchange_weak_explicit(word, &w,
+					(w & ~POSTED) + EPOCH + drainer,
+					memory_order_seq_cst,
+					memory_order_relaxed));
+	fence_b();
 
-	/*
-	 * Fence B.  The end of the epoch comes before the handler's loads.
-	 * Partner: fence A in iv_event_raw_post(), whose caller's stores come
-	 * before its look at the word.
-	 */
-	atomic_thread_fence(memory_order_seq_cst);
+	return drainer;
+}
+
+static void word_drained(atomic_ulong *word, unsigned long drainer)
+{
+	/* Release: a poster that sees us gone finds the descriptor drained. */
+	if (word != NULL)
+		atomic_fetch_sub_explicit(word, drainer, memory_order_release);
 }
 
 
@@ -295,11 +187,13 @@ static int make_readable(int fd)
 static void got_event(void *_this)
 {
 	struct iv_event_raw *this = _this;
+	atomic_ulong *word = word_of(this);
+	unsigned long drainer = word_draining(word);
+	int drained = drain(this->event_rfd.fd);
 
-	word_draining(word_of(this));
-	if (!drain(this->event_rfd.fd))
+	word_drained(word, drainer);
+	if (!drained)
 		return;
-	word_drained(word_of(this));
 
 	if (this->handler == NULL)
 		iv_fatal("iv_event_raw: %p was posted and has no handler",
@@ -333,7 +227,7 @@ int iv_event_raw_register(struct iv_event_raw *this)
 		return -1;
 	}
 
-	word_set(this, word_grab());
+	this->event_rfd.pad[10] = iv_word_get();
 	/* From here a signal handler that interrupts us posts. */
 	atomic_signal_fence(memory_order_seq_cst);
 	this->event_wfd = fd[1];
@@ -356,7 +250,8 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 	IV_EVENT_RAW_INIT(this);
 	atomic_signal_fence(memory_order_seq_cst);
 
-	word_return(word);
+	if (word != NULL)
+		iv_word_put(word);
 	pair_close(fd);
 }
 
@@ -368,13 +263,13 @@ static void post_by_write(const struct iv_event_raw *this, atomic_ulong *word,
 	int saved_errno = errno;
 
 	/*
-	 * The kernel's lock on the descriptor orders the write, what we do
-	 * after it, the read that drains it, and what the loop does after that.
-	 * Should the loop come first, the word is not w any more.
+	 * From the write on, *this may be gone.  The kernel's lock on the
+	 * descriptor orders the write before whatever drains it, and that is
+	 * after the loop said so in the word, which then is not w any more.
 	 */
-	if (make_readable(this->event_wfd) && word != NULL &&
-	    w != WORD_GIVEN_UP)
-		(void)atomic_compare_exchange_strong_explicit(word, &w, w + 1,
+	if (make_readable(this->event_wfd) && word != NULL && !(w & DRAINERS))
+		(void)atomic_compare_exchange_strong_explicit(word, &w,
+							w | POSTED,
 							memory_order_relaxed,
 							memory_order_relaxed);
 	errno = saved_errno;
@@ -388,11 +283,11 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 	if (word != NULL) {
 		/*
 		 * Fence A.  The caller's stores come before our look at the
-		 * word.  Partner: fence B in word_drained().
+		 * word.  Partner: fence B in word_draining().
 		 */
 		atomic_thread_fence(memory_order_seq_cst);
 		w = atomic_load_explicit(word, memory_order_relaxed);
-		if (w & 1)
+		if (w & POSTED)
 			return;
 	}
 

@@ -128,14 +128,37 @@ static inline struct iv_state *iv_state_for(const char *call)
 	return iv_self;
 }
 
+/* iv_word.c */
+struct iv_word_state {
+	atomic_int	locked;
+	struct page	*open;
+	struct page	*waiting;
+	unsigned long	starts;
+};
+
 /* iv_process.c: what is done once a process, and what changes with fork. */
 void iv_process_init(void);
+
+/* All zeroes in a process that has just been forked. */
+struct iv_process_state {
+	atomic_uint		generation;
+	struct iv_word_state	word;
+};
+
+extern struct iv_process_state *iv_process;
 
 /* getenv(3), "" for an unset variable and for all of a privileged program. */
 const char *iv_process_getenv(const char *name);
 
 /* A number that differs between a process and its children, never 0. */
 unsigned int iv_process_generation(void);
+
+/*
+ * iv_word.c: a word of memory that is shared with the children forked later,
+ * and that no other object's copy knows; NULL if there is no memory.
+ */
+atomic_ulong *iv_word_get(void);
+void iv_word_put(atomic_ulong *word);
 
 /* iv_time.c */
 void iv_time_invalidate(struct iv_state *st);

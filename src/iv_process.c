@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include "iv_private.h"
@@ -57,36 +58,26 @@ const char *iv_process_getenv(const char *name)
 }
 
 /*
- * The word is 0 in a process that has not looked yet.  In a child it is so
- * again because the kernel wipes its page on fork, whoever forked and however;
- * where it cannot (Linux before 4.14), pthread_atfork() stands in.
+ * The kernel wipes the page on fork, whoever forked and however; where it cannot
+ * (Linux before 4.14), pthread_atfork() stands in.
  */
-static atomic_uint *generation;
+struct iv_process_state *iv_process;
 
-static void wipe_generation(void)
+static void wipe_state(void)
 {
-	/* Relaxed: the child has one thread. */
-	atomic_store_explicit(generation, 0, memory_order_relaxed);
+	memset(iv_process, 0, sizeof(*iv_process));
 }
 
-static void map_generation(void)
+static void map_state(void)
 {
-	static atomic_uint unwiped;
 	size_t size = sysconf(_SC_PAGESIZE);
-	void *page;
 
-	page = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page != MAP_FAILED) {
-		if (madvise(page, size, MADV_WIPEONFORK) == 0) {
-			generation = page;
-			return;
-		}
-		(void)munmap(page, size);
-	}
-
-	generation = &unwiped;
-	if (pthread_atfork(NULL, NULL, wipe_generation) != 0)
+	iv_process = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (iv_process == MAP_FAILED)
+		iv_fatal("iv_init: out of memory");
+	if (madvise(iv_process, size, MADV_WIPEONFORK) < 0 &&
+	    pthread_atfork(NULL, NULL, wipe_state) != 0)
 		iv_fatal("iv_init: out of memory");
 }
 
@@ -98,12 +89,14 @@ unsigned int iv_process_generation(void)
 	unsigned int seen = 0;
 
 	/* Relaxed here and below: the numbers are all that is exchanged. */
-	now = atomic_load_explicit(generation, memory_order_relaxed);
+	now = atomic_load_explicit(&iv_process->generation,
+				   memory_order_relaxed);
 	if (now != 0)
 		return now;
 
 	now = atomic_fetch_add_explicit(&latest, 1, memory_order_relaxed) + 1;
-	if (!atomic_compare_exchange_strong_explicit(generation, &seen, now,
+	if (!atomic_compare_exchange_strong_explicit(&iv_process->generation,
+						     &seen, now,
 						     memory_order_relaxed,
 						     memory_order_relaxed))
 		now = seen;
@@ -116,5 +109,5 @@ void iv_process_init(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGURG, SIG_IGN);
 	raise_descriptor_limit();
-	map_generation();
+	map_state();
 }
