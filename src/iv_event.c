@@ -6,10 +6,11 @@
  * handler pushes by compare-and-exchange; the loop takes all of it at once and
  * turns it over, which restores the order of the posts.
  *
- * The owner word of an event is its loop's address, with the bit PENDING from
- * the post that pushes it until right before its handler is called.
+ * An event that was posted and whose handler has not been called yet has a
+ * mark, which is the number of the process that set it.  Whoever sets it where
+ * there was none pushes the event.
  *
- *	post:	set PENDING; it was set: return
+ *	post:	mark; it was marked: return
  *		push
  *		fence A
  *		asleep?  post the loop's iv_event_raw
@@ -28,26 +29,16 @@
 #include "iv_private.h"
 
 struct iv_event_ {
-	void				*cookie;
-	void				(*handler)(void *);
+	void			*cookie;
+	void			(*handler)(void *);
 
-	atomic_uintptr_t		owner;
-	union {
-		struct iv_event_	*below;		/* on the stack */
-		struct iv_list_head	list;		/* off it */
-	};
+	_Atomic(struct iv_state *)	owner;	/* NULL: not registered */
+	struct iv_event_	*next;	/* on the stack: the one below */
+	atomic_uintptr_t	mark;
 };
 
 _Static_assert(sizeof(struct iv_event_) <= sizeof(struct iv_event),
 	       "struct iv_event_ has to fit into struct iv_event");
-
-#define PENDING		((uintptr_t)1)
-
-void iv_event_init(struct iv_state *st)
-{
-	INIT_IV_LIST_HEAD(&st->event.queue);
-	INIT_IV_LIST_HEAD(&st->event.batch);
-}
 
 static int stack_is_empty(const struct iv_state *st)
 {
@@ -58,38 +49,46 @@ static int stack_is_empty(const struct iv_state *st)
 
 int iv_event_queued(const struct iv_state *st)
 {
-	return !stack_is_empty(st) || !iv_list_empty(&st->event.queue);
+	return !stack_is_empty(st) || st->event.queue != NULL;
+}
+
+static struct iv_event_ **end_of(struct iv_event_ **list)
+{
+	while (*list != NULL)
+		list = &(*list)->next;
+
+	return list;
 }
 
 /* Move the stack to the end of the queue, in the order of the posts. */
 static void take_stack(struct iv_state *st)
 {
-	struct iv_list_head *end = st->event.queue.prev;
+	struct iv_event_ **end;
 	struct iv_event_ *ev;
 
 	if (stack_is_empty(st))
 		return;
 
-	/* Acquire: pairs with the release in push(), for `below'. */
+	/* Acquire: pairs with the release in push(), for `next'. */
 	ev = atomic_exchange_explicit(&st->event.posted, NULL,
 				      memory_order_acquire);
+	end = end_of(&st->event.queue);
 	while (ev != NULL) {
-		struct iv_event_ *below = ev->below;
+		struct iv_event_ *below = ev->next;
 
-		iv_list_add(&ev->list, end);
+		ev->next = *end;
+		*end = ev;
 		ev = below;
 	}
 }
 
 static void deliver(struct iv_event_ *ev)
 {
-	iv_list_del(&ev->list);
-
 	/*
 	 * Acquire: pairs with the release of each iv_event_post() that set the
-	 * bit or found it set; what those wrote before is visible from here.
+	 * mark or found it set; what those wrote before is visible from here.
 	 */
-	atomic_fetch_and_explicit(&ev->owner, ~PENDING, memory_order_acq_rel);
+	(void)atomic_exchange_explicit(&ev->mark, 0, memory_order_acq_rel);
 
 	if (ev->handler == NULL)
 		iv_fatal("iv_event: %p was posted and has no handler",
@@ -99,12 +98,17 @@ static void deliver(struct iv_event_ *ev)
 
 static void run_batch(struct iv_state *st)
 {
+	struct iv_event_ *ev;
+
 	st->event.own = 0;
 	take_stack(st);
-	iv_list_splice_tail_init(&st->event.queue, &st->event.batch);
-	while (!iv_list_empty(&st->event.batch))
-		deliver(iv_container_of(st->event.batch.next,
-					struct iv_event_, list));
+	*end_of(&st->event.batch) = st->event.queue;
+	st->event.queue = NULL;
+
+	while ((ev = st->event.batch) != NULL) {
+		st->event.batch = ev->next;
+		deliver(ev);
+	}
 }
 
 void iv_event_run(struct iv_state *st)
@@ -147,32 +151,73 @@ static int register_wake(struct iv_state *st)
 	return 0;
 }
 
+/*
+ * The posters that are on a visit are counted by process: those that were here
+ * when it forked do not come to an end in the child.
+ */
+#define VISITORS	0xffffUL
+
+static unsigned long no_visitors(void)
+{
+	return iv_process_generation() * (VISITORS + 1);
+}
+
+static void begin_visit(struct iv_state *st)
+{
+	unsigned long none = no_visitors();
+	unsigned long now;
+	unsigned long next;
+
+	now = atomic_load_explicit(&st->event.visits, memory_order_relaxed);
+	do {
+		next = (now & ~VISITORS) == none ? now + 1 : none + 1;
+	} while (!atomic_compare_exchange_weak_explicit(&st->event.visits,
+							&now, next,
+							memory_order_relaxed,
+							memory_order_relaxed));
+}
+
+static void end_visit(struct iv_state *st)
+{
+	/* Release: pairs with the acquire in wait_for_visitors(). */
+	atomic_fetch_sub_explicit(&st->event.visits, 1, memory_order_release);
+}
+
+static void wait_for_visitors(struct iv_state *st)
+{
+	unsigned long none = no_visitors();
+	unsigned long now;
+
+	for (;;) {
+		now = atomic_load_explicit(&st->event.visits,
+					   memory_order_acquire);
+		if (now == none || (now & ~VISITORS) != none)
+			return;
+		sched_yield();
+	}
+}
+
 static void unregister_wake(struct iv_state *st)
 {
-	/*
-	 * The last poster may still be on its way out of iv_event_post().
-	 * Acquire: pairs with the release that ends its visit.
-	 */
-	while (atomic_load_explicit(&st->event.posters, memory_order_acquire))
-		sched_yield();
+	/* The last poster may still be on its way out of iv_event_post(). */
+	wait_for_visitors(st);
 
 	st->numobjs++;
 	iv_event_raw_unregister(&st->event.wake);
 }
 
-/* A child needs a wake-up of its own: posts to the old one wake the parent. */
-static void notice_fork(struct iv_state *st)
+/*
+ * A child needs a wake-up of its own: posts to the parent's would wake that,
+ * and the child's loop would drain what is meant for the parent.
+ */
+void iv_event_notice_fork(struct iv_state *st)
 {
 	unsigned int generation = iv_process_generation();
 
-	if (st->event.generation == generation)
+	if (st->event.num == 0 || st->event.generation == generation)
 		return;
 	st->event.generation = generation;
 
-	/* The threads that were on a visit exist in the parent only. */
-	atomic_store_explicit(&st->event.posters, 0, memory_order_relaxed);
-	if (st->event.num == 0)
-		return;
 	unregister_wake(st);
 	if (register_wake(st) < 0)
 		iv_fatal("iv_main: no descriptor to wake the loop after fork "
@@ -183,7 +228,6 @@ int iv_event_fall_asleep(struct iv_state *st)
 {
 	if (st->event.num == 0)
 		return 1;
-	notice_fork(st);
 
 	atomic_store_explicit(&st->event.asleep, 1, memory_order_relaxed);
 	/*
@@ -205,11 +249,51 @@ void iv_event_wake_up(struct iv_state *st)
 
 void iv_event_deinit(struct iv_state *st)
 {
-	if (st->event.num == 0)
-		return;
-	st->event.num = 0;
-	notice_fork(st);
-	unregister_wake(st);
+	if (st->event.num != 0)
+		unregister_wake(st);
+}
+
+static void mark_all(struct iv_event_ *ev, unsigned int generation)
+{
+	for (; ev != NULL; ev = ev->next)
+		atomic_store_explicit(&ev->mark, generation,
+				      memory_order_relaxed);
+}
+
+/*
+ * A thread of the parent may have marked an event and not have pushed it when
+ * the process forked.  In the child, what is queued gets the child's mark; one
+ * that still has the parent's is not queued.
+ */
+static void fork_marks(struct iv_state *st)
+{
+	unsigned int generation = iv_process_generation();
+
+	mark_all(atomic_load_explicit(&st->event.posted, memory_order_acquire),
+		 generation);
+	mark_all(st->event.queue, generation);
+	mark_all(st->event.batch, generation);
+	/* Release: pairs with the acquire in is_queued(). */
+	atomic_store_explicit(&st->event.marks, generation,
+			      memory_order_release);
+}
+
+/* While the child has no thread but this one. */
+static void forked(void)
+{
+	if (iv_self != NULL)
+		fork_marks(iv_self);
+}
+
+void iv_event_process_init(void)
+{
+	if (pthread_atfork(NULL, NULL, forked) != 0)
+		iv_fatal("iv_init: out of memory");
+}
+
+void iv_event_init(struct iv_state *st)
+{
+	fork_marks(st);
 }
 
 int iv_event_register(struct iv_event *_ev)
@@ -225,8 +309,21 @@ int iv_event_register(struct iv_event *_ev)
 
 	st->event.num++;
 	st->numobjs++;
+	atomic_store_explicit(&ev->mark, 0, memory_order_relaxed);
 	/* Release: pairs with a post, wherever it got the event's address. */
-	atomic_store_explicit(&ev->owner, (uintptr_t)st, memory_order_release);
+	atomic_store_explicit(&ev->owner, st, memory_order_release);
+
+	return 0;
+}
+
+static int take_from(struct iv_event_ **list, struct iv_event_ *ev)
+{
+	for (; *list != NULL; list = &(*list)->next) {
+		if (*list == ev) {
+			*list = ev->next;
+			return 1;
+		}
+	}
 
 	return 0;
 }
@@ -235,24 +332,22 @@ void iv_event_unregister(struct iv_event *_ev)
 {
 	struct iv_state *st = iv_state_for("iv_event_unregister");
 	struct iv_event_ *ev = (struct iv_event_ *)_ev;
-	/* Acquire: pairs with push(), of a post that is still queued. */
-	uintptr_t owner = atomic_exchange_explicit(&ev->owner, 0,
-						   memory_order_acquire);
 
-	if ((owner & ~PENDING) != (uintptr_t)st)
+	/* Relaxed: only we change it, and acquire pairs in take_stack(). */
+	if (atomic_load_explicit(&ev->owner, memory_order_relaxed) != st)
 		iv_fatal("iv_event_unregister: %p is not registered in this "
 			 "thread", (void *)ev);
+	atomic_store_explicit(&ev->owner, NULL, memory_order_relaxed);
 
-	if (owner & PENDING) {
+	if (atomic_load_explicit(&ev->mark, memory_order_relaxed)) {
 		take_stack(st);
-		iv_list_del(&ev->list);
+		(void)(take_from(&st->event.batch, ev) ||
+		       take_from(&st->event.queue, ev));
 	}
 
 	st->numobjs--;
-	if (--st->event.num == 0) {
-		notice_fork(st);
+	if (--st->event.num == 0)
 		unregister_wake(st);
-	}
 }
 
 /* 1 if nothing was on the stack. */
@@ -263,7 +358,7 @@ static int push(struct iv_state *st, struct iv_event_ *ev)
 	/* Relaxed: we do not look at what is below. */
 	top = atomic_load_explicit(&st->event.posted, memory_order_relaxed);
 	do {
-		ev->below = top;
+		ev->next = top;
 		/* Release: pairs with the acquire in take_stack(). */
 	} while (!atomic_compare_exchange_weak_explicit(&st->event.posted,
 							&top, ev,
@@ -296,7 +391,7 @@ static void post_from_other(struct iv_state *st, struct iv_event_ *ev)
 	int state;
 
 	/* Once it is pushed, the event may be served and the loop may end. */
-	atomic_fetch_add_explicit(&st->event.posters, 1, memory_order_relaxed);
+	begin_visit(st);
 	(void)push(st, ev);
 
 	/* Fence A: the push comes before the look.  Partner: fence B. */
@@ -307,27 +402,39 @@ static void post_from_other(struct iv_state *st, struct iv_event_ *ev)
 		iv_event_raw_post(&st->event.wake);
 		pthread_setcancelstate(state, NULL);
 	}
+	end_visit(st);
+}
 
-	/* Release: pairs with the acquire in unregister_wake(). */
-	atomic_fetch_sub_explicit(&st->event.posters, 1, memory_order_release);
+/*
+ * Mark the event.  Was it queued already?  Another process's mark says so only
+ * to a child that has not yet set the marks right.
+ */
+static int is_queued(struct iv_state *st, struct iv_event_ *ev)
+{
+	unsigned int generation = iv_process_generation();
+	/*
+	 * Release: pairs with the acquire in deliver(), also when the event was
+	 * marked already.
+	 */
+	uintptr_t mark = atomic_exchange_explicit(&ev->mark, generation,
+						  memory_order_acq_rel);
+
+	return mark == generation ||
+	       (mark != 0 &&
+		atomic_load_explicit(&st->event.marks,
+				     memory_order_acquire) != generation);
 }
 
 void iv_event_post(struct iv_event *_ev)
 {
 	struct iv_event_ *ev = (struct iv_event_ *)_ev;
-	struct iv_state *st;
-	uintptr_t owner;
+	/* Acquire: pairs with iv_event_register(). */
+	struct iv_state *st = atomic_load_explicit(&ev->owner,
+						   memory_order_acquire);
 
-	/*
-	 * Acquire: pairs with iv_event_register().  Release: pairs with the
-	 * acquire in deliver(), also when the bit was set already.
-	 */
-	owner = atomic_fetch_or_explicit(&ev->owner, PENDING,
-					 memory_order_acq_rel);
-	if (owner == 0 || (owner & PENDING))
+	if (st == NULL || is_queued(st, ev))
 		return;
 
-	st = (struct iv_state *)owner;
 	if (st == iv_self)
 		post_from_own(st, ev);
 	else

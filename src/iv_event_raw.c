@@ -9,8 +9,7 @@
  * without a system call.  It holds a bit `posted', the number of loops that
  * are draining the descriptor, and above them an epoch.
  *
- *	post:	fence A
- *		w = word; posted: return
+ *	post:	w = word; posted: fence A, w = word; still posted: return
  *		make the descriptor readable
  *		if that was us, and no loop drains: posted, if word is still w
  *
@@ -281,14 +280,18 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 	unsigned long w = 0;
 
 	if (word != NULL) {
-		/*
-		 * Fence A.  The caller's stores come before our look at the
-		 * word.  Partner: fence B in word_draining().
-		 */
-		atomic_thread_fence(memory_order_seq_cst);
 		w = atomic_load_explicit(word, memory_order_relaxed);
-		if (w & POSTED)
-			return;
+		if (w & POSTED) {
+			/*
+			 * Fence A.  The caller's stores come before our look
+			 * at the word, the one that counts.  Partner: fence B
+			 * in word_draining().
+			 */
+			atomic_thread_fence(memory_order_seq_cst);
+			w = atomic_load_explicit(word, memory_order_relaxed);
+			if (w & POSTED)
+				return;
+		}
 	}
 
 	if (this->event_wfd >= 0)
@@ -305,9 +308,24 @@ int iv_event_raw_export(const struct iv_event_raw *this)
 	return fcntl(this->event_wfd, F_DUPFD_CLOEXEC, 0);
 }
 
-int iv_event_raw_post_fd(int fd)
+/*
+ * Take our SIGPIPE back.  If one waited for the thread before, ours was none
+ * besides: put it back; one that waits for the process still does.
+ */
+static void take_sigpipe(const sigset_t *sigpipe, int waited)
 {
 	static const struct timespec at_once;
+	sigset_t pending;
+
+	while (sigtimedwait(sigpipe, NULL, &at_once) < 0 && errno == EINTR)
+		;
+	(void)sigpending(&pending);
+	if (waited && !sigismember(&pending, SIGPIPE))
+		(void)raise(SIGPIPE);
+}
+
+int iv_event_raw_post_fd(int fd)
+{
 	sigset_t sigpipe, pending, mask;
 	int saved_errno = errno;
 	int ret;
@@ -318,11 +336,8 @@ int iv_event_raw_post_fd(int fd)
 	(void)pthread_sigmask(SIG_BLOCK, &sigpipe, &mask);
 
 	ret = make_readable(fd) || errno == EAGAIN ? 0 : -1;
-	/* Our own SIGPIPE is taken back; one that waited before is not ours. */
-	if (ret < 0 && errno == EPIPE && !sigismember(&pending, SIGPIPE)) {
-		while (sigtimedwait(&sigpipe, NULL, &at_once) < 0 &&
-		       errno == EINTR)
-			;
+	if (ret < 0 && errno == EPIPE) {
+		take_sigpipe(&sigpipe, sigismember(&pending, SIGPIPE));
 		errno = EPIPE;
 	}
 

@@ -33,6 +33,7 @@ static void end_thread(void *st)
 static void init_process(void)
 {
 	iv_process_init();
+	iv_event_process_init();
 	iv_fd_exclude_methods(iv_process_getenv("IV_EXCLUDE_POLL_METHOD"));
 	if (pthread_key_create(&thread_end, end_thread) != 0)
 		iv_fatal("iv_init: cannot create a thread key");
@@ -79,6 +80,7 @@ static void wait(struct iv_state *st)
 	const struct timespec *until = NULL;
 	struct timespec next;
 
+	iv_event_notice_fork(st);
 	if (iv_timer_next(st, &next))
 		until = &next;
 	if (iv_task_queued(st) || !iv_event_fall_asleep(st))

@@ -83,9 +83,10 @@ struct iv_fd_state {
 struct iv_event_state {
 	_Atomic(struct iv_event_ *)	posted;	/* a stack, latest on top */
 	atomic_int		asleep;
-	atomic_int		posters;
-	struct iv_list_head	queue;		/* taken off the stack */
-	struct iv_list_head	batch;		/* being served */
+	atomic_ulong		visits;
+	atomic_uint		marks;		/* are right for this process */
+	struct iv_event_	*queue;		/* taken off the stack */
+	struct iv_event_	*batch;		/* being served */
 	int			own;		/* to be served in a round ... */
 	unsigned long		position;	/* ... at this position */
 	unsigned int		round;		/* the last that served */
@@ -215,9 +216,12 @@ void iv_fd_wait(struct iv_state *st, const struct timespec *until);
 void iv_fd_run(struct iv_state *st);
 
 /* iv_event.c */
+void iv_event_process_init(void);
 void iv_event_init(struct iv_state *st);
 void iv_event_deinit(struct iv_state *st);
 int iv_event_queued(const struct iv_state *st);
+/* To be called before each wait. */
+void iv_event_notice_fork(struct iv_state *st);
 /* Announce that the loop will sleep; 0 if something is queued: it must not. */
 int iv_event_fall_asleep(struct iv_state *st);
 void iv_event_wake_up(struct iv_state *st);
