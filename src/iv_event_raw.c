@@ -79,10 +79,13 @@ static void fence_b(void)
 #endif
 }
 
-/* Gives what word_drained() is to take back. */
+/*
+ * Gives what word_drained() is to take back.  Loops that were killed here do
+ * not: who fills the number leaves it full, and so it stays.
+ */
 static unsigned long word_draining(atomic_ulong *word)
 {
-	unsigned long drainer;
+	unsigned long add;
 	unsigned long w;
 
 	if (word == NULL)
@@ -90,15 +93,14 @@ static unsigned long word_draining(atomic_ulong *word)
 
 	w = atomic_load_explicit(word, memory_order_relaxed);
 	do {
-		/* So many were killed here that the number stays what it is. */
-		drainer = (w & DRAINERS) != DRAINERS ? DRAINER : 0;
+		add = (w & DRAINERS) < DRAINERS ? DRAINER : 0;
 	} while (!atomic_compare_exchange_weak_explicit(word, &w,
-					(w & ~POSTED) + EPOCH + drainer,
+					(w & ~POSTED) + EPOCH + add,
 					memory_order_seq_cst,
 					memory_order_relaxed));
 	fence_b();
 
-	return drainer;
+	return (w & DRAINERS) < DRAINERS - DRAINER ? DRAINER : 0;
 }
 
 static void word_drained(atomic_ulong *word, unsigned long drainer)

@@ -96,6 +96,7 @@ static struct page *page_map(void)
 static struct page *page_get(struct iv_word_state *s)
 {
 	struct page *p = s->waiting;
+	unsigned char resident;
 
 	if (p != NULL)
 		s->waiting = p->next;
@@ -106,7 +107,9 @@ static struct page *page_get(struct iv_word_state *s)
 
 	if (mmap(lines_of(p), page_size(), PROT_READ | PROT_WRITE,
 		 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
-		wait_for_use(s, p);
+		/* Linux before 6.12 may have unmapped what was there. */
+		if (mincore(lines_of(p), page_size(), &resident) == 0)
+			wait_for_use(s, p);
 		return NULL;
 	}
 	p->used = 0;

@@ -20,6 +20,9 @@
 
 #define EXIT_SKIPPED	77
 
+/* How many times as slow as expected a machine may be before it has hung. */
+#define SLOWEST		4
+
 static const char *const methods[] = {
 	"epoll-timerfd", "epoll", "ppoll", "poll",
 };
@@ -209,7 +212,7 @@ static void run_case(const struct check_case *c, struct variant v)
 	/* To be killed with whatever it leaves behind. */
 	(void)setpgid(0, 0);
 	signal(SIGALRM, SIG_DFL);
-	alarm(c->seconds ? c->seconds : 60);
+	alarm(SLOWEST * (c->seconds ? c->seconds : 30));
 
 	running = v;
 	if (v.method >= 0)

@@ -31,7 +31,7 @@ struct check_case {
 	const char		*name;
 	void			(*run)(void);
 	enum check_variants	variants;
-	int			seconds;	/* time limit; 0: 60 */
+	int			seconds;	/* a slow run takes; 0: 30 */
 };
 
 #define check_main(cases, argc, argv)	\

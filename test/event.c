@@ -1,0 +1,1400 @@
+/*
+ * libivykis: iv_event.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <iv.h>
+#include <iv_event.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "check.h"
+
+#define SOME_ERRNO	12345
+
+/* What ran, in order, a letter each. */
+static char trace[4096];
+
+static void note(char letter)
+{
+	size_t len = strlen(trace);
+
+	check(len < sizeof(trace) - 1);
+	trace[len] = letter;
+}
+
+static void expect_trace(const char *want)
+{
+	if (strcmp(trace, want))
+		fprintf(stderr, "# \"%s\" instead of \"%s\"\n", trace, want);
+	check(!strcmp(trace, want));
+	memset(trace, 0, sizeof(trace));
+}
+
+static void note_cookie(void *letter)
+{
+	note(*(char *)letter);
+}
+
+static void start(struct iv_event *ev, void (*handler)(void *), void *cookie)
+{
+	IV_EVENT_INIT(ev);
+	ev->handler = handler;
+	ev->cookie = cookie;
+	check_int(iv_event_register(ev), 0);
+}
+
+static void start_noted(struct iv_event *ev, const char *letter)
+{
+	start(ev, note_cookie, (void *)letter);
+}
+
+static void start_task(struct iv_task *t, void (*handler)(void *), void *cookie)
+{
+	IV_TASK_INIT(t);
+	t->handler = handler;
+	t->cookie = cookie;
+	iv_task_register(t);
+}
+
+static void quit(void *unused)
+{
+	(void)unused;
+	iv_quit();
+}
+
+static void run_for(int ms)
+{
+	struct iv_timer t;
+
+	IV_TIMER_INIT(&t);
+	iv_invalidate_now();
+	t.expires = iv_now;
+	t.expires.tv_nsec += ms * 1000000;
+	t.handler = quit;
+	iv_timer_register(&t);
+	iv_main();
+	if (iv_timer_registered(&t))
+		iv_timer_unregister(&t);
+}
+
+/* Rounds of tasks enough for the kernel to be asked several times. */
+#define ROUNDS	80
+
+static struct iv_task rounds_task;
+static int rounds;
+
+static void next_round(void *unused)
+{
+	(void)unused;
+	if (++rounds % ROUNDS == 0)
+		iv_quit();
+	else
+		iv_task_register(&rounds_task);
+}
+
+static void run_rounds(void)
+{
+	start_task(&rounds_task, next_round, NULL);
+	iv_main();
+}
+
+static void in_thread(void *(*fn)(void *), void *arg)
+{
+	pthread_t t;
+
+	check_int(pthread_create(&t, NULL, fn, arg), 0);
+	check_int(pthread_join(t, NULL), 0);
+}
+
+static void *post(void *ev)
+{
+	errno = SOME_ERRNO;
+	iv_event_post(ev);
+	check_int(errno, SOME_ERRNO);
+
+	return NULL;
+}
+
+/* Whatever but exit(2) and exit_group(2) kills the process from now on. */
+static void forbid_system_calls(void)
+{
+	static struct sock_filter rules[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	static const struct sock_fprog prog = {
+		.len	= sizeof(rules) / sizeof(rules[0]),
+		.filter	= rules,
+	};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
+		skip("no seccomp filter can be installed");
+}
+
+
+static void order(void)
+{
+	struct iv_event a, b, c;
+
+	iv_init();
+	start_noted(&a, "a");
+	start_noted(&b, "b");
+	start_noted(&c, "c");
+
+	iv_event_post(&c);
+	iv_event_post(&a);
+	iv_event_post(&c);
+	iv_event_post(&b);
+	iv_event_post(&a);
+	run_rounds();
+	expect_trace("cab");
+
+	in_thread(post, &b);
+	in_thread(post, &a);
+	in_thread(post, &b);
+	iv_event_post(&c);
+	run_rounds();
+	expect_trace("bac");
+
+	iv_event_unregister(&a);
+	iv_event_unregister(&b);
+	iv_event_unregister(&c);
+	iv_deinit();
+}
+
+static void coalescing(void)
+{
+	struct iv_event a;
+	int i;
+
+	iv_init();
+	start_noted(&a, "a");
+	for (i = 0; i < 100000; i++)
+		iv_event_post(&a);
+	run_rounds();
+	expect_trace("a");
+	for (i = 0; i < 10; i++)
+		in_thread(post, &a);
+	run_rounds();
+	expect_trace("a");
+	iv_event_unregister(&a);
+	iv_deinit();
+}
+
+struct poster {
+	struct iv_event	ev;
+	int		calls;
+	int		round;		/* of the latest call */
+};
+
+static void post_self(void *_p)
+{
+	struct poster *p = _p;
+
+	check(p->calls == 0 || p->round != rounds);
+	p->round = rounds;
+	iv_event_post(&p->ev);
+	if (++p->calls == 100)
+		iv_quit();
+}
+
+static void next_round_for_ever(void *unused)
+{
+	(void)unused;
+	rounds++;
+	iv_task_register(&rounds_task);
+}
+
+static void post_in_own_handler(void)
+{
+	struct poster p = { .calls = 0 };
+
+	iv_init();
+	start(&p.ev, post_self, &p);
+	start_task(&rounds_task, next_round_for_ever, NULL);
+	iv_event_post(&p.ev);
+	iv_main();
+	check_int(p.calls, 100);
+	iv_task_unregister(&rounds_task);
+	iv_event_unregister(&p.ev);
+	iv_deinit();
+}
+
+static void post_on(void *ev)
+{
+	iv_event_post(ev);
+}
+
+static int fd_calls;
+
+static void readable(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+	char byte;
+
+	check_int(read(fd->fd, &byte, 1), 1);
+	if (++fd_calls == 10)
+		iv_quit();
+}
+
+static void write_byte(void *_fd)
+{
+	int *fd = _fd;
+
+	check_int(write(fd[1], "", 1), 1);
+}
+
+struct ticker {
+	struct iv_timer	timer;
+	int		*pipe;
+};
+
+static void tick(void *_t)
+{
+	struct ticker *t = _t;
+
+	write_byte(t->pipe);
+	t->timer.expires = iv_now;
+	t->timer.expires.tv_nsec += 1000000;
+	iv_timer_register(&t->timer);
+}
+
+/* Two events that post themselves, a timer, and a descriptor that it feeds. */
+static void self_posters_starve_nothing(void)
+{
+	struct iv_event a, b;
+	struct ticker t;
+	struct iv_fd fd;
+	int p[2];
+
+	iv_init();
+	check_int(pipe(p), 0);
+	IV_FD_INIT(&fd);
+	fd.fd = p[0];
+	fd.cookie = &fd;
+	fd.handler_in = readable;
+	iv_fd_register(&fd);
+	IV_TIMER_INIT(&t.timer);
+	t.pipe = p;
+	t.timer.expires = iv_now;
+	t.timer.handler = tick;
+	t.timer.cookie = &t;
+	iv_timer_register(&t.timer);
+	start(&a, post_on, &a);
+	start(&b, post_on, &b);
+	iv_event_post(&a);
+	iv_event_post(&b);
+	iv_main();
+
+	iv_event_unregister(&a);
+	iv_event_unregister(&b);
+	iv_timer_unregister(&t.timer);
+	iv_fd_unregister(&fd);
+	close(p[0]);
+	close(p[1]);
+	iv_deinit();
+}
+
+
+#define BATCH	5
+
+enum deed {
+	REMOVE_ONE,
+	REMOVE_ALL,
+	REGISTER_AGAIN,
+	POST_AND_REMOVE,
+};
+
+struct member {
+	struct iv_event	ev;
+	int		index;
+};
+
+/* The at'th handler that is called does the deed to the victim. */
+static struct {
+	struct member	*member[BATCH];
+	int		called;
+	int		at;
+	int		victim;
+	enum deed	deed;
+} batch;
+
+static void remove_member(int i)
+{
+	struct member *m = batch.member[i];
+
+	iv_event_unregister(&m->ev);
+	memset(m, 0xdb, sizeof(*m));
+	free(m);
+	batch.member[i] = NULL;
+}
+
+static void do_the_deed(void)
+{
+	struct iv_event *ev = &batch.member[batch.victim]->ev;
+	int i;
+
+	if (batch.deed == REGISTER_AGAIN) {
+		iv_event_unregister(ev);
+		check_int(iv_event_register(ev), 0);
+	}
+	if (batch.deed == POST_AND_REMOVE)
+		iv_event_post(ev);
+	if (batch.deed == POST_AND_REMOVE || batch.deed == REMOVE_ONE)
+		remove_member(batch.victim);
+	for (i = 0; batch.deed == REMOVE_ALL && i < BATCH; i++)
+		remove_member(i);
+}
+
+static void member_called(void *_m)
+{
+	struct member *m = _m;
+
+	note('0' + m->index);
+	if (batch.called++ == batch.at)
+		do_the_deed();
+}
+
+/* The victim's call is missing if its turn would come later. */
+static void expect_batch(void)
+{
+	char want[BATCH + 1] = "";
+	int num = 0;
+	int i;
+
+	for (i = 0; i < BATCH; i++) {
+		if (i > batch.at &&
+		    (batch.deed == REMOVE_ALL || i == batch.victim))
+			continue;
+		want[num++] = '0' + i;
+	}
+	expect_trace(want);
+}
+
+static void run_batch(enum deed deed, int at, int victim, int foreign)
+{
+	int i;
+
+	memset(&batch, 0, sizeof(batch));
+	batch.deed = deed;
+	batch.at = at;
+	batch.victim = victim;
+
+	for (i = 0; i < BATCH; i++) {
+		batch.member[i] = malloc(sizeof(*batch.member[i]));
+		batch.member[i]->index = i;
+		start(&batch.member[i]->ev, member_called, batch.member[i]);
+	}
+	for (i = 0; i < BATCH; i++) {
+		if (foreign)
+			in_thread(post, &batch.member[i]->ev);
+		else
+			iv_event_post(&batch.member[i]->ev);
+	}
+	run_rounds();
+	expect_batch();
+
+	for (i = 0; i < BATCH; i++) {
+		if (batch.member[i] != NULL)
+			remove_member(i);
+	}
+}
+
+static void run_batches(enum deed deed)
+{
+	int at, victim;
+
+	iv_init();
+	for (at = 0; at < BATCH; at++) {
+		for (victim = 0; victim < BATCH; victim++) {
+			run_batch(deed, at, victim, 0);
+			run_batch(deed, at, victim, 1);
+		}
+	}
+	iv_deinit();
+}
+
+static void remove_in_batch(void)
+{
+	run_batches(REMOVE_ONE);
+}
+
+static void remove_batch(void)
+{
+	run_batches(REMOVE_ALL);
+}
+
+static void register_again_in_batch(void)
+{
+	run_batches(REGISTER_AGAIN);
+}
+
+static void remove_from_next_batch(void)
+{
+	run_batches(POST_AND_REMOVE);
+}
+
+static void cancel_before_main(void)
+{
+	struct iv_event a, b;
+
+	iv_init();
+	start_noted(&a, "a");
+	start_noted(&b, "b");
+	iv_event_post(&a);
+	iv_event_post(&b);
+	iv_event_unregister(&a);
+	run_rounds();
+	expect_trace("b");
+
+	start_noted(&a, "a");
+	run_rounds();
+	expect_trace("");
+	in_thread(post, &a);
+	in_thread(post, &b);
+	iv_event_unregister(&a);
+	iv_event_unregister(&b);
+	iv_main();
+	expect_trace("");
+	iv_deinit();
+}
+
+
+struct round_test {
+	struct iv_event	e, f;
+	struct iv_task	t1, t2, t3;
+};
+
+static void post_among_tasks(void *_r)
+{
+	struct round_test *r = _r;
+
+	start_task(&r->t1, note_cookie, "1");
+	iv_event_post(&r->e);
+	start_task(&r->t2, note_cookie, "2");
+	iv_event_post(&r->f);
+	start_task(&r->t3, note_cookie, "3");
+}
+
+static void start_round_test(struct round_test *r)
+{
+	iv_init();
+	start_noted(&r->e, "e");
+	start_noted(&r->f, "f");
+}
+
+static void end_round_test(struct round_test *r)
+{
+	iv_event_unregister(&r->e);
+	iv_event_unregister(&r->f);
+	iv_deinit();
+}
+
+static void position_before_main(void)
+{
+	struct round_test r;
+
+	start_round_test(&r);
+	post_among_tasks(&r);
+	run_rounds();
+	expect_trace("1ef23");
+	end_round_test(&r);
+}
+
+static void position_in_round(void)
+{
+	struct round_test r;
+	struct iv_task t;
+
+	start_round_test(&r);
+	/* Tasks of which none has run in this round join its end. */
+	IV_TASK_INIT(&r.t1);
+	IV_TASK_INIT(&r.t2);
+	IV_TASK_INIT(&r.t3);
+	start_task(&t, post_among_tasks, &r);
+	run_rounds();
+	check(strlen(trace) == 5 && strstr(trace, "ef") != NULL);
+	memset(trace, 0, sizeof(trace));
+	end_round_test(&r);
+}
+
+static void position_by_timer(void)
+{
+	struct round_test r;
+	struct iv_timer t;
+
+	start_round_test(&r);
+	IV_TIMER_INIT(&t);
+	t.expires = iv_now;
+	t.handler = post_among_tasks;
+	t.cookie = &r;
+	iv_timer_register(&t);
+	run_rounds();
+	expect_trace("1ef23");
+	end_round_test(&r);
+}
+
+
+struct counted {
+	struct iv_event	ev;
+	int		calls;
+};
+
+static void call_and_quit(void *_c)
+{
+	struct counted *c = _c;
+
+	c->calls++;
+	iv_quit();
+}
+
+static void *post_late(void *ev)
+{
+	usleep(20000);
+
+	return post(ev);
+}
+
+static void wakes_a_sleeping_loop(void)
+{
+	struct counted c = { .calls = 0 };
+	pthread_t t;
+	int i;
+
+	iv_init();
+	start(&c.ev, call_and_quit, &c);
+	for (i = 0; i < 5; i++) {
+		check_int(pthread_create(&t, NULL, post_late, &c.ev), 0);
+		iv_main();
+		check_int(pthread_join(t, NULL), 0);
+	}
+	check_int(c.calls, 5);
+	iv_event_unregister(&c.ev);
+	iv_deinit();
+}
+
+static void count(void *_c)
+{
+	struct counted *c = _c;
+
+	c->calls++;
+}
+
+/* A loop that spins uses up all the time that it should sleep. */
+static void sleeps_after_delivery(void)
+{
+	struct counted c = { .calls = 0 };
+	pthread_t t;
+	long before;
+
+	iv_init();
+	start(&c.ev, count, &c);
+	check_int(pthread_create(&t, NULL, post_late, &c.ev), 0);
+	before = cpu_ms();
+	run_for(300);
+	check(cpu_ms() - before < 100);
+	check_int(pthread_join(t, NULL), 0);
+	run_rounds();
+	check_int(c.calls, 1);
+	iv_event_unregister(&c.ev);
+	iv_deinit();
+}
+
+static void leave(void *_c)
+{
+	struct counted *c = _c;
+
+	c->calls++;
+	iv_event_unregister(&c->ev);
+}
+
+static void counts_as_one(void)
+{
+	struct counted a = { .calls = 0 }, b = { .calls = 0 };
+
+	iv_init();
+	start(&a.ev, leave, &a);
+	start(&b.ev, leave, &b);
+	iv_event_post(&a.ev);
+	run_for(1);
+	check_int(a.calls, 1);
+	check_int(b.calls, 0);
+	iv_event_post(&b.ev);
+	/* No iv_quit(): it ends because nothing is left. */
+	iv_main();
+	check_int(b.calls, 1);
+	iv_deinit();
+}
+
+static void private_memory(void)
+{
+	static const int patterns[] = { 0x00, 0x5a, 0xa5, 0xff };
+	struct counted c;
+	size_t i;
+
+	iv_init();
+	for (i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
+		memset(&c, patterns[i], sizeof(c));
+		c.calls = 0;
+		c.ev.handler = leave;
+		c.ev.cookie = &c;
+		check_int(iv_event_register(&c.ev), 0);
+		iv_event_post(&c.ev);
+		iv_main();
+		check_int(c.calls, 1);
+	}
+	iv_deinit();
+}
+
+static void post_never_registered(void)
+{
+	struct iv_event ev;
+
+	memset(&ev, 0xa5, sizeof(ev));
+	IV_EVENT_INIT(&ev);
+	iv_event_post(&ev);
+	in_thread(post, &ev);
+	iv_init();
+	in_thread(post, &ev);
+	iv_deinit();
+}
+
+static void register_at_limit(struct counted *c, int limit)
+{
+	struct rlimit old, lim;
+
+	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
+	lim = old;
+	lim.rlim_cur = limit;
+	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	check_errno(iv_event_register(&c->ev), EMFILE);
+	check_int(setrlimit(RLIMIT_NOFILE, &old), 0);
+}
+
+static void descriptor_limit(void)
+{
+	struct counted c = { .calls = 0 };
+	int before, low;
+
+	iv_init();
+	IV_EVENT_INIT(&c.ev);
+	before = num_descriptors();
+	low = dup(0);
+	close(low);
+	register_at_limit(&c, low);
+	if (variant_is_pipe())
+		register_at_limit(&c, low + 1);
+	check_int(num_descriptors(), before);
+	/* Nothing is registered, so this ends. */
+	iv_main();
+
+	start(&c.ev, leave, &c);
+	in_thread(post, &c.ev);
+	iv_main();
+	check_int(c.calls, 1);
+	check_int(num_descriptors(), before);
+	iv_deinit();
+}
+
+static void deinit_registered(void)
+{
+	static struct iv_event ev[3];
+	int before = num_descriptors();
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		iv_init();
+		start_noted(&ev[0], "a");
+		start_noted(&ev[1], "b");
+		start_noted(&ev[2], "c");
+		iv_event_post(&ev[1]);
+		iv_event_unregister(&ev[i % 3]);
+		iv_deinit();
+		check_int(num_descriptors(), before);
+	}
+}
+
+static void *end_registered(void *unused)
+{
+	struct iv_event ev;
+
+	(void)unused;
+	iv_init();
+	start_noted(&ev, "a");
+	iv_event_post(&ev);
+
+	return NULL;
+}
+
+static void thread_ends_registered(void)
+{
+	int before = num_descriptors();
+	int i;
+
+	for (i = 0; i < 10; i++)
+		in_thread(end_registered, NULL);
+	check_int(num_descriptors(), before);
+	expect_trace("");
+}
+
+
+static struct iv_event silent[100];
+
+static void *post_without_system_calls(void *unused)
+{
+	int i, j;
+
+	(void)unused;
+	forbid_system_calls();
+	for (j = 0; j < 10; j++) {
+		for (i = 0; i < 100; i++)
+			iv_event_post(&silent[i]);
+	}
+	syscall(SYS_exit, 0);
+	abort();
+}
+
+/* The loop is awake all the time: it waits here for the thread. */
+static void watch_silent_thread(void *unused)
+{
+	(void)unused;
+	in_thread(post_without_system_calls, NULL);
+}
+
+static void no_system_call(void)
+{
+	struct iv_task t;
+	pid_t pid;
+	int i;
+
+	iv_init();
+	for (i = 0; i < 100; i++)
+		start_noted(&silent[i], "a");
+	start_task(&t, watch_silent_thread, NULL);
+	run_rounds();
+	check_int(strlen(trace), 100);
+	memset(trace, 0, sizeof(trace));
+
+	/* The owner itself, in a child as it would not get over it. */
+	pid = fork();
+	if (pid == 0) {
+		forbid_system_calls();
+		for (i = 0; i < 100; i++)
+			iv_event_post(&silent[i]);
+		syscall(SYS_exit_group, 0);
+	}
+	check_child(pid);
+	for (i = 0; i < 100; i++)
+		iv_event_unregister(&silent[i]);
+	iv_deinit();
+}
+
+
+/*
+ * A post must reach a loop that sleeps.  Whoever waits for one to be served
+ * looks at the loop's thread meanwhile: if the kernel has it sleeping all the
+ * time although the post returned, the wake-up is lost.
+ */
+static pid_t loop_tid;
+
+static int sleeping(unsigned long *switches)
+{
+	char name[64], line[256];
+	int asleep = 0;
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/%d/status", (int)loop_tid);
+	f = fopen(name, "r");
+	check(f != NULL);
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (!strncmp(line, "State:\tS", 8))
+			asleep = 1;
+		sscanf(line, "voluntary_ctxt_switches: %lu", switches);
+	}
+	fclose(f);
+
+	return asleep;
+}
+
+static void look_at_loop(int *looks)
+{
+	static _Thread_local unsigned long before;
+	unsigned long switches = 0;
+
+	usleep(1000);
+	if (sleeping(&switches) && switches == before)
+		check(++*looks < 300);
+	else
+		*looks = 0;
+	before = switches;
+}
+
+static void await(const atomic_ulong *seen, unsigned long value)
+{
+	int looks = 0;
+	int spins = 0;
+
+	while (atomic_load_explicit(seen, memory_order_relaxed) < value) {
+		if (++spins > 5000)
+			look_at_loop(&looks);
+		else
+			sched_yield();
+	}
+}
+
+struct line {
+	_Alignas(64) atomic_ulong	value;
+};
+
+/*
+ * Data that nothing orders but the post.  Odd and even values stand apart, so
+ * that a store goes to a line of memory that the loop's processor had last.
+ */
+struct channel {
+	struct line			data[2];
+	_Alignas(64) atomic_ulong	seen;
+	struct iv_event			ev;
+	int				rounds;
+	int				delay;
+};
+
+static unsigned long said(struct channel *c)
+{
+	unsigned long even = atomic_load_explicit(&c->data[0].value,
+						  memory_order_relaxed);
+	unsigned long odd = atomic_load_explicit(&c->data[1].value,
+						 memory_order_relaxed);
+
+	return odd > even ? odd : even;
+}
+
+static void look(void *_c)
+{
+	struct channel *c = _c;
+
+	atomic_store_explicit(&c->seen, said(c), memory_order_relaxed);
+}
+
+static void say(struct channel *c, unsigned long value)
+{
+	atomic_store_explicit(&c->data[value % 2].value, value,
+			      memory_order_relaxed);
+	iv_event_post(&c->ev);
+}
+
+static void pause_for(int turns)
+{
+	while (turns-- > 0)
+		atomic_signal_fence(memory_order_seq_cst);
+}
+
+static int is_seen(struct channel *c, unsigned long value)
+{
+	return atomic_load_explicit(&c->seen, memory_order_relaxed) >= value;
+}
+
+/*
+ * A post, and another one right when the loop answers the first: the delay
+ * between them grows while that comes too early, and shrinks while too late.
+ */
+static unsigned long say_twice(struct channel *c, unsigned long value,
+			       unsigned int *seed)
+{
+	int step = 1 + c->delay / 64;
+
+	say(c, ++value);
+	pause_for(c->delay + rand_r(seed) % step);
+	if (!is_seen(c, value))
+		c->delay += step;
+	else if (c->delay > step)
+		c->delay -= step;
+	say(c, ++value);
+
+	return value;
+}
+
+/* Another one when the loop is about to sleep. */
+static unsigned long say_again(struct channel *c, unsigned long value,
+			       unsigned int *seed)
+{
+	say(c, ++value);
+	await(&c->seen, value);
+	pause_for(rand_r(seed) % 8192);
+	say(c, ++value);
+
+	return value;
+}
+
+/* Every now and then a burst while the loop wakes up. */
+static void *say_much(void *_c)
+{
+	struct channel *c = _c;
+	unsigned long value = 0;
+	unsigned int seed = 1;
+	int i, j;
+
+	for (i = 0; i < c->rounds; i++) {
+		value = i % 2 ? say_twice(c, value, &seed) :
+				say_again(c, value, &seed);
+		for (j = rand_r(&seed) % 64; j > 56; j--)
+			say(c, ++value);
+		await(&c->seen, value);
+	}
+
+	return NULL;
+}
+
+static struct iv_event all_sent;
+
+static void *join_all(void *_t)
+{
+	pthread_t *t = _t;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		check_int(pthread_join(t[i], NULL), 0);
+	iv_event_post(&all_sent);
+
+	return NULL;
+}
+
+static void start_channel(struct channel *c, int num)
+{
+	memset(c, 0, sizeof(*c));
+	c->rounds = num;
+	c->delay = 1000;
+	start(&c->ev, look, c);
+}
+
+static void sent_by_threads(int num, int num_rounds)
+{
+	struct channel c[4];
+	pthread_t t[4], joiner;
+	int i;
+
+	iv_init();
+	loop_tid = iv_get_thread_id();
+	start(&all_sent, quit, NULL);
+	for (i = 0; i < 4; i++)
+		start_channel(&c[i], i < num ? num_rounds : 0);
+	for (i = 0; i < 4; i++)
+		check_int(pthread_create(&t[i], NULL, say_much, &c[i]), 0);
+	check_int(pthread_create(&joiner, NULL, join_all, t), 0);
+	iv_main();
+	check_int(pthread_join(joiner, NULL), 0);
+
+	for (i = 0; i < num; i++)
+		check_int(c[i].seen, said(&c[i]));
+	for (i = 0; i < 4; i++)
+		iv_event_unregister(&c[i].ev);
+	iv_event_unregister(&all_sent);
+	iv_deinit();
+}
+
+static void one_sender(void)
+{
+	sent_by_threads(1, 300000);
+}
+
+static void many_senders(void)
+{
+	sent_by_threads(4, 20000);
+}
+
+
+static struct channel *signal_channel;
+static atomic_ulong signals_taken;
+
+static void send_from_signal(int sig)
+{
+	int saved_errno = errno;
+
+	(void)sig;
+	errno = SOME_ERRNO;
+	say(signal_channel, 1 + atomic_fetch_add(&signals_taken, 1));
+	if (errno != SOME_ERRNO)
+		abort();
+	errno = saved_errno;
+}
+
+struct storm {
+	pthread_t	target;
+	unsigned long	signals;
+	int		one_by_one;
+};
+
+/* Each is served: the last one taken, and with it all before. */
+static void *signal_storm(void *_s)
+{
+	struct storm *s = _s;
+	unsigned long i;
+
+	for (i = 1; i <= s->signals; i++) {
+		check_int(pthread_kill(s->target, SIGUSR1), 0);
+		if (s->one_by_one)
+			await(&signal_channel->seen, i);
+	}
+	await(&signal_channel->seen, atomic_load(&signals_taken));
+	iv_event_post(&all_sent);
+
+	return NULL;
+}
+
+static void *idle_until_done(void *_done)
+{
+	atomic_int *done = _done;
+
+	while (!*done)
+		iv_event_post(&signal_channel->ev);
+
+	return NULL;
+}
+
+static void run_storm(struct storm *s)
+{
+	struct channel c;
+	pthread_t t;
+
+	start(&all_sent, quit, NULL);
+	start_channel(&c, 0);
+	signal_channel = &c;
+	signals_taken = 0;
+	check_int(pthread_create(&t, NULL, signal_storm, s), 0);
+	iv_main();
+	check_int(pthread_join(t, NULL), 0);
+	iv_event_unregister(&c.ev);
+	iv_event_unregister(&all_sent);
+}
+
+static void signals_to_own_thread(void)
+{
+	struct storm one = { pthread_self(), 20000, 1 };
+	struct storm many = { pthread_self(), 100000, 0 };
+
+	iv_init();
+	loop_tid = iv_get_thread_id();
+	signal(SIGUSR1, send_from_signal);
+	run_storm(&one);
+	run_storm(&many);
+	iv_deinit();
+}
+
+/* The signals interrupt posts of the same event. */
+static void signals_to_poster(void)
+{
+	struct channel c;
+	struct storm s = { .signals = 100000 };
+	atomic_int done = 0;
+	pthread_t t;
+
+	iv_init();
+	loop_tid = iv_get_thread_id();
+	signal(SIGUSR1, send_from_signal);
+	start(&all_sent, quit, NULL);
+	start_channel(&c, 0);
+	signal_channel = &c;
+	check_int(pthread_create(&s.target, NULL, idle_until_done, &done), 0);
+	check_int(pthread_create(&t, NULL, signal_storm, &s), 0);
+	iv_main();
+	done = 1;
+	check_int(pthread_join(s.target, NULL), 0);
+	check_int(pthread_join(t, NULL), 0);
+	iv_event_unregister(&c.ev);
+	iv_event_unregister(&all_sent);
+	iv_deinit();
+}
+
+
+/* The receiver's handler ends its loop while the poster is still at it. */
+struct receiver {
+	struct iv_event	ev;
+	atomic_int	ready;
+	atomic_int	calls;
+};
+
+static void leave_at_once(void *_r)
+{
+	struct receiver *r = _r;
+
+	iv_event_unregister(&r->ev);
+	memset(&r->ev, 0xdb, sizeof(r->ev));
+	atomic_fetch_add(&r->calls, 1);
+}
+
+static void *receive_and_leave(void *_r)
+{
+	struct receiver *r = _r;
+
+	iv_init();
+	start(&r->ev, leave_at_once, r);
+	atomic_store(&r->ready, 1);
+	iv_main();
+	iv_deinit();
+
+	return NULL;
+}
+
+static void receiver_leaves(void)
+{
+	unsigned int seed = 1;
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		struct receiver *r = calloc(1, sizeof(*r));
+		int pause = rand_r(&seed) % 2000;
+		pthread_t t;
+
+		check_int(pthread_create(&t, NULL, receive_and_leave, r), 0);
+		while (!atomic_load(&r->ready))
+			sched_yield();
+		while (pause-- > 0)
+			atomic_signal_fence(memory_order_seq_cst);
+		iv_event_post(&r->ev);
+		check_int(pthread_join(t, NULL), 0);
+		check_int(r->calls, 1);
+		free(r);
+	}
+}
+
+
+/* Two loops that post to each other; each leaves as soon as it may. */
+struct player {
+	struct iv_event	ev;
+	struct player	*other;
+	pthread_barrier_t *barrier;
+	int		left;
+	int		serves;
+};
+
+/* The server's last post is also its end; the other one returns no more. */
+static void play(void *_p)
+{
+	struct player *p = _p;
+
+	if (--p->left > 0 || p->serves)
+		iv_event_post(&p->other->ev);
+	if (p->left == 0)
+		iv_event_unregister(&p->ev);
+}
+
+static void *player_loop(void *_p)
+{
+	struct player *p = _p;
+
+	iv_init();
+	start(&p->ev, play, p);
+	pthread_barrier_wait(p->barrier);
+	if (p->serves)
+		iv_event_post(&p->other->ev);
+	iv_main();
+	iv_deinit();
+
+	return NULL;
+}
+
+static void ping_pong(void)
+{
+	pthread_barrier_t barrier;
+	struct player a = { .left = 20000 };
+	struct player b = { .left = 19999, .serves = 1 };
+	pthread_t ta, tb;
+
+	pthread_barrier_init(&barrier, NULL, 2);
+	a.other = &b;
+	b.other = &a;
+	a.barrier = b.barrier = &barrier;
+	check_int(pthread_create(&ta, NULL, player_loop, &a), 0);
+	check_int(pthread_create(&tb, NULL, player_loop, &b), 0);
+	check_int(pthread_join(tb, NULL), 0);
+	check_int(pthread_join(ta, NULL), 0);
+	pthread_barrier_destroy(&barrier);
+}
+
+
+/* A thread that posts although its cancellation is due. */
+struct doomed {
+	struct counted	c;
+	atomic_int	due;
+	atomic_int	posted;
+};
+
+static void *post_when_doomed(void *_d)
+{
+	struct doomed *d = _d;
+
+	while (!atomic_load(&d->due))
+		;
+	iv_event_post(&d->c.ev);
+	atomic_store(&d->posted, 1);
+	pthread_testcancel();
+
+	return NULL;
+}
+
+static void *cancel_late(void *_d)
+{
+	struct doomed *d = _d;
+	void *ret;
+	pthread_t t;
+
+	check_int(pthread_create(&t, NULL, post_when_doomed, d), 0);
+	/* Let the loop fall asleep, so that the post has to wake it. */
+	usleep(2000);
+	check_int(pthread_cancel(t), 0);
+	atomic_store(&d->due, 1);
+	check_int(pthread_join(t, &ret), 0);
+	check(ret == PTHREAD_CANCELED);
+	check(d->posted);
+
+	return NULL;
+}
+
+static void cancelled_poster(void)
+{
+	struct doomed d = { .posted = 0 };
+	pthread_t t;
+	int i;
+
+	iv_init();
+	start(&d.c.ev, call_and_quit, &d.c);
+	for (i = 0; i < 100; i++) {
+		d.due = d.posted = 0;
+		check_int(pthread_create(&t, NULL, cancel_late, &d), 0);
+		iv_main();
+		check_int(pthread_join(t, NULL), 0);
+		check_int(d.c.calls, i + 1);
+	}
+	iv_event_unregister(&d.c.ev);
+	iv_deinit();
+}
+
+
+static void register_without_loop(void)
+{
+	struct iv_event ev;
+
+	IV_EVENT_INIT(&ev);
+	iv_event_register(&ev);
+}
+
+static void unregister_twice(void)
+{
+	struct iv_event a, b;
+
+	iv_init();
+	start_noted(&a, "a");
+	start_noted(&b, "b");
+	iv_event_unregister(&a);
+	iv_event_unregister(&a);
+}
+
+static void *unregister_here(void *ev)
+{
+	iv_init();
+	iv_event_unregister(ev);
+
+	return NULL;
+}
+
+static void unregister_elsewhere(void)
+{
+	struct iv_event ev;
+
+	iv_init();
+	start_noted(&ev, "a");
+	in_thread(unregister_here, &ev);
+}
+
+static void call_nothing(void)
+{
+	struct iv_event ev;
+
+	iv_init();
+	start(&ev, NULL, NULL);
+	iv_event_post(&ev);
+	iv_main();
+}
+
+static void mistakes(void)
+{
+	check_fatal(register_without_loop, "this thread has no loop");
+	check_fatal(unregister_twice, "iv_event_unregister");
+	check_fatal(unregister_elsewhere, "iv_event_unregister");
+	check_fatal(call_nothing, "has no handler");
+}
+
+static const struct check_case cases[] = {
+	{ "handlers run in the order of the first posts", order, EACH, 0 },
+	{ "all posts before the call give one call", coalescing, EACH, 0 },
+	{ "a post in the own handler gives another call in a later round",
+	  post_in_own_handler, EACH, 0 },
+	{ "events that post themselves starve no timer and no descriptor",
+	  self_posters_starve_nothing, EACH, 0 },
+	{ "an event unregistered in a batch is not called any more",
+	  remove_in_batch, EACH_BACKEND, 0 },
+	{ "any handler of a batch may unregister and free all events",
+	  remove_batch, EACH_BACKEND, 0 },
+	{ "an event registered again in a batch is not called for old posts",
+	  register_again_in_batch, EACH_BACKEND, 0 },
+	{ "an event unregistered after a post in a handler is not called",
+	  remove_from_next_batch, EACH_BACKEND, 0 },
+	{ "unregistering cancels, and registering again starts not pending",
+	  cancel_before_main, EACH, 0 },
+	{ "a post of the owner has the place of a task, before iv_main",
+	  position_before_main, EACH, 0 },
+	{ "a post of the owner in a task is served in a round",
+	  position_in_round, EACH, 0 },
+	{ "a post of the owner has the place of a task, in a timer's handler",
+	  position_by_timer, EACH, 0 },
+	{ "a post wakes a loop that sleeps", wakes_a_sleeping_loop, EACH, 0 },
+	{ "after the call the loop sleeps", sleeps_after_delivery, EACH, 0 },
+	{ "it counts as one registered object", counts_as_one, EACH, 0 },
+	{ "private members may hold anything when registering",
+	  private_memory, EACH_BACKEND, 0 },
+	{ "a post to an event never registered does nothing",
+	  post_never_registered, ONCE, 0 },
+	{ "at the descriptor limit registering fails, and works afterwards",
+	  descriptor_limit, EACH, 0 },
+	{ "iv_deinit with events registered keeps no descriptor",
+	  deinit_registered, EACH, 0 },
+	{ "a thread that ends with events registered keeps no descriptor",
+	  thread_ends_registered, EACH, 0 },
+	{ "posts to a loop that is awake make no system call",
+	  no_system_call, EACH_BACKEND, 0 },
+	{ "no wake-up is lost, and what was written before is seen",
+	  one_sender, EACH, 0 },
+	{ "no wake-up of many threads is lost", many_senders, EACH_BACKEND, 0 },
+	{ "signal handlers post, also in the loop's own thread as it sleeps",
+	  signals_to_own_thread, EACH, 0 },
+	{ "signal handlers post, also when they interrupt a post of the event",
+	  signals_to_poster, EACH_BACKEND, 0 },
+	{ "the receiver may end its loop before the post has returned",
+	  receiver_leaves, EACH, 0 },
+	{ "two loops post to each other, and leave at any time",
+	  ping_pong, EACH, 0 },
+	{ "a thread to be cancelled posts all the same",
+	  cancelled_poster, EACH, 0 },
+	{ "mistakes are fatal and named", mistakes, ONCE, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}

@@ -1,0 +1,635 @@
+/*
+ * libivykis: iv_event_raw, posts of processes that did not inherit it.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_event_raw.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "check.h"
+
+#define SOME_ERRNO	12345
+
+struct counted {
+	struct iv_event_raw	ev;
+	int			calls;
+};
+
+static void call_and_quit(void *_c)
+{
+	struct counted *c = _c;
+
+	c->calls++;
+	iv_quit();
+}
+
+static void start(struct counted *c)
+{
+	IV_EVENT_RAW_INIT(&c->ev);
+	c->ev.handler = call_and_quit;
+	c->ev.cookie = c;
+	c->calls = 0;
+	check_int(iv_event_raw_register(&c->ev), 0);
+}
+
+static void expect_call(struct counted *c)
+{
+	int calls = c->calls;
+
+	iv_main();
+	check_int(c->calls, calls + 1);
+}
+
+/* One call that was not posted would come before the one that is. */
+static void expect_no_call(struct counted *c)
+{
+	int calls = c->calls;
+
+	iv_event_raw_post(&c->ev);
+	iv_main();
+	check_int(c->calls, calls + 1);
+}
+
+static int export(struct counted *c)
+{
+	int fd;
+
+	errno = SOME_ERRNO;
+	fd = iv_event_raw_export(&c->ev);
+	check(fd >= 0);
+	check_int(errno, SOME_ERRNO);
+	check(fd != c->ev.event_wfd && fd != c->ev.event_rfd.fd);
+
+	return fd;
+}
+
+static void post_by(int fd)
+{
+	errno = SOME_ERRNO;
+	check_int(iv_event_raw_post_fd(fd), 0);
+	check_int(errno, SOME_ERRNO);
+}
+
+static pid_t fork_checked(void)
+{
+	pid_t pid = fork();
+
+	check(pid >= 0);
+
+	return pid;
+}
+
+/* Run this program anew, to do what its arguments say. */
+static pid_t execute(const char *what, const char *arg)
+{
+	pid_t pid = fork_checked();
+
+	if (pid == 0) {
+		execl("/proc/self/exe", "test", "as", what, arg, (char *)NULL);
+		_exit(99);
+	}
+
+	return pid;
+}
+
+static pid_t execute_fd(const char *what, int fd)
+{
+	char arg[16];
+
+	snprintf(arg, sizeof(arg), "%d", fd);
+
+	return execute(what, arg);
+}
+
+
+static void posts_by_export(void)
+{
+	struct counted c;
+	int fd, i;
+
+	iv_init();
+	start(&c);
+	fd = export(&c);
+	post_by(fd);
+	expect_call(&c);
+
+	for (i = 0; i < 3; i++) {
+		post_by(fd);
+		iv_event_raw_post(&c.ev);
+		post_by(fd);
+		expect_call(&c);
+		expect_no_call(&c);
+		iv_event_raw_post(&c.ev);
+		post_by(fd);
+		expect_call(&c);
+	}
+	close(fd);
+	expect_no_call(&c);
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
+static void full_descriptor(void)
+{
+	struct counted c;
+	uint64_t most = UINT64_MAX - 1;
+	int fd, i;
+
+	iv_init();
+	start(&c);
+	fd = export(&c);
+	while (write(fd, &most, sizeof(most)) > 0)
+		;
+	check_int(errno, EAGAIN);
+	post_by(fd);
+	expect_call(&c);
+	expect_no_call(&c);
+
+	for (i = 0; i < 100000; i++)
+		post_by(fd);
+	expect_call(&c);
+	expect_no_call(&c);
+	close(fd);
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
+static void flags(void)
+{
+	struct counted c;
+	int fd;
+
+	iv_init();
+	start(&c);
+	fd = export(&c);
+	check_int(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	check(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	close(fd);
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
+static void export_fails(void)
+{
+	struct rlimit old, lim;
+	struct counted c;
+	int low;
+
+	iv_init();
+	memset(&c, 0xa5, sizeof(c));
+	IV_EVENT_RAW_INIT(&c.ev);
+	check_errno(iv_event_raw_export(&c.ev), EBADF);
+	start(&c);
+
+	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
+	lim = old;
+	low = dup(0);
+	close(low);
+	lim.rlim_cur = low;
+	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	check_errno(iv_event_raw_export(&c.ev), EMFILE);
+	check_int(setrlimit(RLIMIT_NOFILE, &old), 0);
+
+	iv_event_raw_unregister(&c.ev);
+	check_errno(iv_event_raw_export(&c.ev), EBADF);
+	iv_deinit();
+}
+
+static void bad_descriptors(void)
+{
+	int p[2];
+
+	check_errno(iv_event_raw_post_fd(-1), EBADF);
+	check_int(pipe(p), 0);
+	check_errno(iv_event_raw_post_fd(p[0]), EBADF);
+	close(p[0]);
+	close(p[1]);
+	check_errno(iv_event_raw_post_fd(p[0]), EBADF);
+	check_errno(iv_event_raw_post_fd(p[1]), EBADF);
+}
+
+static void outlives_registration(void)
+{
+	struct counted c;
+	int fd;
+
+	iv_init();
+	start(&c);
+	fd = export(&c);
+	iv_event_raw_unregister(&c.ev);
+	if (variant_is_pipe())
+		check_errno(iv_event_raw_post_fd(fd), EPIPE);
+	else
+		post_by(fd);
+
+	/* Whoever has the numbers now does not hear of it. */
+	start(&c);
+	if (variant_is_pipe())
+		check_errno(iv_event_raw_post_fd(fd), EPIPE);
+	else
+		post_by(fd);
+	expect_no_call(&c);
+	iv_event_raw_unregister(&c.ev);
+	close(fd);
+	iv_deinit();
+}
+
+
+static int signal_fd;
+
+static void post_from_signal(int sig)
+{
+	(void)sig;
+	post_by(signal_fd);
+}
+
+static void *post_in_thread(void *fd)
+{
+	check_int(iv_inited(), 0);
+	post_by(*(int *)fd);
+
+	return NULL;
+}
+
+static void anywhere(void)
+{
+	struct counted c;
+	pthread_t t;
+	pid_t pid;
+	int fd;
+
+	iv_init();
+	start(&c);
+	fd = signal_fd = export(&c);
+	signal(SIGUSR1, post_from_signal);
+	raise(SIGUSR1);
+	expect_call(&c);
+
+	check_int(pthread_create(&t, NULL, post_in_thread, &fd), 0);
+	expect_call(&c);
+	check_int(pthread_join(t, NULL), 0);
+
+	pid = fork_checked();
+	if (pid == 0) {
+		iv_deinit();
+		post_by(fd);
+		_exit(0);
+	}
+	expect_call(&c);
+	check_child(pid);
+	close(fd);
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
+
+/* As "poster": posts through the descriptor whose number is given. */
+static int as_poster(const char *arg)
+{
+	int fd = atoi(arg);
+	int i;
+
+	for (i = 0; i < 1000; i++) {
+		if (iv_event_raw_post_fd(fd) < 0)
+			return errno;
+	}
+
+	return iv_inited();
+}
+
+static void inherited_by_exec(void)
+{
+	struct counted c;
+	pid_t pid;
+	int fd;
+
+	iv_init();
+	start(&c);
+	fd = export(&c);
+	check_int(fcntl(fd, F_SETFD, 0), 0);
+	pid = execute_fd("poster", fd);
+	expect_call(&c);
+	check_child(pid);
+	close(fd);
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
+static void not_inherited_by_exec(void)
+{
+	struct counted c;
+	int fd, status;
+	pid_t pid;
+
+	iv_init();
+	start(&c);
+	fd = export(&c);
+	pid = execute_fd("poster", fd);
+	check_int(waitpid(pid, &status, 0), pid);
+	check(WIFEXITED(status));
+	check_int(WEXITSTATUS(status), EBADF);
+	expect_no_call(&c);
+	close(fd);
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
+
+union control {
+	struct cmsghdr	header;
+	char		room[CMSG_SPACE(sizeof(int))];
+};
+
+static void prepare_message(struct msghdr *msg, struct iovec *iov,
+			    union control *control)
+{
+	static char byte;
+
+	iov->iov_base = &byte;
+	iov->iov_len = 1;
+	memset(msg, 0, sizeof(*msg));
+	memset(control, 0, sizeof(*control));
+	msg->msg_iov = iov;
+	msg->msg_iovlen = 1;
+	msg->msg_control = control;
+	msg->msg_controllen = sizeof(*control);
+}
+
+static void send_fd(int sock, int fd)
+{
+	union control control;
+	struct msghdr msg;
+	struct iovec iov;
+
+	prepare_message(&msg, &iov, &control);
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_RIGHTS;
+	control.header.cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	check_int(sendmsg(sock, &msg, 0), 1);
+}
+
+static int receive_fd(int sock)
+{
+	union control control;
+	struct msghdr msg;
+	struct iovec iov;
+	int fd;
+
+	prepare_message(&msg, &iov, &control);
+	check_int(recvmsg(sock, &msg, MSG_CMSG_CLOEXEC), 1);
+	check(CMSG_FIRSTHDR(&msg) != NULL);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+
+	return fd;
+}
+
+/* As "receiver": gets the descriptor from a socket, posts for each byte. */
+static int as_receiver(const char *arg)
+{
+	int sock = atoi(arg);
+	int fd = receive_fd(sock);
+	char byte;
+
+	while (read(sock, &byte, 1) == 1) {
+		if (iv_event_raw_post_fd(fd) < 0)
+			return errno;
+	}
+
+	return iv_inited();
+}
+
+static void sent_to_stranger(void)
+{
+	struct counted c;
+	int sock[2], fd, i;
+	pid_t pid;
+
+	iv_init();
+	check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock), 0);
+	check_int(fcntl(sock[1], F_SETFD, 0), 0);
+	pid = execute_fd("receiver", sock[1]);
+	close(sock[1]);
+
+	start(&c);
+	fd = export(&c);
+	send_fd(sock[0], fd);
+	close(fd);
+	for (i = 0; i < 100; i++) {
+		check_int(write(sock[0], "", 1), 1);
+		expect_call(&c);
+	}
+	close(sock[0]);
+	check_child(pid);
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
+
+/* The owner hands out its descriptor and is killed. */
+static int descriptor_of_dead(void)
+{
+	int sock[2], fd;
+	pid_t pid;
+
+	check_int(socketpair(AF_UNIX, SOCK_STREAM, 0, sock), 0);
+	pid = fork_checked();
+	if (pid == 0) {
+		struct counted c;
+
+		iv_init();
+		start(&c);
+		send_fd(sock[0], export(&c));
+		iv_main();
+		_exit(1);
+	}
+	fd = receive_fd(sock[1]);
+	post_by(fd);
+	check_int(kill(pid, SIGKILL), 0);
+	check_int(waitpid(pid, NULL, 0), pid);
+	close(sock[0]);
+	close(sock[1]);
+
+	return fd;
+}
+
+static void post_to_dead(int fd)
+{
+	if (variant_is_pipe())
+		check_errno(iv_event_raw_post_fd(fd), EPIPE);
+	else
+		post_by(fd);
+}
+
+static int sigpipe_is_pending(void)
+{
+	sigset_t set;
+
+	check_int(sigpending(&set), 0);
+
+	return sigismember(&set, SIGPIPE);
+}
+
+static int sigpipe_is_blocked(void)
+{
+	sigset_t set;
+
+	check_int(pthread_sigmask(SIG_SETMASK, NULL, &set), 0);
+
+	return sigismember(&set, SIGPIPE);
+}
+
+static void block_sigpipe(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGPIPE);
+	check_int(pthread_sigmask(how, &set, NULL), 0);
+}
+
+static int sigpipes;
+
+static void count_sigpipe(int sig)
+{
+	(void)sig;
+	sigpipes++;
+}
+
+static void owner_dies(void)
+{
+	int fd = descriptor_of_dead();
+	int i;
+
+	/* The default disposition would end this process. */
+	signal(SIGPIPE, SIG_DFL);
+	for (i = 0; i < 20000; i++)
+		post_to_dead(fd);
+	check_int(sigpipe_is_blocked(), 0);
+
+	signal(SIGPIPE, count_sigpipe);
+	post_to_dead(fd);
+	check_int(sigpipes, 0);
+
+	signal(SIGPIPE, SIG_IGN);
+	post_to_dead(fd);
+
+	block_sigpipe(SIG_BLOCK);
+	post_to_dead(fd);
+	check_int(sigpipe_is_pending(), 0);
+	check_int(sigpipe_is_blocked(), 1);
+	close(fd);
+}
+
+/* One that waits is delivered later, once, and not by us. */
+static void with_pending_sigpipe(int fd)
+{
+	check_int(sigpipe_is_pending(), 1);
+	post_to_dead(fd);
+	post_to_dead(fd);
+	check_int(sigpipe_is_pending(), 1);
+	check_int(sigpipes, 0);
+
+	block_sigpipe(SIG_UNBLOCK);
+	check_int(sigpipes, 1);
+	block_sigpipe(SIG_BLOCK);
+	check_int(sigpipe_is_pending(), 0);
+	sigpipes = 0;
+}
+
+static void thread_sigpipe_waits(void)
+{
+	int fd = descriptor_of_dead();
+
+	signal(SIGPIPE, count_sigpipe);
+	block_sigpipe(SIG_BLOCK);
+	check_int(pthread_kill(pthread_self(), SIGPIPE), 0);
+	with_pending_sigpipe(fd);
+	close(fd);
+}
+
+static void process_sigpipe_waits(void)
+{
+	int fd = descriptor_of_dead();
+
+	signal(SIGPIPE, count_sigpipe);
+	block_sigpipe(SIG_BLOCK);
+	check_int(kill(getpid(), SIGPIPE), 0);
+	with_pending_sigpipe(fd);
+	close(fd);
+}
+
+static void killed_posters(void)
+{
+	struct counted c;
+	int fd, i;
+
+	iv_init();
+	start(&c);
+	fd = export(&c);
+	for (i = 0; i < 200; i++) {
+		pid_t pid = fork_checked();
+
+		while (pid == 0)
+			iv_event_raw_post_fd(fd);
+		expect_call(&c);
+		usleep(i);
+		check_int(kill(pid, SIGKILL), 0);
+		check_int(waitpid(pid, NULL, 0), pid);
+		iv_event_raw_post(&c.ev);
+		expect_call(&c);
+	}
+	close(fd);
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
+static const struct check_case cases[] = {
+	{ "posts through an exported descriptor and others join each other",
+	  posts_by_export, EACH, 0 },
+	{ "a post to a full descriptor succeeds, and errno stays",
+	  full_descriptor, EACH, 0 },
+	{ "an exported descriptor is close-on-exec and non-blocking",
+	  flags, EACH_BACKEND, 0 },
+	{ "export says EBADF if not registered, EMFILE at the limit",
+	  export_fails, EACH_BACKEND, 0 },
+	{ "a post to a descriptor that is none says EBADF",
+	  bad_descriptors, ONCE, 0 },
+	{ "an exported descriptor outlives the registration and does no harm",
+	  outlives_registration, EACH, 0 },
+	{ "signal handlers, threads and children post through it",
+	  anywhere, EACH, 0 },
+	{ "a program that is executed inherits the descriptor by choice",
+	  inherited_by_exec, EACH, 0 },
+	{ "a program that is executed inherits no descriptor otherwise",
+	  not_inherited_by_exec, EACH, 0 },
+	{ "an unrelated process gets the descriptor by a socket and posts",
+	  sent_to_stranger, EACH, 0 },
+	{ "a post to an owner that died raises no SIGPIPE and does not block",
+	  owner_dies, EACH_BACKEND, 0 },
+	{ "a SIGPIPE that waits for the thread is left alone",
+	  thread_sigpipe_waits, EACH_BACKEND, 0 },
+	{ "a SIGPIPE that waits for the process is left alone",
+	  process_sigpipe_waits, EACH_BACKEND, 0 },
+	{ "posters killed at random leave later posts unharmed",
+	  killed_posters, EACH, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	if (argc == 4 && !strcmp(argv[1], "as"))
+		return !strcmp(argv[2], "poster") ? as_poster(argv[3]) :
+						    as_receiver(argv[3]);
+
+	return check_main(cases, argc, argv);
+}

@@ -1,0 +1,1054 @@
+/*
+ * libivykis: a loop on both sides of a fork.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_event.h>
+#include <iv_event_raw.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "check.h"
+
+/* One object of each kind, and what of them was heard. */
+enum {
+	FD	= 1,
+	TIMER	= 2,
+	EVENT	= 4,
+	RAW	= 8,
+	ALL	= 15,
+};
+
+struct world {
+	int			pipe[2];
+	struct iv_fd		fd;
+	struct iv_timer		timer;
+	struct iv_event		event;
+	struct iv_event_raw	raw;
+	int			heard;
+	int			awaited;
+};
+
+static void hear(struct world *w, int what)
+{
+	w->heard |= what;
+	if ((w->heard & w->awaited) == w->awaited)
+		iv_quit();
+}
+
+static void fd_heard(void *_w)
+{
+	struct world *w = _w;
+	char byte;
+
+	/* The other process may have been faster. */
+	if (read(w->pipe[0], &byte, 1) == 1)
+		hear(w, FD);
+}
+
+static void timer_heard(void *w)
+{
+	hear(w, TIMER);
+}
+
+static void event_heard(void *w)
+{
+	hear(w, EVENT);
+}
+
+static void raw_heard(void *w)
+{
+	hear(w, RAW);
+}
+
+static void world_begin(struct world *w)
+{
+	memset(w, 0, sizeof(*w));
+	check_int(pipe2(w->pipe, O_CLOEXEC), 0);
+
+	IV_FD_INIT(&w->fd);
+	w->fd.fd = w->pipe[0];
+	w->fd.cookie = w;
+	w->fd.handler_in = fd_heard;
+	iv_fd_register(&w->fd);
+
+	IV_TIMER_INIT(&w->timer);
+	w->timer.cookie = w;
+	w->timer.handler = timer_heard;
+
+	IV_EVENT_INIT(&w->event);
+	w->event.cookie = w;
+	w->event.handler = event_heard;
+	check_int(iv_event_register(&w->event), 0);
+
+	IV_EVENT_RAW_INIT(&w->raw);
+	w->raw.cookie = w;
+	w->raw.handler = raw_heard;
+	check_int(iv_event_raw_register(&w->raw), 0);
+}
+
+static void world_unregister(struct world *w)
+{
+	iv_fd_unregister(&w->fd);
+	if (iv_timer_registered(&w->timer))
+		iv_timer_unregister(&w->timer);
+	iv_event_unregister(&w->event);
+	iv_event_raw_unregister(&w->raw);
+}
+
+static void world_close(const struct world *w)
+{
+	close(w->pipe[0]);
+	close(w->pipe[1]);
+}
+
+static void world_end(struct world *w)
+{
+	world_unregister(w);
+	world_close(w);
+}
+
+static void set_timer(struct world *w, int ms)
+{
+	if (iv_timer_registered(&w->timer))
+		iv_timer_unregister(&w->timer);
+	iv_invalidate_now();
+	w->timer.expires = iv_now;
+	w->timer.expires.tv_nsec += ms * 1000000;
+	iv_timer_register(&w->timer);
+}
+
+static void cause(struct world *w, int what)
+{
+	if (what & FD)
+		check_int(write(w->pipe[1], "", 1), 1);
+	if (what & EVENT)
+		iv_event_post(&w->event);
+	if (what & RAW)
+		iv_event_raw_post(&w->raw);
+}
+
+static void await(struct world *w, int what)
+{
+	w->awaited = what;
+	while ((w->heard & what) != what)
+		iv_main();
+	w->awaited = 0;
+}
+
+struct late {
+	struct world	*w;
+	int		what;
+};
+
+static void *cause_late(void *_l)
+{
+	struct late *l = _l;
+
+	usleep(1000);
+	cause(l->w, l->what);
+
+	return NULL;
+}
+
+/* Most likely the loop sleeps when it happens. */
+static void expect(struct world *w, int what)
+{
+	struct late l = { w, what };
+	pthread_t t;
+
+	w->heard = 0;
+	check_int(pthread_create(&t, NULL, cause_late, &l), 0);
+	if (what & TIMER)
+		set_timer(w, 1);
+	await(w, what);
+	check_int(pthread_join(t, NULL), 0);
+}
+
+static void expect_each(struct world *w)
+{
+	expect(w, FD);
+	expect(w, TIMER);
+	expect(w, EVENT);
+	expect(w, RAW);
+	expect(w, ALL);
+}
+
+
+/* The two processes take turns by a byte on a pair of pipes. */
+struct turns {
+	int	to_child[2];
+	int	to_parent[2];
+};
+
+static void turns_begin(struct turns *t)
+{
+	check_int(pipe2(t->to_child, O_CLOEXEC), 0);
+	check_int(pipe2(t->to_parent, O_CLOEXEC), 0);
+}
+
+static void turns_end(struct turns *t)
+{
+	close(t->to_child[0]);
+	close(t->to_child[1]);
+	close(t->to_parent[0]);
+	close(t->to_parent[1]);
+}
+
+static void give(const int ends[2])
+{
+	check_int(write(ends[1], "", 1), 1);
+}
+
+static void take(const int ends[2])
+{
+	char byte;
+
+	check_int(read(ends[0], &byte, 1), 1);
+}
+
+static pid_t fork_checked(void)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	check(pid >= 0);
+
+	return pid;
+}
+
+
+/* In what state the parent's objects are when it forks. */
+enum state {
+	NEW,			/* the loop never ran */
+	USED,			/* the loop has run */
+	PENDING,		/* all are about to be called */
+	STATES,
+};
+
+static void bring_to(struct world *w, enum state state)
+{
+	if (state == NEW)
+		return;
+	expect_each(w);
+	w->heard = 0;
+	if (state == PENDING) {
+		set_timer(w, 0);
+		cause(w, FD | EVENT | RAW);
+	}
+}
+
+/* What the child does; if it leaves what is pending, the parent hears that. */
+struct deed {
+	void	(*fn)(struct world *w);
+	int	takes;		/* what of the pending ones it takes */
+};
+
+static void child_part(struct world *w, const struct deed *deed,
+		       const struct turns *t)
+{
+	deed->fn(w);
+	give(t->to_parent);
+	take(t->to_child);
+	_exit(0);
+}
+
+static void parent_part(struct world *w, const struct deed *deed,
+			const struct turns *t, enum state state)
+{
+	take(t->to_parent);
+	if (state == PENDING)
+		await(w, ALL & ~deed->takes);
+	expect_each(w);
+	give(t->to_child);
+}
+
+static void one_state(const struct deed *deed, enum state state)
+{
+	struct world w;
+	struct turns t;
+	pid_t pid;
+
+	iv_init();
+	turns_begin(&t);
+	world_begin(&w);
+	bring_to(&w, state);
+	pid = fork_checked();
+	if (pid == 0)
+		child_part(&w, deed, &t);
+	parent_part(&w, deed, &t, state);
+	check_child(pid);
+	expect_each(&w);
+	world_end(&w);
+	turns_end(&t);
+	iv_deinit();
+}
+
+static void all_states(const struct deed *deed)
+{
+	int state;
+
+	for (state = NEW; state < STATES; state++)
+		one_state(deed, state);
+}
+
+static void do_nothing(struct world *w)
+{
+	(void)w;
+}
+
+static void idle_child(void)
+{
+	all_states(&(struct deed){ do_nothing, 0 });
+}
+
+static void do_unregister(struct world *w)
+{
+	world_unregister(w);
+	iv_main();
+}
+
+static void unregistering_child(void)
+{
+	all_states(&(struct deed){ do_unregister, 0 });
+}
+
+static void do_deinit(struct world *w)
+{
+	(void)w;
+	iv_deinit();
+}
+
+static void deinit_child(void)
+{
+	all_states(&(struct deed){ do_deinit, 0 });
+}
+
+static void do_run(struct world *w)
+{
+	expect_each(w);
+}
+
+static void running_child(void)
+{
+	all_states(&(struct deed){ do_run, FD | RAW });
+}
+
+static void do_all(struct world *w)
+{
+	expect_each(w);
+	world_unregister(w);
+	world_begin(w);
+	expect_each(w);
+	iv_deinit();
+	iv_init();
+	world_begin(w);
+	expect_each(w);
+	world_end(w);
+	iv_deinit();
+}
+
+static void versatile_child(void)
+{
+	all_states(&(struct deed){ do_all, FD | RAW });
+}
+
+static void do_change_handlers(struct world *w)
+{
+	iv_fd_set_handler_in(&w->fd, NULL);
+	iv_fd_set_handler_err(&w->fd, fd_heard);
+	iv_event_raw_unregister(&w->raw);
+	expect(w, TIMER);
+	expect(w, EVENT);
+	iv_fd_set_handler_out(&w->fd, fd_heard);
+	expect(w, TIMER);
+}
+
+static void changing_child(void)
+{
+	all_states(&(struct deed){ do_change_handlers, 0 });
+}
+
+static void do_register(struct world *w)
+{
+	struct world own;
+
+	(void)w;
+	world_begin(&own);
+	/* The inherited raw event may be served, too. */
+	expect_each(&own);
+	world_end(&own);
+}
+
+static void registering_child(void)
+{
+	all_states(&(struct deed){ do_register, FD | RAW });
+}
+
+static void do_post(struct world *w)
+{
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		iv_event_raw_post(&w->raw);
+	/* This one is nobody's business but the child's. */
+	for (i = 0; i < 1000; i++)
+		iv_event_post(&w->event);
+}
+
+static void posting_child(void)
+{
+	struct world w;
+	pid_t pid;
+
+	iv_init();
+	world_begin(&w);
+	pid = fork_checked();
+	if (pid == 0) {
+		do_post(&w);
+		_exit(0);
+	}
+	check_child(pid);
+	await(&w, RAW);
+	expect(&w, TIMER);
+	check_int(w.heard & EVENT, 0);
+	world_end(&w);
+	iv_deinit();
+
+	all_states(&(struct deed){ do_post, 0 });
+}
+
+/* Fork, run the loop in the child for a while, and kill it. */
+static void killed_child(void)
+{
+	struct world w;
+	pid_t pid;
+	int i;
+
+	iv_init();
+	world_begin(&w);
+	for (i = 0; i < 30; i++) {
+		pid = fork_checked();
+		while (pid == 0)
+			expect(&w, i % 2 ? TIMER : EVENT);
+		usleep(i * 100);
+		check_int(kill(pid, SIGKILL), 0);
+		check_int(waitpid(pid, NULL, 0), pid);
+		expect_each(&w);
+	}
+	world_end(&w);
+	iv_deinit();
+}
+
+
+static char self[] = "/proc/self/exe";
+
+static void do_exec(struct world *w, int descriptors, int by_vfork)
+{
+	static char num[16];
+	char *argv[] = { self, "executed", num, NULL };
+	pid_t pid;
+
+	snprintf(num, sizeof(num), "%d", descriptors);
+
+	pid = by_vfork ? vfork() : fork_checked();
+	if (pid == 0) {
+		execv(self, argv);
+		_exit(1);
+	}
+	expect_each(w);
+	check_child(pid);
+	expect_each(w);
+}
+
+/* The program that is executed: as many descriptors as its argument says? */
+static int executed(const char *descriptors)
+{
+	return num_descriptors() == atoi(descriptors) ? 0 : 1;
+}
+
+static void exec_child(void)
+{
+	struct world w;
+	int before = num_descriptors();
+	int state;
+
+	for (state = NEW; state < STATES; state++) {
+		iv_init();
+		world_begin(&w);
+		bring_to(&w, state);
+		do_exec(&w, before, 0);
+		do_exec(&w, before, 1);
+		world_end(&w);
+		iv_deinit();
+	}
+}
+
+
+/* In the first child: register, fork, leave. */
+static void daemonise(enum state state, const struct turns *t)
+{
+	int before = num_descriptors();
+	struct world w;
+
+	iv_init();
+	world_begin(&w);
+	bring_to(&w, state);
+	if (fork_checked() != 0)
+		_exit(0);
+
+	take(t->to_child);
+	if (state == PENDING)
+		await(&w, ALL);
+	expect_each(&w);
+	world_end(&w);
+	iv_deinit();
+	check_int(num_descriptors(), before);
+	_exit(0);
+}
+
+static void daemon_in_state(enum state state)
+{
+	struct turns t;
+	pid_t pid;
+	int status;
+
+	turns_begin(&t);
+	pid = fork_checked();
+	if (pid == 0)
+		daemonise(state, &t);
+	check_child(pid);
+	give(t.to_child);
+	/* Now that its parent is gone, the daemon is a child of ours. */
+	check(wait(&status) > 0);
+	check_int(status, 0);
+	turns_end(&t);
+}
+
+static void daemon_child(void)
+{
+	int state;
+
+	check_int(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	for (state = NEW; state < STATES; state++)
+		daemon_in_state(state);
+}
+
+
+static void do_nothing_then_fork(struct world *w)
+{
+	pid_t pid = fork_checked();
+
+	if (pid == 0) {
+		expect_each(w);
+		world_end(w);
+		iv_deinit();
+		_exit(0);
+	}
+	check_child(pid);
+}
+
+static void run_then_fork(struct world *w)
+{
+	expect_each(w);
+	do_nothing_then_fork(w);
+	expect_each(w);
+}
+
+static void grandchildren(void)
+{
+	all_states(&(struct deed){ do_nothing_then_fork, FD | RAW });
+	all_states(&(struct deed){ run_then_fork, FD | RAW });
+}
+
+
+/* Both run the loop at the same time, with what is not shared by nature. */
+static void run_many(struct world *w)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		expect(w, EVENT);
+		if (i % 8 == 0)
+			expect(w, EVENT | TIMER);
+	}
+}
+
+static void both_run(void)
+{
+	struct world w;
+	struct turns t;
+	pid_t pid;
+
+	iv_init();
+	turns_begin(&t);
+	world_begin(&w);
+	expect_each(&w);
+	pid = fork_checked();
+	if (pid == 0) {
+		give(t.to_parent);
+		run_many(&w);
+		_exit(0);
+	}
+	take(t.to_parent);
+	run_many(&w);
+	check_child(pid);
+	expect_each(&w);
+	world_end(&w);
+	turns_end(&t);
+	iv_deinit();
+}
+
+
+static struct iv_task busy_task;
+
+static void be_busy(void *unused)
+{
+	(void)unused;
+	iv_task_register(&busy_task);
+}
+
+/* A child that never sleeps has no reason to wake up by the parent's posts. */
+static void busy_child(void)
+{
+	struct world w;
+	struct turns t;
+	pid_t pid;
+	int i;
+
+	iv_init();
+	turns_begin(&t);
+	world_begin(&w);
+	expect_each(&w);
+	pid = fork_checked();
+	if (pid == 0) {
+		IV_TASK_INIT(&busy_task);
+		busy_task.handler = be_busy;
+		iv_task_register(&busy_task);
+		give(t.to_parent);
+		iv_main();
+		_exit(1);
+	}
+	take(t.to_parent);
+	for (i = 0; i < 100; i++)
+		expect(&w, EVENT);
+	kill(pid, SIGKILL);
+	check_int(waitpid(pid, NULL, 0), pid);
+	expect_each(&w);
+	world_end(&w);
+	turns_end(&t);
+	iv_deinit();
+}
+
+
+/* A timer descriptor that is armed belongs to the parent alone. */
+static void wait_often(struct world *w)
+{
+	int i;
+
+	for (i = 0; i < 20; i++)
+		expect(w, RAW);
+}
+
+static void armed_timer(void)
+{
+	struct world w;
+	pid_t pid;
+
+	iv_init();
+	world_begin(&w);
+	set_timer(&w, 100);
+	wait_often(&w);
+	w.heard = 0;
+	pid = fork_checked();
+	if (pid == 0) {
+		w.awaited = TIMER;
+		iv_main();
+		iv_deinit();
+		_exit(0);
+	}
+	await(&w, TIMER);
+	check_child(pid);
+
+	set_timer(&w, 100);
+	wait_often(&w);
+	w.heard = 0;
+	pid = fork_checked();
+	if (pid == 0) {
+		world_unregister(&w);
+		iv_main();
+		_exit(0);
+	}
+	check_child(pid);
+	await(&w, TIMER);
+	world_end(&w);
+	iv_deinit();
+}
+
+
+/* Objects registered after the fork have nothing to do with each other. */
+#define GROUP	40
+
+struct group {
+	struct iv_event_raw	a[GROUP];
+	int			calls;
+};
+
+static void count(void *_p)
+{
+	struct group *p = _p;
+
+	if (++p->calls == GROUP)
+		iv_quit();
+}
+
+static void register_group(struct group *p)
+{
+	int i;
+
+	p->calls = 0;
+	for (i = 0; i < GROUP; i++) {
+		IV_EVENT_RAW_INIT(&p->a[i]);
+		p->a[i].cookie = p;
+		p->a[i].handler = count;
+		check_int(iv_event_raw_register(&p->a[i]), 0);
+	}
+}
+
+static void post_group(struct group *p)
+{
+	int i;
+
+	for (i = 0; i < GROUP; i++)
+		iv_event_raw_post(&p->a[i]);
+}
+
+static void hear_group(struct group *p)
+{
+	while (p->calls < GROUP)
+		iv_main();
+	check_int(p->calls, GROUP);
+}
+
+static void unregister_group(struct group *p)
+{
+	int i;
+
+	for (i = 0; i < GROUP; i++)
+		iv_event_raw_unregister(&p->a[i]);
+}
+
+static void groups_after_fork(void)
+{
+	struct group p;
+	struct turns t;
+	pid_t pid;
+
+	turns_begin(&t);
+	pid = fork_checked();
+	register_group(&p);
+	if (pid == 0) {
+		post_group(&p);
+		give(t.to_parent);
+		take(t.to_child);
+		hear_group(&p);
+		unregister_group(&p);
+		_exit(0);
+	}
+	take(t.to_parent);
+	/* The child's posts are pending: they are no posts of ours. */
+	post_group(&p);
+	hear_group(&p);
+	give(t.to_child);
+	check_child(pid);
+	unregister_group(&p);
+	turns_end(&t);
+}
+
+static void both_register(void)
+{
+	struct world w;
+
+	iv_init();
+	groups_after_fork();
+	iv_deinit();
+
+	/* With words in use that were handed out before the fork. */
+	iv_init();
+	world_begin(&w);
+	iv_event_unregister(&w.event);
+	iv_event_register(&w.event);
+	expect_each(&w);
+	groups_after_fork();
+	expect_each(&w);
+	world_end(&w);
+	iv_deinit();
+}
+
+/* As the first process of a namespace, whose child is so in its own. */
+static void first_of_namespace(void)
+{
+	struct world w;
+
+	check_int(getpid(), 1);
+	iv_init();
+	world_begin(&w);
+	if (unshare(CLONE_NEWPID) < 0)
+		skip("no process namespaces");
+	groups_after_fork();
+	world_end(&w);
+	iv_deinit();
+}
+
+static void equal_process_ids(void)
+{
+	pid_t pid = fork_checked();
+
+	if (pid == 0) {
+		if (unshare(CLONE_NEWPID) < 0)
+			skip("no process namespaces");
+		pid = fork_checked();
+		if (pid == 0) {
+			first_of_namespace();
+			_exit(0);
+		}
+		check_child(pid);
+		_exit(0);
+	}
+	check_child(pid);
+}
+
+
+/* Fork in each kind of handler; both sides return into their loops. */
+static pid_t forked;
+
+static void fork_here(void *unused)
+{
+	(void)unused;
+	if (forked < 0)
+		forked = fork_checked();
+	iv_quit();
+}
+
+static void fork_in(int what)
+{
+	struct world w, f;
+
+	forked = -1;
+	iv_init();
+	world_begin(&w);
+	world_begin(&f);
+	iv_fd_set_handler_in(&f.fd, fork_here);
+	f.timer.handler = f.event.handler = f.raw.handler = fork_here;
+	cause(&w, EVENT);
+	cause(&f, what);
+	if (what == TIMER)
+		set_timer(&f, 0);
+	while (forked < 0)
+		iv_main();
+	iv_fd_unregister(&f.fd);
+	iv_fd_register(&f.fd);
+	iv_fd_set_handler_in(&f.fd, NULL);
+
+	if (forked > 0)
+		check_child(forked);
+	await(&w, EVENT);
+	expect_each(&w);
+	world_end(&w);
+	world_end(&f);
+	iv_deinit();
+	if (forked == 0)
+		_exit(0);
+}
+
+static void fork_in_handlers(void)
+{
+	fork_in(FD);
+	fork_in(TIMER);
+	fork_in(EVENT);
+	fork_in(RAW);
+}
+
+
+/* Threads of the child post while its loop finds out about the fork. */
+#define EVENTS	256
+
+static struct iv_event events[EVENTS];
+static atomic_int stop;
+static int event_calls;
+
+static void count_event(void *unused)
+{
+	(void)unused;
+	event_calls++;
+}
+
+static void register_events(void)
+{
+	int i;
+
+	for (i = 0; i < EVENTS; i++) {
+		IV_EVENT_INIT(&events[i]);
+		events[i].handler = count_event;
+		check_int(iv_event_register(&events[i]), 0);
+	}
+}
+
+static void unregister_events(void)
+{
+	int i;
+
+	for (i = 0; i < EVENTS; i++)
+		iv_event_unregister(&events[i]);
+}
+
+static void *post_events(void *_turns)
+{
+	struct turns *t = _turns;
+	int i = 0;
+
+	if (t != NULL)
+		give(t->to_parent);
+	while (!atomic_load_explicit(&stop, memory_order_relaxed))
+		iv_event_post(&events[i++ % EVENTS]);
+
+	return NULL;
+}
+
+static void child_with_thread(struct world *w)
+{
+	struct turns t;
+	pthread_t thread;
+
+	turns_begin(&t);
+	check_int(pthread_create(&thread, NULL, post_events, &t), 0);
+	take(t.to_parent);
+	expect(w, TIMER);
+	stop = 1;
+	check_int(pthread_join(thread, NULL), 0);
+	expect(w, EVENT);
+	unregister_events();
+	world_unregister(w);
+	_exit(0);
+}
+
+static void threads_of_child(void)
+{
+	struct world w;
+	pid_t pid;
+	int i;
+
+	iv_init();
+	world_begin(&w);
+	register_events();
+	expect_each(&w);
+	for (i = 0; i < 200; i++) {
+		pid = fork_checked();
+		if (pid == 0)
+			child_with_thread(&w);
+		check_child(pid);
+	}
+	unregister_events();
+	world_end(&w);
+	iv_deinit();
+}
+
+/* Every event hears a post of the child's own. */
+static void child_of_threads(struct world *w)
+{
+	int i;
+
+	expect(w, TIMER);
+	event_calls = 0;
+	for (i = 0; i < EVENTS; i++)
+		iv_event_post(&events[i]);
+	while (event_calls < EVENTS)
+		expect(w, TIMER);
+	unregister_events();
+	world_unregister(w);
+	_exit(0);
+}
+
+static void threads_of_parent(void)
+{
+	struct world w;
+	pthread_t t;
+	pid_t pid;
+	int i;
+
+	iv_init();
+	world_begin(&w);
+	register_events();
+	expect_each(&w);
+	check_int(pthread_create(&t, NULL, post_events, NULL), 0);
+	for (i = 0; i < 80; i++) {
+		expect(&w, TIMER);
+		pid = fork_checked();
+		if (pid == 0)
+			child_of_threads(&w);
+		check_child(pid);
+	}
+	stop = 1;
+	check_int(pthread_join(t, NULL), 0);
+	unregister_events();
+	world_end(&w);
+	iv_deinit();
+}
+
+static const struct check_case cases[] = {
+	{ "a child that does nothing leaves the parent all its events",
+	  idle_child, EACH, 0 },
+	{ "a child that unregisters leaves the parent all its events",
+	  unregistering_child, EACH, 0 },
+	{ "a child that ends its loop leaves the parent all its events",
+	  deinit_child, EACH, 0 },
+	{ "a child hears all its events, and leaves the parent those to come",
+	  running_child, EACH, 0 },
+	{ "a child that registers new objects leaves the parent all its events",
+	  registering_child, EACH, 0 },
+	{ "a child that changes handlers leaves the parent all its events",
+	  changing_child, EACH, 0 },
+	{ "a child may do all of that one after the other",
+	  versatile_child, EACH, 0 },
+	{ "a child's posts reach the parent's raw events, and no others",
+	  posting_child, EACH, 0 },
+	{ "a child that is killed leaves the parent all its events",
+	  killed_child, EACH, 0 },
+	{ "a child that executes a program inherits it no descriptor",
+	  exec_child, EACH, 0 },
+	{ "a daemon that registered before it forked goes on",
+	  daemon_child, EACH, 0 },
+	{ "grandchildren hear all their events", grandchildren, EACH, 0 },
+	{ "parent and child run the loop at the same time", both_run, EACH, 0 },
+	{ "a busy child takes no wake-up from the parent",
+	  busy_child, EACH, 20 },
+	{ "a timer of the parent fires whatever the child does with its own",
+	  armed_timer, EACH, 0 },
+	{ "what parent and child register later is separate",
+	  both_register, EACH, 20 },
+	{ "what they register later is separate, though their ids are equal",
+	  equal_process_ids, EACH_BACKEND, 20 },
+	{ "any handler may fork", fork_in_handlers, EACH, 0 },
+	{ "a child's threads post while its loop begins anew",
+	  threads_of_child, EACH, 30 },
+	{ "events that the parent's threads post to during a fork still work",
+	  threads_of_parent, EACH_BACKEND, 30 },
+};
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && !strcmp(argv[1], "executed"))
+		return executed(argv[2]);
+
+	return check_main(cases, argc, argv);
+}
