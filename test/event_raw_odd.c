@@ -1,0 +1,183 @@
+/*
+ * libivykis: iv_event_raw, what happens once in a blue moon.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * System calls are interrupted for real, by strace(1), which lets the first
+ * read and the first write of the descriptor fail with EINTR.
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_event_raw.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "check.h"
+
+static struct iv_event_raw event;
+static int calls;
+
+static void called(void *cookie)
+{
+	(void)cookie;
+	calls++;
+	iv_event_raw_unregister(&event);
+}
+
+static void begin(void)
+{
+	iv_init();
+	IV_EVENT_RAW_INIT(&event);
+	event.handler = called;
+	check_int(iv_event_raw_register(&event), 0);
+}
+
+static void end(void)
+{
+	iv_main();
+	check_int(calls, 1);
+	iv_deinit();
+}
+
+static void run_at_end_of_file(void)
+{
+	refuse("eventfd2", EPERM);
+	refuse("eventfd", EPERM);
+	begin();
+	close(event.event_wfd);
+	iv_main();
+}
+
+static void end_of_file(void)
+{
+	check_fatal(run_at_end_of_file, "end of file on descriptor");
+}
+
+static void run_with_directory(void)
+{
+	int dir = open("/", O_RDONLY | O_DIRECTORY);
+
+	begin();
+	check(dup2(dir, event.event_rfd.fd) >= 0);
+	iv_main();
+}
+
+static void read_error(void)
+{
+	/* epoll(7) cannot report a directory. */
+	check(setenv("IV_EXCLUDE_POLL_METHOD", "epoll-timerfd epoll", 1) == 0);
+	check_fatal(run_with_directory, "cannot read descriptor");
+}
+
+/* The word, as it is after that many loops were killed while they drained. */
+static void add_drainers(unsigned long num)
+{
+	atomic_ulong *word = event.event_rfd.pad[10];
+
+	check(word != NULL);
+	atomic_fetch_add(word, 2 * num);
+}
+
+static unsigned long drainers(void)
+{
+	atomic_ulong *word = event.event_rfd.pad[10];
+
+	return atomic_load(word) / 2 % 128;
+}
+
+static unsigned long want;
+
+static void called_again(void *cookie)
+{
+	(void)cookie;
+	check_int(drainers(), want);
+	if (++calls == 3)
+		iv_event_raw_unregister(&event);
+	else
+		iv_event_raw_post(&event);
+}
+
+static void deliver_three(unsigned long killed, unsigned long left)
+{
+	calls = 0;
+	want = left;
+	begin();
+	event.handler = called_again;
+	add_drainers(killed);
+	iv_event_raw_post(&event);
+	iv_event_raw_post(&event);
+	iv_main();
+	check_int(calls, 3);
+	iv_deinit();
+}
+
+static void killed_loops(void)
+{
+	deliver_three(0, 0);
+	deliver_three(1, 1);
+	deliver_three(125, 125);
+	/* The next one fills the number, and so does not take itself back. */
+	deliver_three(126, 127);
+	deliver_three(127, 127);
+}
+
+static int can_trace(void)
+{
+	return system("strace -qq -o /dev/null true 2>/dev/null") == 0;
+}
+
+static void interrupted(void)
+{
+	char self[4096];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	int status;
+	pid_t pid;
+
+	if (!can_trace())
+		skip("strace is missing, or not allowed to trace");
+	check(len > 0);
+	self[len] = '\0';
+
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		execlp("strace", "strace", "-f", "-qq", "-o", "/dev/null",
+		       "-P", "anon_inode:[eventfd]",
+		       "-e", "inject=read,write:error=EINTR:when=1",
+		       self, "interrupted", (char *)NULL);
+		_exit(1);
+	}
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(status, 0);
+}
+
+/* This program, run by strace: both system calls are tried again. */
+static int be_interrupted(void)
+{
+	begin();
+	errno = 0;
+	iv_event_raw_post(&event);
+	check_int(errno, 0);
+	end();
+
+	return 0;
+}
+
+static const struct check_case cases[] = {
+	{ "the end of the pipe's file is fatal", end_of_file, ONCE, 0 },
+	{ "a descriptor that cannot be read is fatal", read_error, ONCE,
+	  0 },
+	{ "loops that were killed while they drained keep no post back",
+	  killed_loops, EACH, 0 },
+	{ "interrupted system calls are made again", interrupted, ONCE, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "interrupted"))
+		return be_interrupted();
+
+	return check_main(cases, argc, argv);
+}
