@@ -245,7 +245,8 @@ static void show_progress(void)
 	memset(bar, '#', percent * 40 / 100);
 	bar[40] = '\0';
 
-	fprintf(stderr, is_terminal ? "\r[%s] " : "", bar);
+	if (is_terminal)
+		fprintf(stderr, "\r[%s] ", bar);
 	fprintf(stderr, "%3d%%  %lu of %lu bytes, %d of %d files%s", percent,
 		bytes_seen, bytes_known, next_file - running, num_files,
 		is_terminal ? "" : "\n");
