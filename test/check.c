@@ -211,6 +211,8 @@ static void run_case(const struct check_case *c, struct variant v)
 
 	/* To be killed with whatever it leaves behind. */
 	(void)setpgid(0, 0);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 	signal(SIGALRM, SIG_DFL);
 	alarm(SLOWEST * (c->seconds ? c->seconds : 30));
 
@@ -239,6 +241,17 @@ static const char *outcome(int status)
 	return "a check failed";
 }
 
+/* The group of the case that runs goes when this program is stopped. */
+static volatile pid_t running_group;
+
+static void stopped(int sig)
+{
+	if (running_group > 0)
+		(void)kill(-running_group, SIGKILL);
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
 static int passed(const struct check_case *c, struct variant v)
 {
 	int status;
@@ -249,8 +262,10 @@ static int passed(const struct check_case *c, struct variant v)
 	check(pid >= 0);
 	if (pid == 0)
 		run_case(c, v);
+	running_group = pid;
 	check_int(waitpid(pid, &status, 0), pid);
 	(void)kill(-pid, SIGKILL);
+	running_group = 0;
 
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIPPED)
 		return -1;
@@ -343,6 +358,8 @@ int check_run(const struct check_case *cases, int num, int argc, char **argv)
 {
 	int i;
 
+	signal(SIGINT, stopped);
+	signal(SIGTERM, stopped);
 	for (i = 0; i < num; i++) {
 		if (argc < 2 || strstr(cases[i].name, argv[1]) != NULL)
 			run_variants(&cases[i]);
