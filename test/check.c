@@ -299,13 +299,18 @@ static int is_word_of(const char *word, const char *list)
 	return 0;
 }
 
-static const char *impossible(struct variant v)
+static int each_backend(const struct check_case *c)
+{
+	return c->variants == EACH || c->variants == EACH_BACKEND;
+}
+
+static const char *impossible(const struct check_case *c, struct variant v)
 {
 	const char *list = getenv("IV_EXCLUDE_POLL_METHOD");
 
 	if (v.method >= 0 && list != NULL && is_word_of(methods[v.method], list))
 		return "excluded by the environment";
-	if (v.method >= 0 && !v.pipe && eventfd_is_refused())
+	if (each_backend(c) && !v.pipe && eventfd_is_refused())
 		return "eventfd(2) is refused from outside";
 
 	return NULL;
@@ -323,7 +328,7 @@ static int num_failed;
 static void run_variant(const struct check_case *c, struct variant v)
 {
 	const char *only = getenv("TEST_VARIANT");
-	const char *why = impossible(v);
+	const char *why = impossible(c, v);
 	char name[64];
 	int ret;
 
@@ -344,12 +349,11 @@ static void run_variant(const struct check_case *c, struct variant v)
 static void run_variants(const struct check_case *c)
 {
 	int each_method = c->variants == EACH || c->variants == EACH_METHOD;
-	int each_backend = c->variants == EACH || c->variants == EACH_BACKEND;
 	struct variant v;
 
 	for (v.method = each_method ? 0 : -1;
 	     v.method < (each_method ? NUM_METHODS : 0); v.method++) {
-		for (v.pipe = 0; v.pipe <= each_backend; v.pipe++)
+		for (v.pipe = 0; v.pipe <= each_backend(c); v.pipe++)
 			run_variant(c, v);
 	}
 }

@@ -219,7 +219,8 @@ static void no_eventfd_here(int err)
 
 	prepare(&c);
 	check_int(iv_event_raw_register(&c.ev), 0);
-	check(!is_pipe(&c.ev));
+	if (is_pipe(&c.ev))
+		skip("eventfd(2) is refused from outside");
 	elder = &c;
 	refused_in_thread((struct refusal){ "eventfd2", err, "eventfd", err,
 					    makes_do_with_pipe });
