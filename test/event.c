@@ -1379,7 +1379,7 @@ static const struct check_case cases[] = {
 	{ "posts to a loop that is awake make no system call",
 	  no_system_call, EACH_BACKEND, 0 },
 	{ "no wake-up is lost, and what was written before is seen",
-	  one_sender, EACH, 0 },
+	  one_sender, EACH_BACKEND, 0 },
 	{ "no wake-up of many threads is lost", many_senders, EACH_BACKEND, 0 },
 	{ "signal handlers post, also in the loop's own thread as it sleeps",
 	  signals_to_own_thread, EACH, 0 },

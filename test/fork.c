@@ -881,23 +881,28 @@ static void fork_in_handlers(void)
 
 
 /* Threads of the child post while its loop finds out about the fork. */
-#define EVENTS	256
+#define EVENTS	50000
 
 static struct iv_event events[EVENTS];
+static int num_events;
 static atomic_int stop;
 static int event_calls;
+static int fork_at_call;
 
+/* The posters are busiest while their events are being served. */
 static void count_event(void *unused)
 {
 	(void)unused;
-	event_calls++;
+	if (++event_calls == fork_at_call)
+		forked = fork_checked();
 }
 
-static void register_events(void)
+static void register_events(int num)
 {
 	int i;
 
-	for (i = 0; i < EVENTS; i++) {
+	num_events = num;
+	for (i = 0; i < num_events; i++) {
 		IV_EVENT_INIT(&events[i]);
 		events[i].handler = count_event;
 		check_int(iv_event_register(&events[i]), 0);
@@ -908,7 +913,7 @@ static void unregister_events(void)
 {
 	int i;
 
-	for (i = 0; i < EVENTS; i++)
+	for (i = 0; i < num_events; i++)
 		iv_event_unregister(&events[i]);
 }
 
@@ -920,7 +925,7 @@ static void *post_events(void *_turns)
 	if (t != NULL)
 		give(t->to_parent);
 	while (!atomic_load_explicit(&stop, memory_order_relaxed))
-		iv_event_post(&events[i++ % EVENTS]);
+		iv_event_post(&events[i++ % num_events]);
 
 	return NULL;
 }
@@ -950,7 +955,7 @@ static void threads_of_child(void)
 
 	iv_init();
 	world_begin(&w);
-	register_events();
+	register_events(256);
 	expect_each(&w);
 	for (i = 0; i < 200; i++) {
 		pid = fork_checked();
@@ -983,23 +988,27 @@ static void threads_of_parent(void)
 {
 	struct world w;
 	pthread_t t;
-	pid_t pid;
 	int i;
 
 	iv_init();
 	world_begin(&w);
-	register_events();
+	register_events(EVENTS);
 	expect_each(&w);
 	check_int(pthread_create(&t, NULL, post_events, NULL), 0);
 	for (i = 0; i < 80; i++) {
-		expect(&w, TIMER);
-		pid = fork_checked();
-		if (pid == 0)
+		event_calls = 0;
+		forked = -1;
+		fork_at_call = EVENTS / 2 + i;
+		while (forked < 0)
+			expect(&w, TIMER);
+		fork_at_call = 0;
+		if (forked == 0)
 			child_of_threads(&w);
-		check_child(pid);
+		check_child(forked);
 	}
 	stop = 1;
 	check_int(pthread_join(t, NULL), 0);
+	expect(&w, TIMER);
 	unregister_events();
 	world_end(&w);
 	iv_deinit();
