@@ -1,0 +1,779 @@
+/*
+ * libivykis: work done by a pool of threads, completed in the owner's loop.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A submitted item takes an idle thread off the list of them, the one that was
+ * busy last, or else has a thread started while there may be more: so a burst
+ * of items gets as many threads as there are for it.  Whichever thread comes
+ * first takes the oldest item; it works one at a time and goes through its own
+ * loop before the next.  Done items queue up for the owner's loop.
+ *
+ * Threads are started in the owner's loop alone.  One that cannot be started
+ * remains wanted, and is tried again whenever the owner looks at the pool.
+ * Items that no thread is left to take are worked there by a task.
+ *
+ * The pool is a record of its own behind struct iv_work_pool.  It is held by
+ * the user until put, by the owner's loop until the last item is completed and
+ * the last thread has let go, and by each thread; who drops it last frees it.
+ * Its lock is never held while a function of the user's runs.
+ *
+ * This file stands on the public calls of iv_event, iv_task, iv_thread,
+ * iv_timer and iv_tls.
+ */
+
+#include <fcntl.h>
+#include <iv_thread.h>
+#include <iv_tls.h>
+#include <iv_work.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "iv_private.h"
+
+#define IDLE_SECONDS	10
+#define BATCH_NS	100000		/* between two looks at the loop */
+
+struct pool {
+	struct iv_state		*owner;		/* NULL: its loop has ended */
+	unsigned int		generation;
+	int			max_threads;	/* for continuations */
+	void			*cookie;
+	void			(*thread_start)(void *);
+	void			(*thread_stop)(void *);
+
+	/* Of the owner's loop. */
+	struct iv_list_head	list;
+	struct iv_event		event;
+	struct iv_task		own_work;
+
+	/* The rest under the lock, event being posted included. */
+	pthread_mutex_t		lock;
+	int			put;
+	int			orphaned;	/* the owner's loop has ended */
+	int			refs;
+	int			threads;	/* that take items */
+	int			wanted;		/* that are to be started */
+	struct iv_list_head	queue;		/* items to be taken */
+	struct iv_list_head	done;		/* items to be completed */
+	struct iv_list_head	idle;		/* latest first */
+};
+
+struct worker {
+	struct pool		*pool;		/* NULL: it has left */
+	struct iv_event		wake;
+	struct iv_timer		too_long_idle;
+	struct iv_work_item	*item;		/* being worked */
+	struct iv_list_head	idle;		/* under the pool's lock */
+};
+
+/* What a loop has. */
+struct work_state {
+	struct iv_list_head	pools;		/* that it owns */
+	struct iv_list_head	items;		/* for its own thread */
+	struct iv_task		task;		/* to work them */
+	struct worker		*worker;	/* that it belongs to */
+	int			ended;
+};
+
+struct iv_work_pool_ {
+	int			max_threads;
+	void			*cookie;
+	void			(*thread_start)(void *);
+	void			(*thread_stop)(void *);
+
+	_Atomic(struct pool *)	priv;
+};
+
+_Static_assert(sizeof(struct iv_work_pool_) == sizeof(struct iv_work_pool),
+	       "struct iv_work_pool_ has to match struct iv_work_pool");
+
+static void begin_loop(void *_ws);
+static void end_loop(void *_ws);
+
+static struct iv_tls_user work_user = {
+	.sizeof_state	= sizeof(struct work_state),
+	.init_thread	= begin_loop,
+	.deinit_thread	= end_loop,
+};
+
+/* Early: a program's own constructors may call iv_init(). */
+__attribute__((constructor(101)))
+static void work_constructor(void)
+{
+	iv_tls_user_register(&work_user);
+}
+
+static struct work_state *own_state(void)
+{
+	return iv_tls_user_ptr(&work_user);
+}
+
+
+/* Items. */
+static struct iv_work_item *take_first(struct iv_list_head *items)
+{
+	struct iv_work_item *item;
+
+	if (iv_list_empty(items))
+		return NULL;
+	item = iv_container_of(items->next, struct iv_work_item, list);
+	iv_list_del(&item->list);
+
+	return item;
+}
+
+static void work(struct iv_work_item *item)
+{
+	if (item->work == NULL)
+		iv_fatal("iv_work: item %p has no work function",
+			 (void *)item);
+	item->work(item->cookie);
+	/* It may have taken long. */
+	iv_invalidate_now();
+}
+
+static void complete(struct iv_work_item *item)
+{
+	if (item->completion == NULL)
+		iv_fatal("iv_work: item %p has no completion function",
+			 (void *)item);
+	/* The last touch of the item, which the function may free. */
+	item->completion(item->cookie);
+}
+
+
+/* Pools.  A function named _locked is called with the pool's lock held. */
+static void lock(struct pool *p)
+{
+	(void)pthread_mutex_lock(&p->lock);
+}
+
+static void unlock(struct pool *p)
+{
+	(void)pthread_mutex_unlock(&p->lock);
+}
+
+/* A child has no business with its parent's pools: who holds the lock? */
+static int is_ours(const struct pool *p)
+{
+	return p->generation == iv_process_generation();
+}
+
+/* Unlocks, too. */
+static void drop_locked(struct pool *p)
+{
+	int refs = --p->refs;
+
+	unlock(p);
+	if (refs == 0) {
+		(void)pthread_mutex_destroy(&p->lock);
+		free(p);
+	}
+}
+
+static void tell_owner_locked(struct pool *p)
+{
+	if (!p->orphaned)
+		iv_event_post(&p->event);
+}
+
+static int claim_idle_locked(struct pool *p)
+{
+	struct worker *w;
+
+	if (iv_list_empty(&p->idle))
+		return 0;
+	w = iv_container_of(p->idle.next, struct worker, idle);
+	iv_list_del_init(&w->idle);
+	iv_event_post(&w->wake);
+
+	return 1;
+}
+
+/* 1 if the owner has to look after the queue. */
+static int submit_locked(struct pool *p, struct iv_work_item *item, int max)
+{
+	iv_list_add_tail(&item->list, &p->queue);
+	if (!claim_idle_locked(p) && p->threads + p->wanted < max)
+		p->wanted++;
+
+	return p->wanted > 0 || p->threads == 0;
+}
+
+/* Of an item whose owner is gone nothing more is heard. */
+static void finish_locked(struct pool *p, struct iv_work_item *item)
+{
+	if (p->orphaned)
+		return;
+	/* Otherwise it has been told and has yet to look. */
+	if (iv_list_empty(&p->done))
+		tell_owner_locked(p);
+	iv_list_add_tail(&item->list, &p->done);
+}
+
+
+/* Workers. */
+static void leave(struct worker *w)
+{
+	struct pool *p = w->pool;
+
+	if (p->thread_stop != NULL)
+		p->thread_stop(p->cookie);
+
+	iv_event_unregister(&w->wake);
+	w->pool = NULL;
+
+	lock(p);
+	tell_owner_locked(p);
+	drop_locked(p);
+}
+
+static void wait_idle(struct worker *w)
+{
+	w->too_long_idle.expires = iv_now;
+	w->too_long_idle.expires.tv_sec += IDLE_SECONDS;
+	iv_timer_register(&w->too_long_idle);
+}
+
+/* Nothing is queued.  Unlocks. */
+static void rest_locked(struct worker *w)
+{
+	struct pool *p = w->pool;
+	int over = p->put || p->orphaned;
+
+	if (over)
+		p->threads--;
+	else
+		iv_list_add(&w->idle, &p->idle);
+	unlock(p);
+
+	if (over)
+		leave(w);
+	else
+		wait_idle(w);
+}
+
+static void got_too_long_idle(void *_w)
+{
+	struct worker *w = _w;
+	struct pool *p = w->pool;
+
+	lock(p);
+	if (iv_list_empty(&w->idle)) {
+		/* Claimed this moment: the event is on its way. */
+		unlock(p);
+		return;
+	}
+	iv_list_del_init(&w->idle);
+	p->threads--;
+	unlock(p);
+
+	leave(w);
+}
+
+/* 1 once the loop's other objects have waited long enough. */
+static int is_long_ago(const struct timespec *begin)
+{
+	long ns = iv_now.tv_nsec - begin->tv_nsec;
+
+	return iv_now.tv_sec - begin->tv_sec > 1 ||
+	       (iv_now.tv_sec - begin->tv_sec) * 1000000000 + ns > BATCH_NS;
+}
+
+/* Returns with the lock held; 0 if there is nothing left to take. */
+static int work_batch(struct worker *w)
+{
+	const struct timespec begin = iv_now;
+	struct pool *p = w->pool;
+	int last = 0;
+
+	lock(p);
+	while (!last && (w->item = take_first(&p->queue)) != NULL) {
+		unlock(p);
+		work(w->item);
+		last = is_long_ago(&begin);
+		lock(p);
+		finish_locked(p, w->item);
+		w->item = NULL;
+	}
+
+	return !iv_list_empty(&p->queue);
+}
+
+static void got_wake(void *_w)
+{
+	struct worker *w = _w;
+
+	if (iv_timer_registered(&w->too_long_idle))
+		iv_timer_unregister(&w->too_long_idle);
+
+	/*
+	 * To be done and to be idle is one step, so that what is submitted by
+	 * the completion finds this thread.
+	 */
+	if (!work_batch(w)) {
+		rest_locked(w);
+		return;
+	}
+	unlock(w->pool);
+	/* The next ones after what else the loop has to do. */
+	iv_event_post(&w->wake);
+}
+
+/*
+ * iv_init() is fatal in a process that has no descriptors left, where the pool
+ * can do without the thread.  Four is what a loop takes at the most.
+ */
+static int descriptors_left(void)
+{
+	int a[2], b[2];
+	int ret;
+
+	if (pipe2(a, O_CLOEXEC) < 0)
+		return 0;
+	ret = pipe2(b, O_CLOEXEC);
+	if (ret == 0) {
+		(void)close(b[0]);
+		(void)close(b[1]);
+	}
+	(void)close(a[0]);
+	(void)close(a[1]);
+
+	return ret == 0;
+}
+
+static int start_loop(struct worker *w)
+{
+	if (!descriptors_left())
+		return -1;
+	iv_init();
+	if (iv_event_register(&w->wake) < 0) {
+		iv_deinit();
+		return -1;
+	}
+	own_state()->worker = w;
+
+	return 0;
+}
+
+/* The thread was started in vain: the owner looks after the items. */
+static void give_up(struct worker *w)
+{
+	struct pool *p = w->pool;
+
+	lock(p);
+	p->threads--;
+	tell_owner_locked(p);
+	drop_locked(p);
+	free(w);
+}
+
+static void run_worker(void *_w)
+{
+	struct worker *w = _w;
+	struct pool *p = w->pool;
+
+	if (start_loop(w) < 0) {
+		give_up(w);
+		return;
+	}
+
+	if (p->thread_start != NULL)
+		p->thread_start(p->cookie);
+	iv_event_post(&w->wake);
+	while (w->pool != NULL)
+		iv_main();
+	/* Frees *w. */
+	iv_deinit();
+}
+
+/* A function has ended the thread, and so the item that it was to work. */
+static void abandon(struct worker *w)
+{
+	struct pool *p = w->pool;
+
+	if (iv_timer_registered(&w->too_long_idle))
+		iv_timer_unregister(&w->too_long_idle);
+
+	lock(p);
+	if (w->item != NULL)
+		finish_locked(p, w->item);
+	iv_list_del_init(&w->idle);
+	p->threads--;
+	if (!iv_list_empty(&p->queue))
+		p->wanted++;
+	unlock(p);
+
+	leave(w);
+}
+
+/* The worker's loop ends. */
+static void end_worker(struct worker *w)
+{
+	if (w->pool != NULL && !is_ours(w->pool))
+		return;
+	if (w->pool != NULL)
+		abandon(w);
+	free(w);
+}
+
+static int start_worker(struct pool *p)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	char name[80];
+
+	if (w == NULL)
+		return -1;
+
+	w->pool = p;
+	INIT_IV_LIST_HEAD(&w->idle);
+	IV_EVENT_INIT(&w->wake);
+	w->wake.cookie = w;
+	w->wake.handler = got_wake;
+	IV_TIMER_INIT(&w->too_long_idle);
+	w->too_long_idle.cookie = w;
+	w->too_long_idle.handler = got_too_long_idle;
+
+	snprintf(name, sizeof(name), "iv_work pool %p thread %p", (void *)p,
+		 (void *)w);
+	if (iv_thread_create(name, run_worker, w) < 0) {
+		free(w);
+		return -1;
+	}
+
+	return 0;
+}
+
+
+/* The owner. */
+static int start_wanted_locked(struct pool *p)
+{
+	int ret;
+
+	p->wanted--;
+	p->threads++;
+	p->refs++;
+	unlock(p);
+	ret = start_worker(p);
+	lock(p);
+	if (ret < 0) {
+		p->wanted++;
+		p->threads--;
+		p->refs--;
+	}
+
+	return ret;
+}
+
+/* What is queued needs somebody to take it. */
+static void serve_queue(struct pool *p)
+{
+	int own_work;
+
+	lock(p);
+	while (p->wanted > 0 && !iv_list_empty(&p->queue)) {
+		if (start_wanted_locked(p) < 0)
+			break;
+	}
+	if (iv_list_empty(&p->queue))
+		p->wanted = 0;
+	own_work = p->threads == 0 && !iv_list_empty(&p->queue);
+	unlock(p);
+
+	if (own_work && !iv_task_registered(&p->own_work))
+		iv_task_register(&p->own_work);
+}
+
+/* An item a round: the loop has others to serve. */
+static void do_own_work(void *_p)
+{
+	struct pool *p = _p;
+	struct iv_work_item *item = NULL;
+
+	lock(p);
+	if (p->threads == 0)
+		item = take_first(&p->queue);
+	unlock(p);
+	if (item == NULL)
+		return;
+
+	work(item);
+
+	lock(p);
+	finish_locked(p, item);
+	unlock(p);
+	serve_queue(p);
+}
+
+static void leave_loop(struct pool *p)
+{
+	iv_list_del(&p->list);
+	if (iv_task_registered(&p->own_work))
+		iv_task_unregister(&p->own_work);
+	iv_event_unregister(&p->event);
+
+	lock(p);
+	drop_locked(p);
+}
+
+static int is_over(struct pool *p)
+{
+	int ret;
+
+	lock(p);
+	ret = p->put && p->refs == 1 && iv_list_empty(&p->queue) &&
+	      iv_list_empty(&p->done);
+	unlock(p);
+
+	return ret;
+}
+
+static void got_event(void *_p)
+{
+	struct pool *p = _p;
+	struct iv_work_item *item;
+	struct iv_list_head done;
+
+	if (!is_ours(p))
+		return;
+
+	serve_queue(p);
+
+	INIT_IV_LIST_HEAD(&done);
+	lock(p);
+	iv_list_splice_init(&p->done, &done);
+	unlock(p);
+	while ((item = take_first(&done)) != NULL)
+		complete(item);
+
+	if (is_over(p))
+		leave_loop(p);
+}
+
+/* The loop ends, whatever its pools are doing. */
+static void orphan(struct pool *p)
+{
+	lock(p);
+	p->orphaned = 1;
+	p->owner = NULL;
+	INIT_IV_LIST_HEAD(&p->queue);
+	INIT_IV_LIST_HEAD(&p->done);
+	while (claim_idle_locked(p))
+		;
+	unlock(p);
+
+	leave_loop(p);
+}
+
+static void work_own_items(void *_ws)
+{
+	struct work_state *ws = _ws;
+	struct iv_work_item *item;
+	struct iv_list_head items;
+
+	INIT_IV_LIST_HEAD(&items);
+	iv_list_splice_init(&ws->items, &items);
+	while ((item = take_first(&items)) != NULL) {
+		work(item);
+		complete(item);
+	}
+}
+
+static void begin_loop(void *_ws)
+{
+	struct work_state *ws = _ws;
+
+	INIT_IV_LIST_HEAD(&ws->pools);
+	INIT_IV_LIST_HEAD(&ws->items);
+	IV_TASK_INIT(&ws->task);
+	ws->task.cookie = ws;
+	ws->task.handler = work_own_items;
+}
+
+static void end_loop(void *_ws)
+{
+	struct work_state *ws = _ws;
+	struct iv_list_head *ilh, *next;
+
+	if (ws->worker != NULL)
+		end_worker(ws->worker);
+
+	ws->ended = 1;
+	iv_list_for_each_safe (ilh, next, &ws->pools) {
+		struct pool *p = iv_container_of(ilh, struct pool, list);
+
+		if (is_ours(p))
+			orphan(p);
+	}
+}
+
+static struct pool *new_pool(const struct iv_work_pool *pool)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+
+	p->owner = iv_self;
+	p->generation = iv_process_generation();
+	p->max_threads = pool->max_threads;
+	p->cookie = pool->cookie;
+	p->thread_start = pool->thread_start;
+	p->thread_stop = pool->thread_stop;
+
+	IV_EVENT_INIT(&p->event);
+	p->event.cookie = p;
+	p->event.handler = got_event;
+	IV_TASK_INIT(&p->own_work);
+	p->own_work.cookie = p;
+	p->own_work.handler = do_own_work;
+
+	/* The user's and the loop's. */
+	p->refs = 2;
+	INIT_IV_LIST_HEAD(&p->queue);
+	INIT_IV_LIST_HEAD(&p->done);
+	INIT_IV_LIST_HEAD(&p->idle);
+
+	return p;
+}
+
+static int create(struct iv_work_pool_ *pool)
+{
+	struct work_state *ws = own_state();
+	struct pool *p;
+	int err;
+
+	if (ws->ended) {
+		errno = ESHUTDOWN;
+		return -1;
+	}
+
+	p = new_pool((struct iv_work_pool *)pool);
+	if (p == NULL)
+		return -1;
+
+	err = pthread_mutex_init(&p->lock, NULL);
+	if (err)
+		goto free;
+	if (iv_event_register(&p->event) < 0) {
+		err = errno;
+		goto destroy;
+	}
+
+	iv_list_add_tail(&p->list, &ws->pools);
+	/* Release: pairs with pool_of(), of threads that continue the work. */
+	atomic_store_explicit(&pool->priv, p, memory_order_release);
+
+	return 0;
+
+destroy:
+	(void)pthread_mutex_destroy(&p->lock);
+free:
+	free(p);
+	errno = err;
+
+	return -1;
+}
+
+int iv_work_pool_create(struct iv_work_pool *_pool)
+{
+	struct iv_work_pool_ *pool = (struct iv_work_pool_ *)_pool;
+
+	(void)iv_state_for("iv_work_pool_create");
+
+	/* Until there is one.  Relaxed: nothing goes with it. */
+	atomic_store_explicit(&pool->priv, NULL, memory_order_relaxed);
+
+	return create(pool);
+}
+
+static struct pool *pool_of(struct iv_work_pool *_pool, const char *call)
+{
+	struct iv_work_pool_ *pool = (struct iv_work_pool_ *)_pool;
+	/* Acquire: pairs with the release in create(). */
+	struct pool *p = atomic_load_explicit(&pool->priv,
+					      memory_order_acquire);
+
+	if (p == NULL)
+		iv_fatal("%s: %p is not a pool, or has been put", call,
+			 (void *)pool);
+	if (!is_ours(p))
+		iv_fatal("%s: %p was created before the fork", call,
+			 (void *)pool);
+
+	return p;
+}
+
+void iv_work_pool_put(struct iv_work_pool *pool)
+{
+	struct pool *p = pool_of(pool, "iv_work_pool_put");
+
+	/* Relaxed: to be seen by who uses the pool by mistake. */
+	atomic_store_explicit(&((struct iv_work_pool_ *)pool)->priv, NULL,
+			      memory_order_relaxed);
+
+	lock(p);
+	p->put = 1;
+	while (claim_idle_locked(p))
+		;
+	tell_owner_locked(p);
+	drop_locked(p);
+}
+
+static void submit_to_self(struct iv_work_item *item)
+{
+	struct work_state *ws = own_state();
+
+	iv_list_add_tail(&item->list, &ws->items);
+	if (!iv_task_registered(&ws->task))
+		iv_task_register(&ws->task);
+}
+
+static void submit_to_own(struct iv_work_pool *pool, struct iv_work_item *item)
+{
+	struct pool *p = pool_of(pool, "iv_work_pool_submit_work");
+	int to_serve;
+
+	if (p->owner != iv_self)
+		iv_fatal("iv_work_pool_submit_work: %p belongs to another "
+			 "thread", (void *)pool);
+
+	lock(p);
+	to_serve = submit_locked(p, item, pool->max_threads);
+	unlock(p);
+	if (to_serve)
+		serve_queue(p);
+}
+
+void iv_work_pool_submit_work(struct iv_work_pool *pool,
+			      struct iv_work_item *item)
+{
+	(void)iv_state_for("iv_work_pool_submit_work");
+	if (pool == NULL)
+		submit_to_self(item);
+	else
+		submit_to_own(pool, item);
+}
+
+static void continue_in(struct iv_work_pool *pool, struct iv_work_item *item)
+{
+	struct pool *p = pool_of(pool, "iv_work_pool_submit_continuation");
+
+	lock(p);
+	if (!p->orphaned) {
+		if (submit_locked(p, item, p->max_threads))
+			tell_owner_locked(p);
+	}
+	unlock(p);
+}
+
+void iv_work_pool_submit_continuation(struct iv_work_pool *pool,
+				      struct iv_work_item *item)
+{
+	if (pool != NULL) {
+		continue_in(pool, item);
+		return;
+	}
+	(void)iv_state_for("iv_work_pool_submit_continuation");
+	submit_to_self(item);
+}

@@ -1,0 +1,915 @@
+/*
+ * libivykis: iv_thread.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_event.h>
+#include <iv_thread.h>
+#include <iv_tls.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "check.h"
+
+#if !defined(__has_feature)
+#define __has_feature(feature)	0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define ASAN	1
+#else
+#define ASAN	0
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+#define TSAN	1
+#else
+#define TSAN	0
+#endif
+
+/* The threads that a case made, by their kernel thread ids. */
+static atomic_int num_ids;
+static atomic_int ids[1024];
+
+static void note_id(void)
+{
+	int i = num_ids++;
+
+	check(i < 1024);
+	ids[i] = gettid();
+}
+
+static int is_here(int id)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d", id);
+
+	return access(path, F_OK) == 0;
+}
+
+/* Of detached threads this is all that can be seen. */
+static void wait_until_gone(int num)
+{
+	int i;
+
+	while (num_ids != num)
+		usleep(1000);
+	for (i = 0; i < num; i++) {
+		while (ids[i] == 0 || is_here(ids[i]))
+			usleep(1000);
+	}
+}
+
+/* What is written on stderr goes to a file for a while. */
+static int real_stderr;
+static int captured;
+
+static void capture(void)
+{
+	captured = memfd_create("stderr", MFD_CLOEXEC);
+	real_stderr = dup(2);
+	check(captured >= 0 && real_stderr >= 0);
+	check_int(dup2(captured, 2), 2);
+}
+
+static const char *capture_ends(void)
+{
+	static char text[4096];
+	ssize_t len;
+
+	check_int(dup2(real_stderr, 2), 2);
+	len = pread(captured, text, sizeof(text) - 1, 0);
+	check(len >= 0);
+	text[len] = '\0';
+	close(real_stderr);
+	close(captured);
+
+	return text;
+}
+
+static void expect_text(const char *got, const char *want)
+{
+	if (strcmp(got, want))
+		fprintf(stderr, "# \"%s\" instead of \"%s\"\n", got, want);
+	check(!strcmp(got, want));
+}
+
+static void expect_part(const char *got, const char *part)
+{
+	if (strstr(got, part) == NULL)
+		fprintf(stderr, "# \"%s\" without \"%s\"\n", got, part);
+	check(strstr(got, part) != NULL);
+}
+
+/* To be set back: the loop's own limit may be a higher one. */
+static struct rlimit old_limit;
+
+static void no_descriptors(void)
+{
+	struct rlimit lim;
+	int low = dup(0);
+
+	check(low >= 0);
+	close(low);
+	check_int(getrlimit(RLIMIT_NOFILE, &old_limit), 0);
+	lim = old_limit;
+	lim.rlim_cur = low;
+	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+}
+
+static void descriptors_again(void)
+{
+	check_int(setrlimit(RLIMIT_NOFILE, &old_limit), 0);
+}
+
+static atomic_int calls;
+
+static void count(void *arg)
+{
+	(void)arg;
+	note_id();
+	calls++;
+}
+
+static void must_create(const char *name, void (*fn)(void *), void *arg)
+{
+	check_int(iv_thread_create(name, fn, arg), 0);
+}
+
+
+static void returns(void *arg)
+{
+	check(arg == &calls);
+	check(!iv_inited());
+	note_id();
+	calls++;
+}
+
+static void exits(void *arg)
+{
+	note_id();
+	calls++;
+	pthread_exit(arg);
+}
+
+static void cancels_itself(void *arg)
+{
+	(void)arg;
+	note_id();
+	calls++;
+	pthread_cancel(pthread_self());
+	for (;;)
+		pause();
+}
+
+static void ways_to_end(void)
+{
+	iv_init();
+	must_create("returns", returns, &calls);
+	must_create("exits", exits, NULL);
+	/* TSan loses track of a thread that is cancelled. */
+	if (!TSAN)
+		must_create("cancels itself", cancels_itself, NULL);
+	iv_main();
+	check_int(calls, 3 - TSAN);
+	/* Joined: the kernel may take a moment to forget them. */
+	wait_until_gone(3 - TSAN);
+
+	must_create("returns", returns, &calls);
+	iv_main();
+	check_int(calls, 4 - TSAN);
+	iv_deinit();
+}
+
+static sem_t go_on;
+static int fired;
+
+static void release(void *unused)
+{
+	(void)unused;
+	fired = 1;
+	sem_post(&go_on);
+}
+
+static void wait_for_release(void *unused)
+{
+	(void)unused;
+	while (sem_wait(&go_on) < 0)
+		;
+}
+
+static void main_waits(void)
+{
+	struct iv_timer t;
+
+	iv_init();
+	sem_init(&go_on, 0, 0);
+	must_create("waits", wait_for_release, NULL);
+	IV_TIMER_INIT(&t);
+	t.expires = iv_now;
+	t.expires.tv_nsec += 20000000;
+	t.handler = release;
+	iv_timer_register(&t);
+	iv_main();
+	check(fired);
+	iv_deinit();
+}
+
+static void many(void)
+{
+	int i, j;
+
+	iv_init();
+	for (i = 0; i < 20; i++) {
+		for (j = 0; j < 20; j++)
+			must_create("one of many", count, NULL);
+		iv_main();
+		check_int(calls, (i + 1) * 20);
+	}
+	iv_deinit();
+}
+
+static int joined_in_handler;
+
+static void create_another(void *unused)
+{
+	(void)unused;
+	must_create("created in a handler", count, NULL);
+	joined_in_handler = 1;
+}
+
+static void created_in_handler(void)
+{
+	struct iv_task t;
+
+	iv_init();
+	IV_TASK_INIT(&t);
+	t.handler = create_another;
+	iv_task_register(&t);
+	iv_main();
+	check(joined_in_handler);
+	check_int(calls, 1);
+	iv_deinit();
+}
+
+static void generations(void *arg)
+{
+	int left = *(int *)arg - 1;
+
+	calls++;
+	if (left == 0)
+		return;
+	iv_init();
+	must_create("child", generations, &left);
+	iv_main();
+	iv_deinit();
+}
+
+static void children_of_children(void)
+{
+	int left = 5;
+
+	iv_init();
+	must_create("child", generations, &left);
+	iv_main();
+	check_int(calls, 5);
+	iv_deinit();
+}
+
+static void note_mask(void *set)
+{
+	check_int(pthread_sigmask(SIG_BLOCK, NULL, set), 0);
+}
+
+static void signal_mask(void)
+{
+	sigset_t set, got;
+
+	iv_init();
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	check_int(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+	must_create("mask", note_mask, &got);
+	iv_main();
+	check_int(sigismember(&got, SIGUSR1), 1);
+	check_int(sigismember(&got, SIGUSR2), 0);
+	iv_deinit();
+}
+
+
+/* Of a loop that its thread leaves behind. */
+static struct iv_tls_user deinit_user;
+static atomic_int deinits;
+
+static void note_deinit(void *unused)
+{
+	(void)unused;
+	check(iv_inited());
+	usleep(20000);
+	deinits++;
+}
+
+static void forget_deinit(void *unused)
+{
+	(void)unused;
+	iv_init();
+	calls++;
+}
+
+static void exit_in_handler(void *unused)
+{
+	struct iv_task t;
+
+	(void)unused;
+	iv_init();
+	IV_TASK_INIT(&t);
+	t.handler = exits;
+	iv_task_register(&t);
+	iv_main();
+	check(0);
+}
+
+static void expect_one_deinit(void (*fn)(void *))
+{
+	deinits = 0;
+	calls = 0;
+	must_create("with a loop", fn, NULL);
+	iv_main();
+	check_int(calls, 1);
+	check_int(deinits, 1);
+}
+
+static void forgotten_deinit(void)
+{
+	deinit_user.sizeof_state = 1;
+	deinit_user.deinit_thread = note_deinit;
+	iv_tls_user_register(&deinit_user);
+
+	iv_init();
+	expect_one_deinit(forget_deinit);
+	expect_one_deinit(exit_in_handler);
+	iv_deinit();
+}
+
+
+/* The loop's end is not what the library hears of first. */
+static void forgotten_deinit_last(void)
+{
+	pthread_key_t low;
+
+	deinit_user.sizeof_state = 1;
+	deinit_user.deinit_thread = note_deinit;
+	iv_tls_user_register(&deinit_user);
+
+	/* A key that iv_thread gets and that comes before iv_init()'s. */
+	check_int(pthread_key_create(&low, NULL), 0);
+	iv_init();
+	check_int(pthread_key_delete(low), 0);
+	expect_one_deinit(forget_deinit);
+	expect_one_deinit(exit_in_handler);
+	iv_deinit();
+}
+
+static void debug_lines(void)
+{
+	char name[8] = "abc";
+	const char *text;
+
+	iv_thread_set_debug_state(1);
+	iv_init();
+	capture();
+	must_create(name, count, NULL);
+	/* The name is copied. */
+	strcpy(name, "xyz");
+	iv_main();
+	text = capture_ends();
+	expect_part(text, "iv_thread: [abc] started\n");
+	expect_part(text, "iv_thread: [abc] terminating\n");
+	expect_part(text, "iv_thread: [abc] joined\n");
+	check_int(strlen(text), strlen("iv_thread: [abc] started\n"
+				       "iv_thread: [abc] terminating\n"
+				       "iv_thread: [abc] joined\n"));
+
+	iv_thread_set_debug_state(0);
+	capture();
+	must_create("silent", count, NULL);
+	iv_main();
+	expect_text(capture_ends(), "");
+	iv_deinit();
+}
+
+static void no_name(void)
+{
+	iv_init();
+	iv_thread_set_debug_state(1);
+	capture();
+	must_create(NULL, count, NULL);
+	iv_main();
+	expect_part(capture_ends(), "iv_thread: [] joined\n");
+	check_int(calls, 1);
+	iv_deinit();
+}
+
+static unsigned long number;
+
+static void note_number(void *unused)
+{
+	(void)unused;
+	number = iv_thread_get_id();
+	check_int(number, iv_get_thread_id());
+	check_int(number, gettid());
+}
+
+static void numbers(void)
+{
+	check_int(iv_thread_get_id(), getpid());
+	iv_init();
+	must_create("number", note_number, NULL);
+	iv_main();
+	check(number != 0 && (pid_t)number != getpid());
+	check_int(iv_thread_get_id(), getpid());
+	iv_deinit();
+}
+
+static sem_t running;
+
+static void tell_and_wait(void *id)
+{
+	*(unsigned long *)id = iv_thread_get_id();
+	sem_post(&running);
+	wait_for_release(NULL);
+}
+
+static void list_of_children(void)
+{
+	unsigned long a, b;
+	char want[256];
+
+	iv_init();
+	sem_init(&running, 0, 0);
+	sem_init(&go_on, 0, 0);
+	must_create("the first", tell_and_wait, &a);
+	must_create("the second", tell_and_wait, &b);
+	sem_wait(&running);
+	sem_wait(&running);
+
+	capture();
+	iv_thread_list_children();
+	snprintf(want, sizeof(want), "tid\tname\n%d\tself\n%lu\tthe first\n"
+		 "%lu\tthe second\n", getpid(), a, b);
+	expect_text(capture_ends(), want);
+
+	sem_post(&go_on);
+	sem_post(&go_on);
+	iv_main();
+	capture();
+	iv_thread_list_children();
+	snprintf(want, sizeof(want), "tid\tname\n%d\tself\n", getpid());
+	expect_text(capture_ends(), want);
+	iv_deinit();
+}
+
+/* The number of a thread is written while the list is. */
+static void list_at_once(void)
+{
+	int i;
+
+	iv_init();
+	capture();
+	for (i = 0; i < 20; i++) {
+		must_create("quick", count, NULL);
+		iv_thread_list_children();
+		if (i % 5 == 4)
+			iv_main();
+	}
+	(void)capture_ends();
+	check_int(calls, 20);
+	iv_deinit();
+}
+
+static void *others_children(void *unused)
+{
+	const char *text;
+
+	(void)unused;
+	iv_init();
+	capture();
+	iv_thread_list_children();
+	text = capture_ends();
+	expect_part(text, "self");
+	check(strstr(text, "the first") == NULL);
+	iv_deinit();
+
+	return NULL;
+}
+
+static void list_of_own_children_alone(void)
+{
+	pthread_t thread;
+	unsigned long a;
+
+	iv_init();
+	sem_init(&running, 0, 0);
+	sem_init(&go_on, 0, 0);
+	must_create("the first", tell_and_wait, &a);
+	sem_wait(&running);
+	check_int(pthread_create(&thread, NULL, others_children, NULL), 0);
+	check_int(pthread_join(thread, NULL), 0);
+	sem_post(&go_on);
+	iv_main();
+	iv_deinit();
+}
+
+
+static void refused_once(int err, const char *text)
+{
+	int before = num_descriptors();
+
+	iv_thread_set_debug_state(1);
+	capture();
+	errno = 0;
+	check_int(iv_thread_create("one", count, NULL), -1);
+	check_int(errno, err);
+	expect_text(capture_ends(), text);
+	check_int(num_descriptors(), before);
+
+	/* Nothing stays registered. */
+	iv_main();
+	check_int(calls, 0);
+	capture();
+	iv_thread_list_children();
+	check(strstr(capture_ends(), "one") == NULL);
+}
+
+static void thread_refused(void)
+{
+	char want[256];
+
+	snprintf(want, sizeof(want), "iv_thread: pthr_create for [one] failed "
+		 "with error %d[%s]\n", EAGAIN, strerror(EAGAIN));
+	iv_init();
+	refuse("clone3", EAGAIN);
+	refuse("clone", EAGAIN);
+	refused_once(EAGAIN, want);
+	refused_once(EAGAIN, want);
+	iv_deinit();
+}
+
+/* The limit binds everybody but root. */
+static void at_process_limit(void)
+{
+	const struct rlimit lim = { 1, 1 };
+
+	if (geteuid() == 0)
+		check_int(setuid(54321), 0);
+	check_int(setrlimit(RLIMIT_NPROC, &lim), 0);
+	iv_init();
+	check_errno(iv_thread_create("one", count, NULL), EAGAIN);
+	iv_main();
+	iv_deinit();
+	_exit(0);
+}
+
+static void process_limit(void)
+{
+	pid_t pid = fork();
+
+	check(pid >= 0);
+	if (pid == 0)
+		at_process_limit();
+	check_child(pid);
+}
+
+static void no_descriptor_left(void)
+{
+	int before;
+
+	iv_init();
+	before = num_descriptors();
+	no_descriptors();
+	check_errno(iv_thread_create("one", count, NULL), EMFILE);
+	iv_main();
+	check_int(calls, 0);
+	descriptors_again();
+	check_int(num_descriptors(), before);
+
+	must_create("one", count, NULL);
+	iv_main();
+	check_int(calls, 1);
+	iv_deinit();
+}
+
+static void no_memory(void)
+{
+	const size_t size = 256 << 20;
+	struct rlimit lim = { 64 << 20, 64 << 20 };
+	char *name;
+
+	if (ASAN || TSAN)
+		skip("a sanitizer needs its memory");
+	iv_init();
+	name = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	check(name != MAP_FAILED);
+	memset(name, 'x', size - 1);
+	check_int(setrlimit(RLIMIT_AS, &lim), 0);
+	check_errno(iv_thread_create(name, count, NULL), ENOMEM);
+	iv_main();
+	iv_deinit();
+}
+
+
+/*
+ * The creator's loop ends while children run: their end is harmless.
+ */
+static void end_harmlessly(void)
+{
+	sem_post(&go_on);
+	sem_post(&go_on);
+	wait_until_gone(2);
+	check_int(calls, 2);
+}
+
+static void wait_and_count(void *unused)
+{
+	note_id();
+	wait_for_release(unused);
+	calls++;
+}
+
+static void create_two(void)
+{
+	sem_init(&go_on, 0, 0);
+	must_create("orphan", wait_and_count, NULL);
+	must_create("orphan", wait_and_count, NULL);
+}
+
+static void creator_deinits(void)
+{
+	iv_init();
+	create_two();
+	iv_deinit();
+	end_harmlessly();
+}
+
+static void creator_deinits_and_inits(void)
+{
+	iv_init();
+	create_two();
+	iv_deinit();
+	iv_init();
+	end_harmlessly();
+	must_create("own", count, NULL);
+	iv_main();
+	check_int(calls, 3);
+	iv_deinit();
+}
+
+static void *create_two_and_end(void *unused)
+{
+	iv_init();
+	create_two();
+
+	return unused;
+}
+
+static void creator_ends(void)
+{
+	pthread_t thread;
+
+	iv_init();
+	check_int(pthread_create(&thread, NULL, create_two_and_end, NULL), 0);
+	check_int(pthread_join(thread, NULL), 0);
+	end_harmlessly();
+	iv_deinit();
+}
+
+static void *create_two_and_wait(void *unused)
+{
+	iv_init();
+	create_two();
+	sem_post(&running);
+	iv_main();
+
+	return unused;
+}
+
+static void creator_is_cancelled(void)
+{
+	pthread_t thread;
+
+	iv_init();
+	sem_init(&running, 0, 0);
+	check_int(pthread_create(&thread, NULL, create_two_and_wait, NULL), 0);
+	sem_wait(&running);
+	check_int(pthread_cancel(thread), 0);
+	check_int(pthread_join(thread, NULL), 0);
+	end_harmlessly();
+	iv_deinit();
+}
+
+/* All that is left of the threads is the call that they post. */
+static void creator_deinits_after_the_end(void)
+{
+	iv_init();
+	must_create("ended", count, NULL);
+	must_create("ended", count, NULL);
+	wait_until_gone(2);
+	iv_deinit();
+	check_int(calls, 2);
+}
+
+static void creator_deinits_meanwhile(void)
+{
+	int i, j;
+
+	for (i = 0; i < 200; i++) {
+		iv_init();
+		for (j = 0; j < 4; j++)
+			must_create("one of four", count, NULL);
+		iv_deinit();
+	}
+	wait_until_gone(800);
+	check_int(calls, 800);
+}
+
+/* A deinit_thread() of a user later than the library's own. */
+static void create_late(void *unused)
+{
+	(void)unused;
+	must_create("late", count, NULL);
+}
+
+static void created_in_deinit(void)
+{
+	deinit_user.deinit_thread = create_late;
+	iv_tls_user_register(&deinit_user);
+	iv_init();
+	iv_deinit();
+	wait_until_gone(1);
+	check_int(calls, 1);
+}
+
+
+static void go_on_in_child(void)
+{
+	const char *text;
+
+	/* The parent's thread is not here, and is no child of ours. */
+	capture();
+	iv_thread_list_children();
+	text = capture_ends();
+	expect_part(text, "self");
+	check(strstr(text, "the first") == NULL);
+
+	calls = 0;
+	must_create("the child's", count, NULL);
+	while (calls == 0)
+		usleep(1000);
+	iv_deinit();
+
+	iv_init();
+	must_create("the child's", count, NULL);
+	iv_main();
+	check_int(calls, 2);
+	iv_deinit();
+	_exit(0);
+}
+
+static void child(void)
+{
+	unsigned long a;
+	pid_t pid;
+
+	if (TSAN)
+		skip("TSan knows no threads in a child of a process with some");
+	iv_init();
+	sem_init(&running, 0, 0);
+	sem_init(&go_on, 0, 0);
+	must_create("the first", tell_and_wait, &a);
+	sem_wait(&running);
+
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0)
+		go_on_in_child();
+	check_child(pid);
+
+	sem_post(&go_on);
+	iv_main();
+	iv_deinit();
+}
+
+static void fork_and_wait(void *unused)
+{
+	pid_t pid;
+
+	(void)unused;
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0)
+		pthread_exit(NULL);
+	check_child(pid);
+	calls++;
+}
+
+static void fork_in_thread(void)
+{
+	if (ASAN)
+		skip("the child leaks what it cannot know of");
+	iv_init();
+	must_create("forks", fork_and_wait, NULL);
+	iv_main();
+	check_int(calls, 1);
+	iv_deinit();
+}
+
+
+static void create_without_loop(void)
+{
+	iv_thread_create("one", count, NULL);
+}
+
+static void list_without_loop(void)
+{
+	iv_thread_list_children();
+}
+
+static void create_without_routine(void)
+{
+	iv_init();
+	iv_thread_create("one", NULL, NULL);
+}
+
+static void mistakes(void)
+{
+	check_fatal(create_without_loop,
+		    "iv_thread_create: this thread has no loop");
+	check_fatal(list_without_loop,
+		    "iv_thread_list_children: this thread has no loop");
+	check_fatal(create_without_routine,
+		    "iv_thread_create: called without a routine");
+}
+
+static const struct check_case cases[] = {
+	{ "a thread that returns, exits or is cancelled is joined in the loop",
+	  ways_to_end, EACH_METHOD, 0 },
+	{ "iv_main waits for a thread", main_waits, EACH_METHOD, 0 },
+	{ "threads in great number, twenty at a time", many, EACH_METHOD, 0 },
+	{ "a thread may be created in a handler", created_in_handler, ONCE, 0 },
+	{ "a thread may have threads of its own", children_of_children,
+	  ONCE, 0 },
+	{ "the signal mask is inherited", signal_mask, ONCE, 0 },
+	{ "a loop left behind by a thread ends before the thread is joined",
+	  forgotten_deinit, ONCE, 0 },
+	{ "... whichever of the two the system thinks of first",
+	  forgotten_deinit_last, ONCE, 0 },
+	{ "debug output has the lines promised, with a copy of the name",
+	  debug_lines, ONCE, 0 },
+	{ "no name is an empty name", no_name, ONCE, 0 },
+	{ "a thread's id is the kernel's", numbers, ONCE, 0 },
+	{ "the list shows the caller and its threads in order",
+	  list_of_children, ONCE, 0 },
+	{ "the list may be asked for while a thread starts",
+	  list_at_once, ONCE, 0 },
+	{ "the list does not show the threads of others",
+	  list_of_own_children_alone, ONCE, 0 },
+	{ "a thread refused: -1, errno, a debug line, and nothing left",
+	  thread_refused, ONCE, 0 },
+	{ "the user's limit of processes: -1 and EAGAIN", process_limit,
+	  ONCE, 0 },
+	{ "no descriptor left: -1 and EMFILE, and it may be tried again",
+	  no_descriptor_left, EACH_METHOD, 0 },
+	{ "no memory for the name: -1 and ENOMEM", no_memory, ONCE, 0 },
+	{ "a creator that calls iv_deinit leaves threads that end harmlessly",
+	  creator_deinits, EACH_METHOD, 0 },
+	{ "... also if it calls iv_init again", creator_deinits_and_inits,
+	  EACH_METHOD, 0 },
+	{ "... also if it ends", creator_ends, EACH_METHOD, 0 },
+	{ "... also if it is cancelled while it waits", creator_is_cancelled,
+	  EACH_METHOD, 0 },
+	{ "... also if they have ended already", creator_deinits_after_the_end,
+	  ONCE, 0 },
+	{ "... also if they end at the same time", creator_deinits_meanwhile,
+	  EACH_METHOD, 0 },
+	{ "a thread created while the loop ends goes on", created_in_deinit,
+	  ONCE, 0 },
+	{ "a forked child has threads of its own and none of the parent's",
+	  child, EACH_METHOD, 0 },
+	{ "a thread may fork, and end in the child", fork_in_thread, ONCE, 0 },
+	{ "mistakes that can be seen are fatal", mistakes, ONCE, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}
