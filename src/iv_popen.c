@@ -1,0 +1,212 @@
+/*
+ * libivykis: a program run with a pipe to it.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The child is an object of ours, which lives until it was waited for; the
+ * request points to it until the request is closed or the child is dead.
+ * Stands on iv_wait and iv_timer.
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_popen.h>
+#include <iv_wait.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "iv_private.h"
+
+/* One SIGTERM after another, then one SIGKILL after another. */
+#define SECONDS_BETWEEN_SIGNALS	5
+#define NUM_SIGTERMS		5
+
+struct child {
+	struct iv_wait_interest		wait;
+	struct iv_timer			timer;	/* the next signal */
+	int				signals;
+	struct iv_popen_request		*request;	/* NULL: closed */
+	struct iv_state			*owner;
+};
+
+/* What the new process needs to know. */
+struct program {
+	const struct iv_popen_request	*request;
+	int				target;	/* the pipe's number there */
+	int				end;
+	int				callers_end;
+};
+
+static int above_standard(int fd)
+{
+	return fd > STDERR_FILENO ? fd : fcntl(fd, F_DUPFD, STDERR_FILENO + 1);
+}
+
+/*
+ * The standard descriptors may be closed here, and the pipe's ends or
+ * /dev/null then have their numbers.  What remains above them goes with exec.
+ */
+static int set_up_descriptors(const struct program *p)
+{
+	int null, end, fd;
+
+	/* What it had may just be what the table lacks. */
+	(void)close(p->callers_end);
+
+	end = above_standard(p->end);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (end < 0 || null < 0)
+		return -1;
+	null = above_standard(null);
+	if (null < 0)
+		return -1;
+
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (dup2(fd == p->target ? end : null, fd) < 0)
+			return -1;
+	}
+
+	(void)close(end);
+	(void)close(null);
+
+	return 0;
+}
+
+/* What stdio has buffered is the parent's to write: no exit(3). */
+static void run_program(void *_p)
+{
+	const struct program *p = _p;
+
+	if (set_up_descriptors(p) == 0)
+		(void)execvp(p->request->file, p->request->argv);
+	_exit(1);
+}
+
+static void drop(struct child *child)
+{
+	iv_wait_interest_unregister(&child->wait);
+	if (iv_timer_registered(&child->timer))
+		iv_timer_unregister(&child->timer);
+	if (child->request != NULL)
+		child->request->child = NULL;
+	free(child);
+}
+
+static void state_changed(void *_child, int status, const struct rusage *rusage)
+{
+	(void)rusage;
+	if (WIFEXITED(status) || WIFSIGNALED(status))
+		drop(_child);
+}
+
+static void send_signal(void *_child)
+{
+	struct child *child = _child;
+	int sig = child->signals++ < NUM_SIGTERMS ? SIGTERM : SIGKILL;
+
+	if (iv_wait_interest_kill(&child->wait, sig) < 0) {
+		drop(child);
+		return;
+	}
+
+	child->timer.expires = iv_now;
+	child->timer.expires.tv_sec += SECONDS_BETWEEN_SIGNALS;
+	iv_timer_register(&child->timer);
+}
+
+static struct child *create(struct iv_popen_request *r)
+{
+	struct child *child = calloc(1, sizeof(*child));
+
+	if (child == NULL)
+		return NULL;
+
+	child->request = r;
+	child->owner = iv_self;
+	IV_WAIT_INTEREST_INIT(&child->wait);
+	child->wait.cookie = child;
+	child->wait.handler = state_changed;
+	IV_TIMER_INIT(&child->timer);
+	child->timer.cookie = child;
+	child->timer.handler = send_signal;
+
+	return child;
+}
+
+/* The caller's end, or -1 with errno. */
+static int start(struct child *child, int caller_reads)
+{
+	struct program p = {
+		.request	= child->request,
+		.target		= caller_reads ? STDOUT_FILENO : STDIN_FILENO,
+	};
+	int saved_errno;
+	int pipes[2];
+	int ret;
+
+	if (pipe2(pipes, O_CLOEXEC) < 0)
+		return -1;
+	p.end = pipes[caller_reads ? 1 : 0];
+	p.callers_end = pipes[caller_reads ? 0 : 1];
+
+	ret = iv_wait_interest_register_spawn(&child->wait, run_program, &p);
+	saved_errno = errno;
+	(void)close(p.end);
+	if (ret < 0)
+		(void)close(p.callers_end);
+	errno = saved_errno;
+
+	return ret < 0 ? -1 : p.callers_end;
+}
+
+int iv_popen_request_submit(struct iv_popen_request *r)
+{
+	int saved_errno;
+	struct child *child;
+	int caller_reads;
+	int fd;
+
+	(void)iv_state_for("iv_popen_request_submit");
+
+	/* Whatever becomes of it, it can be closed. */
+	IV_POPEN_REQUEST_INIT(r);
+
+	caller_reads = !strcmp(r->type, "r");
+	if (!caller_reads && strcmp(r->type, "w") != 0) {
+		errno = EINVAL;
+		return -1;
+	}
+
+	child = create(r);
+	if (child == NULL)
+		return -1;
+
+	fd = start(child, caller_reads);
+	if (fd < 0) {
+		saved_errno = errno;
+		free(child);
+		errno = saved_errno;
+		return -1;
+	}
+	r->child = child;
+
+	return fd;
+}
+
+void iv_popen_request_close(struct iv_popen_request *r)
+{
+	struct iv_state *st = iv_state_for("iv_popen_request_close");
+	struct child *child = r->child;
+
+	if (child == NULL)
+		return;
+	if (child->owner != st)
+		iv_fatal("iv_popen_request_close: %p was submitted in another "
+			 "thread", (void *)r);
+
+	r->child = NULL;
+	child->request = NULL;
+	/* At once, though not before the loop runs. */
+	child->timer.expires = iv_now;
+	iv_timer_register(&child->timer);
+}

@@ -1,0 +1,499 @@
+/*
+ * libivykis: a call made in a loop when a signal came.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A signal handler of ours looks up who is interested and posts to each one's
+ * iv_event_raw.  A post cannot get lost and the handler runs nothing else, so
+ * a signal that came after the registration is told about once at least.
+ *
+ * The interests stand in trees: one for the process, one for each thread, one
+ * for the library's own.  A lock guards them all, and whoever takes it outside
+ * our signal handler blocks all signals before.  So the signal handler never
+ * interrupts the lock's holder in its own thread, and may wait for it.
+ *
+ * A child inherits the trees as another thread may have left them, half
+ * changed.  It never looks at them: `generation' and `pid' say whose they are.
+ * Until the child registers an object of its own, our signal handler does
+ * nothing there; then it begins with empty trees.
+ */
+
+#include <sched.h>
+#include <string.h>
+#include <iv_tls.h>
+#include "iv_signal_private.h"
+
+struct iv_signal_ {
+	int			signum;
+	unsigned int		flags;
+	void			*cookie;
+	void			(*handler)(void *);
+
+	struct iv_avl_node	an;
+	atomic_uchar		active;		/* notified, not yet called */
+	uint8_t			sig;		/* what the tree goes by, ... */
+	uint8_t			rank;		/* ... whatever the user does */
+	uint8_t			generation;	/* of the process, low bits */
+	struct iv_event_raw	ev;
+};
+
+_Static_assert(sizeof(struct iv_signal_) == sizeof(struct iv_signal) &&
+	       offsetof(struct iv_signal_, ev) == offsetof(struct iv_signal, ev),
+	       "struct iv_signal_ has to fit into struct iv_signal");
+_Static_assert(_NSIG <= 256, "a signal's number has to fit into a byte");
+
+/* In a tree, a signal's exclusive objects come first. */
+enum {
+	EXCLUSIVE,
+	SHARED,
+};
+
+static struct iv_signal_ *signal_of(const struct iv_avl_node *an)
+{
+	return iv_container_of(an, struct iv_signal_, an);
+}
+
+static int compare(const struct iv_avl_node *_a, const struct iv_avl_node *_b)
+{
+	const struct iv_signal_ *a = signal_of(_a);
+	const struct iv_signal_ *b = signal_of(_b);
+
+	if (a->sig != b->sig)
+		return a->sig - b->sig;
+	if (a->rank != b->rank)
+		return a->rank - b->rank;
+	if (a != b)
+		return (uintptr_t)a < (uintptr_t)b ? -1 : 1;
+
+	return 0;
+}
+
+static struct {
+	struct iv_lock		lock;
+	/* Whose all this is; our signal handler looks before it locks. */
+	atomic_uint		generation;
+	_Atomic(pid_t)		pid;
+
+	struct iv_avl_tree	process;
+	struct iv_avl_tree	always;
+	unsigned int		num[_NSIG];	/* objects, in all trees */
+	struct sigaction	found[_NSIG];	/* before the first of them */
+} module;
+
+struct thread {
+	unsigned int		generation;
+	struct iv_avl_tree	tree;
+};
+
+static struct iv_tls_user thread_user = {
+	.sizeof_state	= sizeof(struct thread),
+};
+
+/* Early: a program's own constructors may call iv_init(). */
+__attribute__((constructor(101)))
+static void thread_user_constructor(void)
+{
+	iv_tls_user_register(&thread_user);
+}
+
+void iv_lock_pause(unsigned int times)
+{
+	static const struct timespec a_while = { .tv_nsec = 100000 };
+
+	/* The holder may have a lower priority: do not only yield. */
+	if (times < 100)
+		(void)sched_yield();
+	else
+		(void)nanosleep(&a_while, NULL);
+}
+
+
+/*
+ * Notifying, with the lock held.
+ */
+static struct iv_avl_node *first_for(const struct iv_avl_tree *tree, int sig)
+{
+	struct iv_avl_node *an = tree->root;
+	struct iv_avl_node *first = NULL;
+
+	while (an != NULL) {
+		int before = signal_of(an)->sig < sig;
+
+		if (signal_of(an)->sig == sig)
+			first = an;
+		an = before ? an->right : an->left;
+	}
+
+	return first;
+}
+
+/* 0 if there is nobody to notify. */
+static int notify_locked(const struct iv_avl_tree *tree, int sig)
+{
+	struct iv_avl_node *first = first_for(tree, sig);
+	struct iv_avl_node *an;
+
+	for (an = first; an != NULL; an = iv_avl_tree_next(an)) {
+		struct iv_signal_ *s = signal_of(an);
+
+		if (s->sig != sig)
+			break;
+		/* Release: pairs with the acquire in got_event(). */
+		atomic_store_explicit(&s->active, 1, memory_order_release);
+		iv_event_raw_post(&s->ev);
+		if (s->rank == EXCLUSIVE)
+			break;
+	}
+
+	return first != NULL;
+}
+
+/* NULL if the thread has registered nothing for itself. */
+static const struct iv_avl_tree *own_tree(void)
+{
+	const struct thread *thread = iv_tls_user_ptr(&thread_user);
+
+	if (thread == NULL || thread->generation != iv_process_generation())
+		return NULL;
+
+	return &thread->tree;
+}
+
+/* A child of vfork(2) has the parent's memory, but not its number. */
+static int is_ours(void)
+{
+	/* Relaxed here and below: a number that changes in new children. */
+	return atomic_load_explicit(&module.generation, memory_order_relaxed) ==
+	       iv_process_generation() &&
+	       atomic_load_explicit(&module.pid, memory_order_relaxed) ==
+	       getpid();
+}
+
+static void on_signal(int sig)
+{
+	int saved_errno = errno;
+	const struct iv_avl_tree *own;
+	int state;
+
+	if (!is_ours())
+		return;
+
+	state = iv_lock_take(&module.lock);
+	own = own_tree();
+	(void)notify_locked(&module.always, sig);
+	if (own == NULL || !notify_locked(own, sig))
+		(void)notify_locked(&module.process, sig);
+	iv_lock_release(&module.lock, state);
+
+	errno = saved_errno;
+}
+
+
+/*
+ * Dispositions.  One that somebody else has changed meanwhile is not touched.
+ */
+static int install(int sig)
+{
+	struct sigaction sa;
+
+	memset(&sa, 0, sizeof(sa));
+	sa.sa_handler = on_signal;
+	sa.sa_flags = SA_RESTART;
+	(void)sigfillset(&sa.sa_mask);
+
+	return sigaction(sig, &sa, &module.found[sig]);
+}
+
+static int is_installed(int sig)
+{
+	struct sigaction sa;
+
+	return sigaction(sig, NULL, &sa) == 0 &&
+	       !(sa.sa_flags & SA_SIGINFO) && sa.sa_handler == on_signal;
+}
+
+static void restore(int sig)
+{
+	if (is_installed(sig))
+		(void)sigaction(sig, &module.found[sig], NULL);
+}
+
+static int was_ignored(int sig)
+{
+	return !(module.found[sig].sa_flags & SA_SIGINFO) &&
+	       module.found[sig].sa_handler == SIG_IGN;
+}
+
+/*
+ * Forget the parent's objects.  The kernel is asked which signals they were
+ * for: a thread that the child does not have may have been about to write the
+ * numbers down.
+ */
+static void start_anew(unsigned int generation, int keep_ignored)
+{
+	unsigned int old = atomic_load_explicit(&module.generation,
+						memory_order_relaxed);
+	int sig;
+
+	for (sig = 1; old != 0 && sig < _NSIG; sig++) {
+		if (!is_installed(sig))
+			continue;
+		(void)signal(sig, keep_ignored && was_ignored(sig) ? SIG_IGN :
+								     SIG_DFL);
+	}
+
+	INIT_IV_AVL_TREE(&module.process, compare);
+	INIT_IV_AVL_TREE(&module.always, compare);
+	memset(module.num, 0, sizeof(module.num));
+	atomic_store_explicit(&module.pid, getpid(), memory_order_relaxed);
+	atomic_store_explicit(&module.generation, generation,
+			      memory_order_relaxed);
+}
+
+static int lock_and_block(sigset_t *mask, int keep_ignored)
+{
+	unsigned int generation = iv_process_generation();
+	sigset_t all;
+	int state;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_BLOCK, &all, mask);
+	state = iv_lock_take(&module.lock);
+	if (atomic_load_explicit(&module.generation, memory_order_relaxed) !=
+	    generation)
+		start_anew(generation, keep_ignored);
+
+	return state;
+}
+
+static void release_and_unblock(const sigset_t *mask, int state)
+{
+	iv_lock_release(&module.lock, state);
+	(void)pthread_sigmask(SIG_SETMASK, mask, NULL);
+}
+
+void iv_signal_reset_child(void)
+{
+	sigset_t mask;
+	int state;
+
+	if (atomic_load_explicit(&module.generation,
+				 memory_order_relaxed) == 0)
+		return;
+	state = lock_and_block(&mask, 0);
+	release_and_unblock(&mask, state);
+}
+
+
+/*
+ * Objects.
+ */
+static int is_inherited(const struct iv_signal_ *s)
+{
+	return s->generation != (uint8_t)iv_process_generation();
+}
+
+/*
+ * A child's loop has drained what may have been meant for the parent: give it
+ * back, and look no more.
+ */
+static void leave_to_parent(struct iv_signal_ *s)
+{
+	iv_fd_set_handler_in(&s->ev.event_rfd, NULL);
+	iv_event_raw_post(&s->ev);
+}
+
+static void got_event(void *_s)
+{
+	struct iv_signal_ *s = _s;
+
+	if (is_inherited(s)) {
+		leave_to_parent(s);
+		return;
+	}
+
+	/*
+	 * Acquire: pairs with the release in notify_locked().  Another signal
+	 * that has set it since counts for this call.
+	 */
+	if (!atomic_exchange_explicit(&s->active, 0, memory_order_acquire))
+		return;
+
+	if (s->handler == NULL)
+		iv_fatal("iv_signal: %p was notified and has no handler",
+			 (void *)s);
+	/* The last touch of *s, which the handler may free. */
+	s->handler(s->cookie);
+}
+
+/* The calling thread's tree, with signals blocked. */
+static struct iv_avl_tree *own_tree_to_change(void)
+{
+	struct thread *thread = iv_tls_user_ptr(&thread_user);
+	unsigned int generation = iv_process_generation();
+
+	if (thread->generation != generation) {
+		INIT_IV_AVL_TREE(&thread->tree, compare);
+		thread->generation = generation;
+	}
+
+	return &thread->tree;
+}
+
+static struct iv_avl_tree *tree_locked(const struct iv_signal_ *s)
+{
+	if (s->flags & IV_SIGNAL_FLAG_THIS_THREAD)
+		return own_tree_to_change();
+
+	return &module.process;
+}
+
+static int contains_locked(const struct iv_avl_tree *tree,
+			   const struct iv_signal_ *s)
+{
+	struct iv_avl_node *an = tree->root;
+	int ret;
+
+	while (an != NULL && (ret = compare(&s->an, an)) != 0)
+		an = ret < 0 ? an->left : an->right;
+
+	return an != NULL;
+}
+
+static int add_locked(struct iv_signal_ *s, struct iv_avl_tree *tree)
+{
+	if (module.num[s->sig] == 0 && install(s->sig) < 0)
+		return -1;
+	module.num[s->sig]++;
+	(void)iv_avl_tree_insert(tree, &s->an);
+
+	return 0;
+}
+
+static int add(struct iv_signal_ *s, int always)
+{
+	sigset_t mask;
+	int state = lock_and_block(&mask, 1);
+	int ret = add_locked(s, always ? &module.always : tree_locked(s));
+
+	release_and_unblock(&mask, state);
+
+	return ret;
+}
+
+static void check_new(struct iv_signal_ *s)
+{
+	sigset_t mask;
+	int state = lock_and_block(&mask, 1);
+	int found = contains_locked(tree_locked(s), s);
+
+	release_and_unblock(&mask, state);
+	if (found)
+		iv_fatal("iv_signal_register: %p is already registered",
+			 (void *)s);
+}
+
+static int register_signal(struct iv_signal_ *s, int always)
+{
+	int saved_errno = errno;
+
+	s->sig = s->signum;
+	s->rank = s->flags & IV_SIGNAL_FLAG_EXCLUSIVE ? EXCLUSIVE : SHARED;
+	if (!always)
+		check_new(s);
+	s->generation = iv_process_generation();
+	atomic_store_explicit(&s->active, 0, memory_order_relaxed);
+
+	IV_EVENT_RAW_INIT(&s->ev);
+	s->ev.cookie = s;
+	s->ev.handler = got_event;
+	if (iv_event_raw_register(&s->ev) < 0)
+		return -1;
+
+	if (add(s, always) < 0) {
+		saved_errno = errno;
+		iv_event_raw_unregister(&s->ev);
+		errno = saved_errno;
+		return -1;
+	}
+	errno = saved_errno;
+
+	return 0;
+}
+
+static int is_signal(int signum)
+{
+	return signum >= 0 && signum < _NSIG;
+}
+
+int iv_signal_register(struct iv_signal *s)
+{
+	(void)iv_state_for("iv_signal_register");
+	if (!is_signal(s->signum))
+		return -1;
+
+	return register_signal((struct iv_signal_ *)s, 0);
+}
+
+int iv_signal_register_always(struct iv_signal *s)
+{
+	return register_signal((struct iv_signal_ *)s, 1);
+}
+
+/* The tree that holds it, or NULL. */
+static struct iv_avl_tree *find_locked(const struct iv_signal_ *s)
+{
+	struct iv_avl_tree *own = own_tree_to_change();
+
+	if (contains_locked(&module.process, s))
+		return &module.process;
+	if (contains_locked(own, s))
+		return own;
+	if (contains_locked(&module.always, s))
+		return &module.always;
+
+	return NULL;
+}
+
+static int remove_locked(struct iv_signal_ *s)
+{
+	struct iv_avl_tree *tree = find_locked(s);
+
+	if (tree == NULL)
+		return -1;
+
+	iv_avl_tree_delete(tree, &s->an);
+	if (--module.num[s->sig] == 0)
+		restore(s->sig);
+
+	/* Relaxed: whoever sets it holds the lock. */
+	if (s->rank == EXCLUSIVE &&
+	    atomic_load_explicit(&s->active, memory_order_relaxed))
+		(void)notify_locked(tree, s->sig);
+
+	return 0;
+}
+
+void iv_signal_unregister(struct iv_signal *_s)
+{
+	struct iv_signal_ *s = (struct iv_signal_ *)_s;
+	sigset_t mask;
+	int state;
+	int ret;
+
+	(void)iv_state_for("iv_signal_unregister");
+	if (!is_signal(s->signum))
+		iv_fatal("iv_signal_unregister: %p is for signal %d, which "
+			 "does not exist", (void *)s, s->signum);
+
+	/* An inherited object is in none of the child's trees. */
+	if (!is_inherited(s)) {
+		state = lock_and_block(&mask, 1);
+		ret = remove_locked(s);
+		release_and_unblock(&mask, state);
+		if (ret < 0)
+			iv_fatal("iv_signal_unregister: %p is not registered "
+				 "in this thread", (void *)s);
+	}
+
+	iv_event_raw_unregister(&s->ev);
+}

@@ -1,0 +1,743 @@
+/*
+ * libivykis: iv_popen.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_popen.h>
+#include <iv_signal.h>
+#include <iv_wait.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "check.h"
+
+static int submit_argv(struct iv_popen_request *r, char *type, char **argv)
+{
+	/* As the library finds it in a program that was compiled long ago. */
+	memset(r, 0xa5, sizeof(*r));
+	r->file = argv[0];
+	r->argv = argv;
+	r->type = type;
+
+	return iv_popen_request_submit(r);
+}
+
+static int submit(struct iv_popen_request *r, char *type, char *command)
+{
+	char *argv[] = { "sh", "-c", command, NULL };
+	int fd = submit_argv(r, type, argv);
+
+	check(fd >= 0);
+
+	return fd;
+}
+
+/* To the end of file, by blocking reads. */
+static void check_reads(int fd, const char *want)
+{
+	char text[1024];
+	size_t len = 0;
+	ssize_t ret;
+
+	while ((ret = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
+		len += ret;
+	check_int(ret, 0);
+	text[len] = '\0';
+	if (strcmp(text, want) != 0)
+		check_failed(__FILE__, __LINE__, text);
+}
+
+static void say(int fd, const char *text)
+{
+	check_int(write(fd, text, strlen(text)), (long)strlen(text));
+}
+
+static void no_child_is_left(void)
+{
+	check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
+}
+
+
+static void read_output(void)
+{
+	struct iv_popen_request r;
+	int fd;
+
+	iv_init();
+	fd = submit(&r, "r", "echo out; echo err >&2; cat; echo $0");
+	check_int(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+	check_int(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	/* Standard input is empty, standard error goes nowhere. */
+	check_reads(fd, "out\nsh\n");
+	close(fd);
+	iv_main();
+	no_child_is_left();
+	iv_popen_request_close(&r);
+	iv_main();
+	iv_deinit();
+}
+
+static void write_input(void)
+{
+	struct iv_popen_request r;
+	char path[] = "/tmp/ivykis.XXXXXX";
+	char command[64];
+	int file = mkstemp(path);
+	int fd;
+
+	check(file >= 0);
+	snprintf(command, sizeof(command), "cat >%s; echo lost", path);
+
+	iv_init();
+	fd = submit(&r, "w", command);
+	check_int(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+	say(fd, "to the child\n");
+	close(fd);
+	iv_main();
+	no_child_is_left();
+	check_reads(file, "to the child\n");
+	close(file);
+	unlink(path);
+	iv_deinit();
+}
+
+struct reader {
+	struct iv_popen_request	r;
+	struct iv_fd		fd;
+	char			text[64];
+	size_t			len;
+	const char		*want;
+};
+
+static void readable(void *_rd)
+{
+	struct reader *rd = _rd;
+	ssize_t ret;
+
+	ret = read(rd->fd.fd, rd->text + rd->len, sizeof(rd->text) - rd->len);
+	if (ret < 0)
+		check_int(errno, EAGAIN);
+	if (ret > 0)
+		rd->len += ret;
+	if (ret != 0)
+		return;
+
+	check_int(rd->len, (long)strlen(rd->want));
+	check(!memcmp(rd->text, rd->want, rd->len));
+	iv_popen_request_close(&rd->r);
+	iv_fd_unregister(&rd->fd);
+	close(rd->fd.fd);
+	memset(rd, 0xa5, sizeof(*rd));
+	free(rd);
+}
+
+static void begin_reader(char *command, const char *want)
+{
+	struct reader *rd = malloc(sizeof(*rd));
+
+	IV_FD_INIT(&rd->fd);
+	rd->fd.fd = submit(&rd->r, "r", command);
+	rd->fd.cookie = rd;
+	rd->fd.handler_in = readable;
+	iv_fd_register(&rd->fd);
+	rd->len = 0;
+	rd->want = want;
+}
+
+static void several(void)
+{
+	iv_init();
+	begin_reader("echo one", "one\n");
+	begin_reader("sleep 0.05; echo two", "two\n");
+	begin_reader("echo three; exec >&-; exec sleep 1000", "three\n");
+	begin_reader("exit 3", "");
+	begin_reader("(sleep 0.05; kill -CONT $$) & kill -STOP $$; echo four",
+		     "four\n");
+	iv_main();
+	no_child_is_left();
+	iv_deinit();
+}
+
+static void closed_at_once(void)
+{
+	struct iv_popen_request *r = malloc(sizeof(*r));
+	int fd;
+
+	iv_init();
+	fd = submit(r, "r", "exec sleep 1000");
+	iv_popen_request_close(r);
+	memset(r, 0xa5, sizeof(*r));
+	free(r);
+	close(fd);
+	iv_main();
+	no_child_is_left();
+	iv_deinit();
+}
+
+static void close_it(void *_r)
+{
+	struct iv_popen_request *r = _r;
+
+	iv_popen_request_close(r);
+}
+
+static void closed_on_timer(void)
+{
+	struct iv_popen_request r;
+	struct iv_timer timer;
+	int fd;
+
+	iv_init();
+	fd = submit(&r, "w", "exec sleep 1000");
+	IV_TIMER_INIT(&timer);
+	timer.expires = iv_now;
+	timer.cookie = &r;
+	timer.handler = close_it;
+	iv_timer_register(&timer);
+	iv_main();
+	no_child_is_left();
+	close(fd);
+	iv_deinit();
+}
+
+static void closed_after_death(void)
+{
+	struct iv_popen_request r;
+	siginfo_t info;
+	int fd;
+
+	iv_init();
+	/* Dead, but not waited for yet. */
+	fd = submit(&r, "r", "exit 0");
+	check_reads(fd, "");
+	(void)waitid(P_ALL, 0, &info, WEXITED | WNOWAIT);
+	iv_popen_request_close(&r);
+	iv_main();
+	no_child_is_left();
+	close(fd);
+
+	/* Waited for. */
+	fd = submit(&r, "r", "exit 0");
+	iv_main();
+	no_child_is_left();
+	iv_popen_request_close(&r);
+	iv_main();
+	close(fd);
+	iv_deinit();
+}
+
+static void closed_twice(void)
+{
+	struct iv_popen_request r;
+	int fd;
+
+	iv_init();
+	fd = submit(&r, "r", "exec sleep 1000");
+	iv_popen_request_close(&r);
+	iv_popen_request_close(&r);
+	iv_main();
+	iv_popen_request_close(&r);
+	no_child_is_left();
+	close(fd);
+	iv_deinit();
+}
+
+static void wrong_types(void)
+{
+	static char *const types[] = { "", "R", "rw", "r+", "re", "wx" };
+	char *argv[] = { "true", NULL };
+	struct iv_popen_request r;
+	size_t i;
+
+	iv_init();
+	for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		check_errno(submit_argv(&r, types[i], argv), EINVAL);
+		iv_popen_request_close(&r);
+	}
+	iv_main();
+	no_child_is_left();
+	iv_deinit();
+}
+
+/* With one descriptor after another more. */
+static void no_descriptors(void)
+{
+	char *argv[] = { "true", NULL };
+	struct iv_popen_request r;
+	struct rlimit lim, few;
+	int num = 0;
+	int fd;
+
+	iv_init();
+	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	few = lim;
+	for (few.rlim_cur = 3;; few.rlim_cur++) {
+		int open = num_descriptors();
+
+		check_int(setrlimit(RLIMIT_NOFILE, &few), 0);
+		errno = 0;
+		fd = submit_argv(&r, "r", argv);
+		if (fd >= 0)
+			break;
+		check_int(errno, EMFILE);
+		iv_popen_request_close(&r);
+		check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+		check_int(num_descriptors(), open);
+		iv_main();
+		no_child_is_left();
+		num++;
+	}
+	check(num > 0);
+	iv_main();
+	close(fd);
+	no_child_is_left();
+	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	iv_deinit();
+}
+
+static void fork_fails(void)
+{
+	char *argv[] = { "true", NULL };
+	struct iv_popen_request r;
+
+	iv_init();
+	refuse("clone", EAGAIN);
+	refuse("fork", EAGAIN);
+	check_errno(submit_argv(&r, "w", argv), EAGAIN);
+	iv_popen_request_close(&r);
+	iv_main();
+	iv_deinit();
+}
+
+/* Let standard output go nowhere; returns what is to be put back. */
+static int silence(void)
+{
+	int null = open("/dev/null", O_WRONLY);
+	int out = dup(1);
+
+	fflush(stdout);
+	check(out >= 0);
+	check_int(dup2(null, 1), 1);
+	close(null);
+
+	return out;
+}
+
+static void exec_fails(void)
+{
+	char *argv[] = { "/nonexistent/program", NULL };
+	struct iv_popen_request r;
+	int out = silence();
+	int fd;
+
+	/* What is pending in stdio is written once, and by this process. */
+	setvbuf(stdout, NULL, _IOFBF, 1024);
+	printf("pending text");
+
+	iv_init();
+	fd = submit_argv(&r, "r", argv);
+	check(fd >= 0);
+	check_reads(fd, "");
+	close(fd);
+	iv_main();
+	no_child_is_left();
+	iv_deinit();
+
+	fflush(stdout);
+	check_int(dup2(out, 1), 1);
+	close(out);
+}
+
+
+/*
+ * The child's descriptors, whichever the caller's were.
+ */
+static void close_standard(int bits)
+{
+	int fd;
+
+	for (fd = 0; fd < 3; fd++) {
+		if (bits & 1 << fd)
+			close(fd);
+	}
+}
+
+/* In a child, as it closes what the verdicts are written to. */
+static void with_closed(int bits, int since_init)
+{
+	struct iv_popen_request r;
+	char text[16] = "";
+	char path[] = "/tmp/ivykis.XXXXXX";
+	char command[64];
+	int file = mkstemp(path);
+	int fd, up;
+
+	up = fcntl(file, F_DUPFD_CLOEXEC, 10);
+	close(file);
+	snprintf(command, sizeof(command), "read a; echo $a >%s; echo lost",
+		 path);
+
+	if (since_init)
+		iv_init();
+	close_standard(bits);
+	if (!since_init)
+		iv_init();
+	fd = submit(&r, "r", "cat; echo out; echo err >&2; test ! -e "
+			     "/proc/self/fd/3 || echo 3 is open");
+	check_reads(fd, "out\n");
+	close(fd);
+	iv_main();
+
+	fd = submit(&r, "w", command);
+	check_int(write(fd, "in\n", 3), 3);
+	close(fd);
+	iv_main();
+	check_int(read(up, text, sizeof(text)), 3);
+	check(!strcmp(text, "in\n"));
+	unlink(path);
+	iv_deinit();
+	_exit(0);
+}
+
+static void closed_standard_descriptors(void)
+{
+	pid_t pid;
+	int bits;
+
+	for (bits = 0; bits < 16; bits++) {
+		fflush(NULL);
+		pid = fork();
+		check(pid >= 0);
+		if (pid == 0)
+			with_closed(bits & 7, bits & 8);
+		check_child(pid);
+	}
+}
+
+static void standard_descriptors(void)
+{
+	struct iv_popen_request r;
+	int other = open("/dev/zero", O_RDONLY);
+	char want[64];
+	int fd;
+
+	check(other >= 0);
+	iv_init();
+	/* What the caller left open on purpose, and nothing of ours. */
+	fd = submit(&r, "r", "for i in 0 2; do readlink /proc/$$/fd/$i; done; "
+			     "for i in 3 4 5 6 7 8 9; do "
+			     "test ! -e /proc/$$/fd/$i || "
+			     "readlink /proc/$$/fd/$i; done; "
+			     "true >&0 && echo written");
+	snprintf(want, sizeof(want),
+		 "/dev/null\n/dev/null\n/dev/zero\nwritten\n");
+	check_reads(fd, want);
+	close(fd);
+	close(other);
+	iv_main();
+	iv_deinit();
+}
+
+static void pipe_is_not_inherited(void)
+{
+	struct iv_popen_request r[2];
+	siginfo_t info;
+	int fd[2];
+
+	iv_init();
+	fd[0] = submit(&r[0], "w", "exec cat");
+	fd[1] = submit(&r[1], "w", "exec cat");
+	/* The first child's input ends, although the second one lives. */
+	close(fd[0]);
+	check_int(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+	close(fd[1]);
+	iv_main();
+	no_child_is_left();
+	iv_deinit();
+}
+
+
+/*
+ * An interest in SIGTERM, as a program that wants to end in an orderly way
+ * has: the child must not have it, however soon the signal comes.
+ */
+static void count(void *num)
+{
+	++*(int *)num;
+}
+
+static void quit(void *cookie)
+{
+	(void)cookie;
+	iv_quit();
+}
+
+/* What is due is done in the same pass. */
+static void send_first_signal(void)
+{
+	struct iv_timer timer;
+
+	IV_TIMER_INIT(&timer);
+	timer.expires = iv_now;
+	timer.handler = quit;
+	iv_timer_register(&timer);
+	iv_main();
+}
+
+static void early_close(void)
+{
+	struct iv_popen_request r;
+	struct iv_signal s;
+	siginfo_t info;
+	int calls = 0;
+	int fd;
+	int i;
+
+	iv_init();
+	memset(&s, 0, sizeof(s));
+	s.signum = SIGTERM;
+	s.cookie = &calls;
+	s.handler = count;
+	for (i = 0; i < 100; i++) {
+		check_int(iv_signal_register(&s), 0);
+		fd = submit(&r, "r", "exec sleep 1000");
+		iv_popen_request_close(&r);
+		send_first_signal();
+		/* No other one follows, as the loop does not run. */
+		check_int(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+		iv_signal_unregister(&s);
+		iv_main();
+		close(fd);
+	}
+	no_child_is_left();
+	check_int(calls, 0);
+	iv_deinit();
+}
+
+static void dispositions(void)
+{
+	struct iv_popen_request r;
+	struct iv_signal s;
+	int calls = 0;
+	int fd;
+
+	iv_init();
+	signal(SIGWINCH, SIG_IGN);
+	signal(SIGALRM, SIG_DFL);
+	memset(&s, 0, sizeof(s));
+	s.signum = SIGHUP;
+	s.cookie = &calls;
+	s.handler = count;
+	check_int(iv_signal_register(&s), 0);
+	/* SIGPIPE 13, SIGURG 23, SIGWINCH 28. */
+	fd = submit(&r, "r",
+		    "grep -e SigBlk -e SigIgn /proc/self/status");
+	check_reads(fd, "SigBlk:\t0000000000000000\n"
+			"SigIgn:\t0000000008401000\n");
+	close(fd);
+	iv_signal_unregister(&s);
+	iv_main();
+	iv_deinit();
+}
+
+/* Signals at 0, 5, 10, 15 and 20 s, and the last one at 25 s. */
+static void stubborn_child(void)
+{
+	struct iv_popen_request r;
+	char text[64];
+	size_t len = 0;
+	ssize_t ret;
+	long begin;
+	int fd;
+
+	iv_init();
+	fd = submit(&r, "r", "trap 'echo term' TERM; echo ready; "
+			     "while :; do sleep 0.2; done");
+	check_int(read(fd, text, 6), 6);
+	begin = now_ms();
+	iv_popen_request_close(&r);
+	iv_main();
+	check(now_ms() - begin >= 25000);
+	no_child_is_left();
+	while ((ret = read(fd, text + len, sizeof(text) - len)) > 0)
+		len += ret;
+	close(fd);
+	check_int(len, 5 * 5);
+	check(!memcmp(text, "term\nterm\nterm\nterm\nterm\n", 25));
+	iv_deinit();
+}
+
+static void given_up(void)
+{
+	struct iv_popen_request r;
+	int status;
+	int fd;
+	pid_t pid;
+
+	iv_init();
+	fd = submit(&r, "w", "echo; exec cat >/dev/null");
+	refuse("kill", EPERM);
+	iv_popen_request_close(&r);
+	iv_main();
+	/* The child is the program's to wait for. */
+	close(fd);
+	pid = waitpid(-1, &status, 0);
+	check(pid > 0);
+	check_int(status, 0);
+	iv_deinit();
+}
+
+/* A loop with a child that was given up goes on, when that child dies. */
+static void given_up_child_dies(void)
+{
+	struct iv_popen_request r[2];
+	int fd[2];
+
+	iv_init();
+	fd[1] = submit(&r[1], "w", "exec cat");
+	fd[0] = submit(&r[0], "w", "exec cat");
+	refuse("kill", EPERM);
+	iv_popen_request_close(&r[0]);
+	begin_reader("echo one", "one\n");
+	begin_reader("sleep 0.05; echo two", "two\n");
+	close(fd[0]);
+	close(fd[1]);
+	iv_main();
+	check(r[1].child == NULL);
+	/* What was given up is the program's to wait for. */
+	check(waitpid(-1, NULL, 0) > 0);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	iv_popen_request_close(&r[1]);
+	iv_deinit();
+}
+
+static void in_forked_child(void)
+{
+	struct iv_popen_request r, own;
+	int fd, fd2;
+	pid_t pid;
+
+	iv_init();
+	fd = submit(&r, "w", "exec cat");
+	fflush(NULL);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		fd2 = submit(&own, "r", "echo own");
+		check_reads(fd2, "own\n");
+		iv_popen_request_close(&own);
+		iv_popen_request_close(&r);
+		iv_main();
+		no_child_is_left();
+		_exit(0);
+	}
+	check_child(pid);
+	check_int(waitpid(-1, NULL, WNOHANG), 0);
+	check(r.child != NULL);
+	close(fd);
+	iv_main();
+	no_child_is_left();
+	iv_deinit();
+}
+
+
+static struct iv_popen_request misused;
+
+static void no_loop(void)
+{
+	submit(&misused, "r", "true");
+}
+
+static void *close_misused(void *arg)
+{
+	iv_init();
+	iv_popen_request_close(&misused);
+
+	return arg;
+}
+
+static void wrong_thread(void)
+{
+	pthread_t t;
+
+	iv_init();
+	submit(&misused, "r", "true");
+	check_int(pthread_create(&t, NULL, close_misused, NULL), 0);
+	check_int(pthread_join(t, NULL), 0);
+}
+
+static void mistakes(void)
+{
+	check_fatal(no_loop, "iv_popen_request_submit");
+	check_fatal(wrong_thread, "iv_popen_request_close");
+}
+
+static void initialiser(void)
+{
+	struct iv_popen_request r;
+	char *argv[] = { NULL };
+
+	r.file = "file";
+	r.argv = argv;
+	r.type = "r";
+	IV_POPEN_REQUEST_INIT(&r);
+	check(!strcmp(r.file, "file") && r.argv == argv && r.type[0] == 'r');
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "the caller reads the child's output", read_output, EACH, 0 },
+		{ "the caller writes the child's input", write_input, EACH, 0 },
+		{ "several children are served side by side",
+		  several, EACH_METHOD, 0 },
+		{ "a request that is closed at once ends the child",
+		  closed_at_once, EACH, 0 },
+		{ "a request that is closed by a timer ends the child",
+		  closed_on_timer, EACH_METHOD, 0 },
+		{ "a request may be closed when the child is dead",
+		  closed_after_death, EACH_METHOD, 0 },
+		{ "a request that is closed again does nothing (P3)",
+		  closed_twice, EACH_METHOD, 0 },
+		{ "a type that is neither r nor w is refused (P3)",
+		  wrong_types, ONCE, 0 },
+		{ "without descriptors submit fails and leaves nothing (P3)",
+		  no_descriptors, EACH, 0 },
+		{ "when fork fails, submit fails and leaves nothing (P3)",
+		  fork_fails, ONCE, 0 },
+		{ "a program that cannot be executed says nothing (P4)",
+		  exec_fails, ONCE, 0 },
+		{ "the child's other standard descriptors are /dev/null",
+		  standard_descriptors, ONCE, 0 },
+		{ "the caller's standard descriptors may be closed (P2)",
+		  closed_standard_descriptors, ONCE, 0 },
+		{ "a child does not hold another one's pipe (P1)",
+		  pipe_is_not_inherited, ONCE, 0 },
+		{ "a child never swallows the signal of an early close (P5)",
+		  early_close, ONCE, 0 },
+		{ "the child's signals are ignored as the caller's, or default",
+		  dispositions, ONCE, 0 },
+		{ "five times SIGTERM, then SIGKILL", stubborn_child, ONCE,
+		  120 },
+		{ "a child that cannot be sent a signal is given up",
+		  given_up, ONCE, 0 },
+		{ "a child that was given up may die (W1)",
+		  given_up_child_dies, ONCE, 0 },
+		{ "a forked child leaves the parent's children alone",
+		  in_forked_child, EACH_METHOD, 0 },
+		{ "mistakes are fatal", mistakes, ONCE, 0 },
+		{ "the initialiser leaves public members alone",
+		  initialiser, ONCE, 0 },
+	};
+
+	return check_main(cases, argc, argv);
+}

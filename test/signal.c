@@ -1,0 +1,1179 @@
+/*
+ * libivykis: iv_signal.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_event.h>
+#include <iv_signal.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "check.h"
+
+/* An object that counts its calls. */
+struct counted {
+	struct iv_signal	s;
+	int			calls;
+	pthread_t		thread;
+};
+
+static void count(void *_c)
+{
+	struct counted *c = _c;
+
+	c->calls++;
+	c->thread = pthread_self();
+}
+
+/* As the library finds it in a program that was compiled long ago. */
+static void set_up(struct counted *c, int signum, unsigned int flags)
+{
+	memset(c, 0xa5, sizeof(*c));
+	c->s.signum = signum;
+	c->s.flags = flags;
+	c->s.cookie = c;
+	c->s.handler = count;
+	c->calls = 0;
+}
+
+static void begin(struct counted *c, int signum, unsigned int flags)
+{
+	set_up(c, signum, flags);
+	check_int(iv_signal_register(&c->s), 0);
+}
+
+static void end(struct counted *c)
+{
+	iv_signal_unregister(&c->s);
+}
+
+/* Let the loop pass three times: it has then delivered what there was. */
+struct passes {
+	struct iv_timer		timer;
+	int			left;
+};
+
+static void set_timer(struct passes *p)
+{
+	iv_invalidate_now();
+	p->timer.expires = iv_now;
+	p->timer.expires.tv_nsec += 1000000;
+	iv_timer_register(&p->timer);
+}
+
+static void passed(void *_p)
+{
+	struct passes *p = _p;
+
+	if (--p->left > 0)
+		set_timer(p);
+	else
+		iv_quit();
+}
+
+static void run_loop(void)
+{
+	struct passes p = { .left = 3 };
+
+	IV_TIMER_INIT(&p.timer);
+	p.timer.cookie = &p;
+	p.timer.handler = passed;
+	set_timer(&p);
+	iv_main();
+}
+
+static int count_to;
+
+static void count_and_quit(void *_c)
+{
+	struct counted *c = _c;
+
+	count(c);
+	if (c->calls == count_to)
+		iv_quit();
+}
+
+static void (*disposition(int signum))(int)
+{
+	struct sigaction sa;
+
+	check_int(sigaction(signum, NULL, &sa), 0);
+
+	return sa.sa_handler;
+}
+
+static pid_t fork_checked(void)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	check(pid >= 0);
+
+	return pid;
+}
+
+
+static void handler_runs_once(void)
+{
+	struct counted c;
+	int i;
+
+	iv_init();
+	begin(&c, SIGUSR1, 0);
+	for (i = 0; i < 10; i++)
+		raise(SIGUSR1);
+	check_int(c.calls, 0);
+	run_loop();
+	check_int(c.calls, 1);
+	raise(SIGUSR1);
+	run_loop();
+	check_int(c.calls, 2);
+	end(&c);
+	iv_deinit();
+}
+
+static void *kill_later(void *_pid)
+{
+	usleep(20000);
+	kill(*(pid_t *)_pid, SIGUSR1);
+
+	return NULL;
+}
+
+static void sleeping_loop_wakes_up(void)
+{
+	pid_t pid = getpid();
+	struct counted c;
+	pthread_t t;
+	sigset_t set;
+
+	iv_init();
+	begin(&c, SIGUSR1, 0);
+	c.s.handler = count_and_quit;
+	count_to = 1;
+
+	check_int(pthread_create(&t, NULL, kill_later, &pid), 0);
+	iv_main();
+	check_int(pthread_join(t, NULL), 0);
+	check_int(c.calls, 1);
+
+	/* Delivered to the other thread. */
+	count_to = 2;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	check_int(pthread_create(&t, NULL, kill_later, &pid), 0);
+	check_int(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+	iv_main();
+	check_int(pthread_join(t, NULL), 0);
+	check_int(c.calls, 2);
+	check(pthread_equal(c.thread, pthread_self()));
+
+	end(&c);
+	iv_deinit();
+}
+
+static void raise_again(void *_c)
+{
+	struct counted *c = _c;
+
+	if (++c->calls < 1000)
+		raise(SIGUSR1);
+	else
+		end(c);
+}
+
+static void raised_in_handler(void)
+{
+	struct counted c;
+
+	iv_init();
+	begin(&c, SIGUSR1, 0);
+	c.s.handler = raise_again;
+	raise(SIGUSR1);
+	iv_main();
+	check_int(c.calls, 1000);
+	iv_deinit();
+}
+
+static int ended;
+
+static void end_and_free(void *_c)
+{
+	struct counted *c = _c;
+
+	end(c);
+	memset(c, 0x5a, sizeof(*c));
+	free(c);
+	ended++;
+}
+
+static void freed_in_handler(void)
+{
+	struct counted *c = malloc(sizeof(*c));
+
+	iv_init();
+	begin(c, SIGUSR1, 0);
+	c->s.handler = end_and_free;
+	raise(SIGUSR1);
+	iv_main();
+	check_int(ended, 1);
+	iv_deinit();
+}
+
+static void pending_is_dropped(void)
+{
+	struct counted c;
+
+	iv_init();
+	begin(&c, SIGUSR1, 0);
+	raise(SIGUSR1);
+	end(&c);
+	run_loop();
+	check_int(c.calls, 0);
+
+	begin(&c, SIGUSR1, 0);
+	run_loop();
+	check_int(c.calls, 0);
+	end(&c);
+	iv_deinit();
+}
+
+static void each_signal_to_its_objects(void)
+{
+	struct counted usr1[3];
+	struct counted usr2[3];
+	int i;
+
+	iv_init();
+	for (i = 0; i < 3; i++) {
+		begin(&usr1[i], SIGUSR1, 0);
+		begin(&usr2[i], SIGUSR2, 0);
+	}
+	raise(SIGUSR2);
+	run_loop();
+	for (i = 0; i < 3; i++) {
+		check_int(usr1[i].calls, 0);
+		check_int(usr2[i].calls, 1);
+	}
+	raise(SIGUSR1);
+	run_loop();
+	for (i = 0; i < 3; i++) {
+		check_int(usr1[i].calls, 1);
+		check_int(usr2[i].calls, 1);
+		end(&usr1[i]);
+		end(&usr2[i]);
+	}
+	iv_deinit();
+}
+
+/* All signals that can be caught, with one another's numbers as neighbours. */
+static void all_signals(void)
+{
+	static struct counted c[_NSIG];
+	int sig, other;
+
+	iv_init();
+	for (sig = 1; sig < _NSIG; sig++) {
+		set_up(&c[sig], sig, 0);
+		/* SIGALRM is the time limit's. */
+		if (sig == SIGALRM || iv_signal_register(&c[sig].s) < 0)
+			c[sig].calls = -1;
+	}
+	for (sig = 1; sig < _NSIG; sig++) {
+		if (c[sig].calls < 0)
+			continue;
+		raise(sig);
+		run_loop();
+		for (other = 1; other < _NSIG; other++) {
+			if (c[other].calls >= 0)
+				check_int(c[other].calls, other <= sig);
+		}
+	}
+	for (sig = 1; sig < _NSIG; sig++) {
+		if (c[sig].calls >= 0)
+			end(&c[sig]);
+	}
+	iv_deinit();
+}
+
+static void unusable_numbers(void)
+{
+	static const int refused[] = { 0, SIGKILL, SIGSTOP, 32, 33 };
+	static const int absent[] = { -1, _NSIG, 1000000, -1000000 };
+	struct counted c;
+	size_t i;
+
+	iv_init();
+	for (i = 0; i < sizeof(absent) / sizeof(absent[0]); i++) {
+		set_up(&c, absent[i], 0);
+		errno = ENOTTY;
+		check_int(iv_signal_register(&c.s), -1);
+		check_int(errno, ENOTTY);
+	}
+	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		set_up(&c, refused[i], 0);
+		check_errno(iv_signal_register(&c.s), EINVAL);
+	}
+	iv_main();
+	iv_deinit();
+}
+
+static void no_descriptor_left(void)
+{
+	struct rlimit lim, none;
+	struct counted c;
+
+	iv_init();
+	set_up(&c, SIGUSR1, 0);
+	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	none = lim;
+	none.rlim_cur = 3;
+	check_int(setrlimit(RLIMIT_NOFILE, &none), 0);
+	check_errno(iv_signal_register(&c.s), EMFILE);
+	check(disposition(SIGUSR1) == SIG_DFL);
+	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+
+	/* Nothing was left behind that keeps the loop, and it can be tried
+	 * again. */
+	iv_main();
+	check_int(iv_signal_register(&c.s), 0);
+	raise(SIGUSR1);
+	run_loop();
+	check_int(c.calls, 1);
+	end(&c);
+	iv_deinit();
+}
+
+
+/* Who is notified: objects in one array, so that addresses ascend. */
+static void check_calls(const struct counted *c, int a, int b, int d)
+{
+	check_int(c[0].calls, a);
+	check_int(c[1].calls, b);
+	check_int(c[2].calls, d);
+}
+
+static void exclusive_alone(void)
+{
+	struct counted c[3];
+
+	iv_init();
+	begin(&c[0], SIGUSR1, 0);
+	begin(&c[2], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	raise(SIGUSR1);
+	run_loop();
+	check_calls(c, 0, c[1].calls, 1);
+
+	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	raise(SIGUSR1);
+	run_loop();
+	check_calls(c, 0, 1, 1);
+
+	end(&c[1]);
+	end(&c[2]);
+	raise(SIGUSR1);
+	run_loop();
+	check_calls(c, 1, 1, 1);
+	end(&c[0]);
+	iv_deinit();
+}
+
+static void own_before_process_wide(void)
+{
+	struct counted c[3];
+
+	iv_init();
+	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	begin(&c[2], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	raise(SIGUSR1);
+	run_loop();
+	check_calls(c, 0, 1, 1);
+	end(&c[1]);
+	end(&c[2]);
+	raise(SIGUSR1);
+	run_loop();
+	check_calls(c, 1, 1, 1);
+	end(&c[0]);
+	iv_deinit();
+}
+
+static void *with_loop_raise(void *signum)
+{
+	iv_init();
+	raise(*(int *)signum);
+	iv_deinit();
+
+	return NULL;
+}
+
+static void *raise_it(void *signum)
+{
+	raise(*(int *)signum);
+
+	return NULL;
+}
+
+static void in_thread(void *(*fn)(void *), int signum)
+{
+	pthread_t t;
+
+	check_int(pthread_create(&t, NULL, fn, &signum), 0);
+	check_int(pthread_join(t, NULL), 0);
+}
+
+static void other_threads_own_objects(void)
+{
+	struct counted c[3];
+
+	iv_init();
+	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	in_thread(with_loop_raise, SIGUSR1);
+	in_thread(raise_it, SIGUSR1);
+	run_loop();
+	check_int(c[0].calls, 0);
+
+	begin(&c[1], SIGUSR1, 0);
+	in_thread(with_loop_raise, SIGUSR1);
+	run_loop();
+	check_int(c[0].calls, 0);
+	check_int(c[1].calls, 1);
+	in_thread(raise_it, SIGUSR1);
+	run_loop();
+	check_int(c[0].calls, 0);
+	check_int(c[1].calls, 2);
+	check(pthread_equal(c[1].thread, pthread_self()));
+	end(&c[0]);
+	end(&c[1]);
+	iv_deinit();
+}
+
+struct member {
+	pthread_t		t;
+	struct counted		c;
+	pthread_barrier_t	*barrier;
+};
+
+static void *be_member(void *_m)
+{
+	struct member *m = _m;
+
+	iv_init();
+	begin(&m->c, SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	pthread_barrier_wait(m->barrier);
+	/* The signals have been sent, and so delivered. */
+	pthread_barrier_wait(m->barrier);
+	run_loop();
+	end(&m->c);
+	iv_deinit();
+
+	return NULL;
+}
+
+static void signal_to_one_thread(void)
+{
+	struct member m[4];
+	pthread_barrier_t barrier;
+	int i;
+
+	iv_init();
+	check_int(pthread_barrier_init(&barrier, NULL, 5), 0);
+	for (i = 0; i < 4; i++) {
+		m[i].barrier = &barrier;
+		check_int(pthread_create(&m[i].t, NULL, be_member, &m[i]), 0);
+	}
+	pthread_barrier_wait(&barrier);
+	pthread_kill(m[1].t, SIGUSR1);
+	pthread_kill(m[3].t, SIGUSR1);
+	pthread_barrier_wait(&barrier);
+	for (i = 0; i < 4; i++) {
+		check_int(pthread_join(m[i].t, NULL), 0);
+		check_int(m[i].c.calls, i % 2);
+	}
+	check(disposition(SIGUSR1) == SIG_DFL);
+	iv_deinit();
+}
+
+
+static void exclusive_passes_on(void)
+{
+	struct counted c[3];
+
+	iv_init();
+	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	begin(&c[2], SIGUSR1, 0);
+	raise(SIGUSR1);
+	end(&c[0]);
+	run_loop();
+	check_calls(c, 0, 1, 0);
+
+	/* Down to those that are not exclusive. */
+	raise(SIGUSR1);
+	end(&c[1]);
+	run_loop();
+	check_calls(c, 0, 1, 1);
+
+	/* What was not notified passes nothing on. */
+	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	end(&c[0]);
+	run_loop();
+	check_calls(c, 0, 1, 1);
+	end(&c[2]);
+	iv_deinit();
+}
+
+static void end_other(void *_c)
+{
+	struct counted *c = _c;
+
+	count(c);
+	end(c);
+}
+
+static void called_passes_nothing_on(void)
+{
+	struct counted c[2];
+
+	iv_init();
+	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	c[0].s.handler = end_other;
+	begin(&c[1], SIGUSR1, 0);
+	raise(SIGUSR1);
+	run_loop();
+	check_int(c[0].calls, 1);
+	check_int(c[1].calls, 0);
+	end(&c[1]);
+	iv_deinit();
+}
+
+static void passes_on_within_group(void)
+{
+	struct counted c[3];
+
+	iv_init();
+	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE |
+			      IV_SIGNAL_FLAG_THIS_THREAD);
+	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	begin(&c[2], SIGUSR1, 0);
+	raise(SIGUSR1);
+	end(&c[0]);
+	run_loop();
+	check_calls(c, 0, 1, 0);
+
+	end(&c[1]);
+	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE |
+			      IV_SIGNAL_FLAG_THIS_THREAD);
+	raise(SIGUSR1);
+	end(&c[0]);
+	run_loop();
+	check_calls(c, 0, 1, 0);
+	end(&c[2]);
+
+	/* Nor does one that is not exclusive. */
+	begin(&c[0], SIGUSR1, 0);
+	begin(&c[1], SIGUSR1, 0);
+	raise(SIGUSR1);
+	end(&c[0]);
+	run_loop();
+	check_calls(c, 0, 1, 0);
+	end(&c[1]);
+	iv_deinit();
+}
+
+/*
+ * A thread registers exclusive objects that it never serves.  Not one signal
+ * gets lost: if passing on is left out in iv_signal_unregister(), or done
+ * without the lock, the loop below hears nothing at some time.
+ */
+static atomic_int stop;
+
+static void *come_and_go(void *arg)
+{
+	struct counted c;
+
+	iv_init();
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		begin(&c, SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+		end(&c);
+	}
+	iv_deinit();
+
+	return arg;
+}
+
+static void send_next(void *_c)
+{
+	struct counted *c = _c;
+
+	if (++c->calls == 5000)
+		end(c);
+	else
+		kill(getpid(), SIGUSR1);
+}
+
+static void none_is_lost(void)
+{
+	struct counted c;
+	pthread_t t[2];
+	int i;
+
+	iv_init();
+	begin(&c, SIGUSR1, 0);
+	c.s.handler = send_next;
+	for (i = 0; i < 2; i++)
+		check_int(pthread_create(&t[i], NULL, come_and_go, NULL), 0);
+	kill(getpid(), SIGUSR1);
+	iv_main();
+	check_int(c.calls, 5000);
+	/* Most likely there is no signal any more; SIG_DFL would kill. */
+	signal(SIGUSR1, SIG_IGN);
+	atomic_store_explicit(&stop, 1, memory_order_relaxed);
+	for (i = 0; i < 2; i++)
+		check_int(pthread_join(t[i], NULL), 0);
+	iv_deinit();
+}
+
+
+static void disposition_is_restored(void)
+{
+	struct counted c[2];
+
+	iv_init();
+	check(disposition(SIGPIPE) == SIG_IGN);
+	begin(&c[0], SIGPIPE, 0);
+	begin(&c[1], SIGPIPE, 0);
+	end(&c[0]);
+	raise(SIGPIPE);
+	run_loop();
+	check_int(c[1].calls, 1);
+	end(&c[1]);
+	check(disposition(SIGPIPE) == SIG_IGN);
+
+	begin(&c[0], SIGUSR1, 0);
+	end(&c[0]);
+	check(disposition(SIGUSR1) == SIG_DFL);
+	iv_deinit();
+}
+
+static volatile sig_atomic_t caught;
+
+static void catch(int sig)
+{
+	caught = sig;
+}
+
+static void catch_info(int sig, siginfo_t *info, void *context)
+{
+	(void)info;
+	(void)context;
+	caught = sig;
+}
+
+static void handlers_are_restored(void)
+{
+	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_NODEFER };
+	struct sigaction now;
+	struct counted c;
+
+	iv_init();
+	sa.sa_sigaction = catch_info;
+	sigemptyset(&sa.sa_mask);
+	sigaddset(&sa.sa_mask, SIGHUP);
+	check_int(sigaction(SIGUSR1, &sa, NULL), 0);
+	begin(&c, SIGUSR1, 0);
+	raise(SIGUSR1);
+	check_int(caught, 0);
+	end(&c);
+	check_int(sigaction(SIGUSR1, NULL, &now), 0);
+	check(now.sa_sigaction == catch_info);
+	check_int(now.sa_flags & (SA_SIGINFO | SA_NODEFER),
+		  SA_SIGINFO | SA_NODEFER);
+	check_int(sigismember(&now.sa_mask, SIGHUP), 1);
+
+	/* What somebody else installed since stays. */
+	begin(&c, SIGUSR2, 0);
+	check(signal(SIGUSR2, catch) != SIG_ERR);
+	end(&c);
+	check(disposition(SIGUSR2) == catch);
+	iv_deinit();
+}
+
+static void installed_handler(void)
+{
+	struct sigaction sa;
+	struct counted c;
+	int sig;
+
+	iv_init();
+	begin(&c, SIGUSR1, 0);
+	check_int(sigaction(SIGUSR1, NULL, &sa), 0);
+	check_int(sa.sa_flags & (SA_RESTART | SA_SIGINFO | SA_ONSTACK |
+				 SA_NODEFER | SA_RESETHAND | SA_NOCLDSTOP),
+		  SA_RESTART);
+	for (sig = 1; sig < 32; sig++) {
+		if (sig != SIGKILL && sig != SIGSTOP)
+			check_int(sigismember(&sa.sa_mask, sig), 1);
+	}
+	end(&c);
+	iv_deinit();
+}
+
+static void check_mask(const sigset_t *want)
+{
+	sigset_t mask;
+	int sig;
+
+	check_int(pthread_sigmask(SIG_SETMASK, NULL, &mask), 0);
+	for (sig = 1; sig < _NSIG; sig++)
+		check_int(sigismember(&mask, sig), sigismember(want, sig));
+}
+
+static void mask_is_kept(void)
+{
+	struct counted c;
+	sigset_t mask;
+
+	iv_init();
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGUSR1);
+	sigaddset(&mask, SIGTERM);
+	check_int(pthread_sigmask(SIG_SETMASK, &mask, NULL), 0);
+	begin(&c, SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	check_mask(&mask);
+	raise(SIGUSR1);
+	run_loop();
+	check_int(c.calls, 0);
+	check_mask(&mask);
+
+	sigdelset(&mask, SIGUSR1);
+	check_int(pthread_sigmask(SIG_SETMASK, &mask, NULL), 0);
+	run_loop();
+	check_int(c.calls, 1);
+	end(&c);
+	check_mask(&mask);
+
+	set_up(&c, SIGKILL, 0);
+	check_int(iv_signal_register(&c.s), -1);
+	check_mask(&mask);
+	iv_deinit();
+}
+
+static void errno_is_kept(void)
+{
+	struct counted c[2];
+
+	iv_init();
+	begin(&c[0], SIGUSR1, 0);
+	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	errno = ENOTTY;
+	raise(SIGUSR1);
+	check_int(errno, ENOTTY);
+	end(&c[1]);
+	/* Whatever the system calls in the signal handler answer. */
+	refuse("write", EIO);
+	errno = ENOTTY;
+	raise(SIGUSR1);
+	check_int(errno, ENOTTY);
+	end(&c[0]);
+	iv_deinit();
+}
+
+/* The signal handler makes a system call at which a thread may end. */
+static void *be_cancelled(void *_c)
+{
+	int state;
+
+	(void)_c;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	pthread_cancel(pthread_self());
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+	raise(SIGUSR1);
+
+	return &stop;
+}
+
+static void pending_cancellation(void)
+{
+	struct counted c;
+	pthread_t t;
+	void *ret;
+
+	iv_init();
+	begin(&c, SIGUSR1, 0);
+	check_int(pthread_create(&t, NULL, be_cancelled, NULL), 0);
+	check_int(pthread_join(t, &ret), 0);
+	check(ret == &stop);
+	run_loop();
+	check_int(c.calls, 1);
+	raise(SIGUSR1);
+	run_loop();
+	check_int(c.calls, 2);
+	end(&c);
+	iv_deinit();
+}
+
+
+static void inert_in_child(void)
+{
+	struct counted c[2];
+	pid_t pid;
+
+	iv_init();
+	begin(&c[0], SIGTERM, 0);
+	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	pid = fork_checked();
+	if (pid == 0) {
+		raise(SIGTERM);
+		raise(SIGUSR1);
+		run_loop();
+		_exit(c[0].calls + c[1].calls);
+	}
+	check_child(pid);
+	run_loop();
+	check_int(c[0].calls, 0);
+	check_int(c[1].calls, 0);
+
+	/* The parent's are as before. */
+	raise(SIGTERM);
+	raise(SIGUSR1);
+	run_loop();
+	check_int(c[0].calls, 1);
+	check_int(c[1].calls, 1);
+	end(&c[0]);
+	end(&c[1]);
+	iv_deinit();
+}
+
+/* What the kernel hands to the child of a vfork is the parent's memory. */
+static void inert_after_vfork(void)
+{
+	struct counted c;
+	int status;
+	pid_t pid;
+
+	iv_init();
+	begin(&c, SIGUSR1, 0);
+	pid = vfork();
+	if (pid == 0) {
+		kill(getpid(), SIGUSR1);
+		_exit(0);
+	}
+	check(pid > 0);
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(status, 0);
+	run_loop();
+	check_int(c.calls, 0);
+	end(&c);
+	iv_deinit();
+}
+
+static void child_begins_anew(void)
+{
+	struct counted c[3];
+	struct counted own;
+	pid_t pid;
+
+	iv_init();
+	begin(&c[0], SIGTERM, 0);
+	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	begin(&c[2], SIGPIPE, 0);
+	pid = fork_checked();
+	if (pid == 0) {
+		begin(&own, SIGUSR1, 0);
+		check(disposition(SIGTERM) == SIG_DFL);
+		check(disposition(SIGPIPE) == SIG_IGN);
+		raise(SIGUSR1);
+		run_loop();
+		check_int(own.calls, 1);
+		check_int(c[1].calls, 0);
+		end(&own);
+		check(disposition(SIGUSR1) == SIG_DFL);
+		_exit(0);
+	}
+	check_child(pid);
+	run_loop();
+	check_int(c[1].calls, 0);
+	raise(SIGTERM);
+	run_loop();
+	check_int(c[0].calls, 1);
+	end(&c[0]);
+	end(&c[1]);
+	end(&c[2]);
+	iv_deinit();
+}
+
+static void child_unregisters_inherited(void)
+{
+	struct counted c[2];
+	struct counted own;
+	pid_t pid;
+
+	iv_init();
+	begin(&c[0], SIGUSR1, 0);
+	begin(&c[1], SIGUSR1, 0);
+	pid = fork_checked();
+	if (pid == 0) {
+		end(&c[0]);
+		begin(&own, SIGUSR1, 0);
+		end(&own);
+		end(&c[1]);
+		begin(&own, SIGUSR1, 0);
+		raise(SIGUSR1);
+		run_loop();
+		check_int(own.calls, 1);
+		end(&own);
+		iv_deinit();
+		_exit(0);
+	}
+	check_child(pid);
+	raise(SIGUSR1);
+	run_loop();
+	check_int(c[0].calls, 1);
+	check_int(c[1].calls, 1);
+	end(&c[0]);
+	end(&c[1]);
+	iv_deinit();
+}
+
+static void child_with_new_loop(void)
+{
+	struct counted c[2];
+	pid_t pid;
+
+	iv_init();
+	begin(&c[0], SIGUSR1, 0);
+	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	pid = fork_checked();
+	if (pid == 0) {
+		iv_deinit();
+		iv_init();
+		begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+		begin(&c[0], SIGUSR1, 0);
+		raise(SIGUSR1);
+		run_loop();
+		check_int(c[0].calls, 0);
+		check_int(c[1].calls, 1);
+		_exit(0);
+	}
+	check_child(pid);
+	end(&c[0]);
+	end(&c[1]);
+	iv_deinit();
+}
+
+static void child_leaves_it_to_parent(void)
+{
+	struct counted c;
+	pid_t pid;
+
+	iv_init();
+	begin(&c, SIGUSR1, 0);
+	raise(SIGUSR1);
+	pid = fork_checked();
+	if (pid == 0) {
+		run_loop();
+		_exit(c.calls);
+	}
+	check_child(pid);
+	run_loop();
+	check_int(c.calls, 1);
+	end(&c);
+	iv_deinit();
+}
+
+/* Whatever the other threads were about when the child was made. */
+static void fork_while_others_register(void)
+{
+	struct counted own;
+	sigset_t none;
+	pthread_t t[2];
+	pid_t pid;
+	int i;
+
+	iv_init();
+	sigemptyset(&none);
+	for (i = 0; i < 2; i++)
+		check_int(pthread_create(&t[i], NULL, come_and_go, NULL), 0);
+	for (i = 0; i < 300; i++) {
+		pid = fork_checked();
+		if (pid == 0) {
+			alarm(30);
+			check_mask(&none);
+			begin(&own, SIGUSR1, 0);
+			raise(SIGUSR1);
+			run_loop();
+			check_int(own.calls, 1);
+			end(&own);
+			check(disposition(SIGUSR1) == SIG_DFL);
+			check_mask(&none);
+			_exit(0);
+		}
+		check_child(pid);
+	}
+	check_mask(&none);
+	atomic_store_explicit(&stop, 1, memory_order_relaxed);
+	for (i = 0; i < 2; i++)
+		check_int(pthread_join(t[i], NULL), 0);
+	iv_deinit();
+}
+
+
+static struct counted misused;
+
+static void no_loop(void)
+{
+	set_up(&misused, SIGUSR1, 0);
+	iv_signal_register(&misused.s);
+}
+
+static void twice(void)
+{
+	iv_init();
+	begin(&misused, SIGUSR1, 0);
+	iv_signal_register(&misused.s);
+}
+
+static void not_registered(void)
+{
+	iv_init();
+	set_up(&misused, SIGUSR1, 0);
+	IV_SIGNAL_INIT(&misused.s);
+	iv_signal_unregister(&misused.s);
+}
+
+static void not_a_signal(void)
+{
+	iv_init();
+	set_up(&misused, -1, 0);
+	iv_signal_unregister(&misused.s);
+}
+
+static void *end_misused(void *arg)
+{
+	iv_init();
+	end(&misused);
+
+	return arg;
+}
+
+static void wrong_thread(void)
+{
+	iv_init();
+	begin(&misused, SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	in_thread(end_misused, 0);
+}
+
+static void no_handler(void)
+{
+	iv_init();
+	begin(&misused, SIGUSR1, 0);
+	misused.s.handler = NULL;
+	raise(SIGUSR1);
+	iv_main();
+}
+
+static void mistakes(void)
+{
+	check_fatal(no_loop, "iv_signal_register");
+	check_fatal(twice, "iv_signal_register");
+	check_fatal(not_registered, "is not registered");
+	check_fatal(not_a_signal, "iv_signal_unregister");
+	check_fatal(wrong_thread, "iv_signal_unregister");
+	check_fatal(no_handler, "has no handler");
+}
+
+static void initialiser(void)
+{
+	struct iv_signal s;
+
+	s.signum = 12;
+	s.flags = 3;
+	s.cookie = &s;
+	s.handler = count;
+	IV_SIGNAL_INIT(&s);
+	check_int(s.signum, 12);
+	check_int(s.flags, 3);
+	check(s.cookie == &s);
+	check(s.handler == count);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "signals that came before the loop runs are one call",
+		  handler_runs_once, EACH, 0 },
+		{ "a signal to any thread wakes the owner's sleeping loop",
+		  sleeping_loop_wakes_up, EACH, 0 },
+		{ "a signal raised in the handler makes it run again",
+		  raised_in_handler, EACH, 0 },
+		{ "the object may be unregistered and freed in its handler",
+		  freed_in_handler, EACH, 0 },
+		{ "what is not handled yet is dropped by unregistering",
+		  pending_is_dropped, EACH, 0 },
+		{ "a signal calls all objects for it and no others",
+		  each_signal_to_its_objects, EACH, 0 },
+		{ "every signal that can be caught is", all_signals, ONCE, 0 },
+		{ "a number that is no usable signal's is refused (S2)",
+		  unusable_numbers, ONCE, 0 },
+		{ "without a descriptor nothing is registered (S1)",
+		  no_descriptor_left, EACH, 0 },
+		{ "of several objects, the first exclusive one is called alone",
+		  exclusive_alone, ONCE, 0 },
+		{ "a thread's own objects come before the process-wide ones",
+		  own_before_process_wide, ONCE, 0 },
+		{ "other threads' own objects do not hear a thread's signal",
+		  other_threads_own_objects, ONCE, 0 },
+		{ "of four threads the one that a signal is sent to hears it",
+		  signal_to_one_thread, EACH_METHOD, 0 },
+		{ "an exclusive object that goes passes its signal on",
+		  exclusive_passes_on, ONCE, 0 },
+		{ "an exclusive object that was called passes nothing on",
+		  called_passes_nothing_on, ONCE, 0 },
+		{ "a signal is passed on in its group and by exclusive ones",
+		  passes_on_within_group, ONCE, 0 },
+		{ "none is lost while exclusive objects come and go",
+		  none_is_lost, EACH_BACKEND, 0 },
+		{ "the last object restores an ignored signal (S4)",
+		  disposition_is_restored, ONCE, 0 },
+		{ "the last object restores what it replaced, and only that",
+		  handlers_are_restored, ONCE, 0 },
+		{ "the signal handler restarts calls and blocks all signals",
+		  installed_handler, ONCE, 0 },
+		{ "the signal mask is neither consulted nor changed",
+		  mask_is_kept, ONCE, 0 },
+		{ "the signal handler keeps errno (S5)",
+		  errno_is_kept, EACH_BACKEND, 0 },
+		{ "the signal handler is no cancellation point",
+		  pending_cancellation, EACH_BACKEND, 0 },
+		{ "a forked child's signal calls nobody's handler",
+		  inert_in_child, EACH, 0 },
+		{ "a vforked child's signal calls nobody's handler",
+		  inert_after_vfork, ONCE, 0 },
+		{ "a child's first object makes it forget the inherited ones",
+		  child_begins_anew, EACH, 0 },
+		{ "a child may unregister inherited objects (S3)",
+		  child_unregisters_inherited, EACH, 0 },
+		{ "a child may begin a loop of its own",
+		  child_with_new_loop, EACH, 0 },
+		{ "a child's loop leaves the parent's signals to the parent",
+		  child_leaves_it_to_parent, EACH, 0 },
+		{ "a child made while others register has a usable module",
+		  fork_while_others_register, ONCE, 0 },
+		{ "mistakes are fatal", mistakes, ONCE, 0 },
+		{ "the initialiser leaves public members alone",
+		  initialiser, ONCE, 0 },
+	};
+
+	return check_main(cases, argc, argv);
+}

@@ -1,0 +1,1562 @@
+/*
+ * libivykis: iv_wait.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_event.h>
+#include <iv_signal.h>
+#include <iv_wait.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#if __has_include(<sys/pidfd.h>)
+#include <sys/pidfd.h>
+#endif
+#include "check.h"
+
+#define STOPPED		(SIGSTOP << 8 | 0x7f)
+#define CONTINUED	0xffff
+
+/* An interest that writes down what it is told. */
+struct watched {
+	struct iv_wait_interest	w;
+	int			num;
+	int			status[16];
+	int			quit_at;	/* this many reports */
+};
+
+static void write_down(void *_c, int status, const struct rusage *rusage)
+{
+	struct watched *c = _c;
+
+	check(rusage != NULL);
+	check(c->num < 16);
+	c->status[c->num++] = status;
+	if (c->num == c->quit_at)
+		iv_quit();
+}
+
+/* As the library finds it in a program that was compiled long ago. */
+static void set_up(struct watched *c, pid_t pid)
+{
+	memset(c, 0xa5, sizeof(*c));
+	c->w.pid = pid;
+	c->w.cookie = c;
+	c->w.handler = write_down;
+	c->num = 0;
+	c->quit_at = 1;
+}
+
+static void begin(struct watched *c, pid_t pid)
+{
+	set_up(c, pid);
+	iv_wait_interest_register(&c->w);
+}
+
+static void end(struct watched *c)
+{
+	iv_wait_interest_unregister(&c->w);
+}
+
+/* Run the loop until there are num reports in all. */
+static void await(struct watched *c, int num)
+{
+	c->quit_at = num;
+	while (c->num < num)
+		iv_main();
+	check_int(c->num, num);
+}
+
+/* Let the loop pass some times: it has then delivered what there was. */
+struct passes {
+	struct iv_timer		timer;
+	int			left;
+	int			ms;		/* between them, at the least */
+};
+
+static void set_timer(struct passes *p)
+{
+	iv_invalidate_now();
+	p->timer.expires = iv_now;
+	p->timer.expires.tv_nsec += p->ms * 1000000L;
+	if (p->timer.expires.tv_nsec >= 1000000000) {
+		p->timer.expires.tv_sec++;
+		p->timer.expires.tv_nsec -= 1000000000;
+	}
+	iv_timer_register(&p->timer);
+}
+
+static void passed(void *_p)
+{
+	struct passes *p = _p;
+
+	if (--p->left > 0)
+		set_timer(p);
+	else
+		iv_quit();
+}
+
+static void run_passes(int num, int ms)
+{
+	struct passes p = { .left = num, .ms = ms };
+
+	IV_TIMER_INIT(&p.timer);
+	p.timer.cookie = &p;
+	p.timer.handler = passed;
+	set_timer(&p);
+	iv_main();
+}
+
+static void run_loop(void)
+{
+	run_passes(5, 2);
+}
+
+/* Nothing keeps the loop busy. */
+static void check_idle(void)
+{
+	long cpu = cpu_ms();
+
+	run_passes(1, 500);
+	check(cpu_ms() - cpu < 150);
+}
+
+
+/*
+ * Children.
+ */
+static void exit_with(void *status)
+{
+	_exit(*(int *)status);
+}
+
+static void pause_for_ever(void *cookie)
+{
+	(void)cookie;
+	for (;;)
+		pause();
+}
+
+static void spawn(struct watched *c, void (*fn)(void *), void *cookie)
+{
+	set_up(c, -1);
+	check_int(iv_wait_interest_register_spawn(&c->w, fn, cookie), 0);
+	check(c->w.pid > 0);
+}
+
+static pid_t fork_checked(void)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	check(pid >= 0);
+
+	return pid;
+}
+
+static pid_t fork_pausing(void)
+{
+	pid_t pid = fork_checked();
+
+	if (pid == 0)
+		pause_for_ever(NULL);
+
+	return pid;
+}
+
+static pid_t fork_exiting(int status)
+{
+	pid_t pid = fork_checked();
+
+	if (pid == 0)
+		_exit(status);
+
+	return pid;
+}
+
+/* Wait until the child is dead, and leave it for others to wait for. */
+static void see_dead(pid_t pid)
+{
+	siginfo_t info;
+
+	/* A child that is watched may have been waited for. */
+	check(waitid(P_PID, pid, &info, WEXITED | WNOWAIT) == 0 ||
+	      errno == ECHILD);
+}
+
+static void in_thread(void *(*fn)(void *), void *arg)
+{
+	pthread_t t;
+
+	check_int(pthread_create(&t, NULL, fn, arg), 0);
+	check_int(pthread_join(t, NULL), 0);
+}
+
+
+static void death_of_spawned(void)
+{
+	struct watched c;
+	int status = 42;
+
+	iv_init();
+	spawn(&c, exit_with, &status);
+	await(&c, 1);
+	check_int(c.status[0], 42 << 8);
+	check_errno(waitpid(c.w.pid, NULL, 0), ECHILD);
+	end(&c);
+
+	spawn(&c, pause_for_ever, NULL);
+	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
+	await(&c, 1);
+	check_int(c.status[0], SIGKILL);
+	end(&c);
+	iv_main();
+	iv_deinit();
+}
+
+static void each_state_change(void)
+{
+	static const int want[] = { STOPPED, CONTINUED, SIGTERM };
+	static const int sig[] = { SIGSTOP, SIGCONT, SIGTERM };
+	struct watched c;
+	int i;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	for (i = 0; i < 3; i++) {
+		check_int(kill(c.w.pid, sig[i]), 0);
+		await(&c, i + 1);
+		check_int(c.status[i], want[i]);
+	}
+	end(&c);
+	iv_deinit();
+}
+
+static void *forks(void *pid)
+{
+	*(pid_t *)pid = fork_pausing();
+
+	return NULL;
+}
+
+static void forked_by_another_thread(void)
+{
+	struct watched c;
+	pid_t pid;
+
+	iv_init();
+	in_thread(forks, &pid);
+	begin(&c, pid);
+	run_loop();
+	check_int(c.num, 0);
+	check_int(iv_wait_interest_kill(&c.w, SIGINT), 0);
+	await(&c, 1);
+	check_int(c.status[0], SIGINT);
+	end(&c);
+	iv_deinit();
+}
+
+static void dead_before(void)
+{
+	struct watched c;
+	pid_t pid;
+
+	iv_init();
+	pid = fork_exiting(3);
+	see_dead(pid);
+	begin(&c, pid);
+	await(&c, 1);
+	check_int(c.status[0], 3 << 8);
+	end(&c);
+
+	/* Nor is it called before the loop runs. */
+	pid = fork_exiting(4);
+	see_dead(pid);
+	begin(&c, pid);
+	check_int(c.num, 0);
+	end(&c);
+	run_loop();
+	check_int(c.num, 0);
+	iv_deinit();
+}
+
+static void stopped_before(void)
+{
+	struct watched c;
+	siginfo_t info;
+	pid_t pid;
+
+	iv_init();
+	pid = fork_pausing();
+	check_int(kill(pid, SIGSTOP), 0);
+	check_int(waitid(P_PID, pid, &info, WSTOPPED | WNOWAIT), 0);
+	begin(&c, pid);
+	await(&c, 1);
+	check_int(c.status[0], STOPPED);
+	check_int(kill(pid, SIGKILL), 0);
+	await(&c, 2);
+	check_int(c.status[1], SIGKILL);
+	end(&c);
+	iv_deinit();
+}
+
+static void resources(void *_c, int status, const struct rusage *rusage)
+{
+	write_down(_c, status, rusage);
+	check(rusage->ru_maxrss > 0);
+	check(rusage->ru_utime.tv_sec * 1000000L + rusage->ru_utime.tv_usec +
+	      rusage->ru_stime.tv_sec * 1000000L + rusage->ru_stime.tv_usec > 0);
+}
+
+static void burn(void *cookie)
+{
+	(void)cookie;
+	while (cpu_ms() < 50)
+		;
+	_exit(0);
+}
+
+static void resource_usage(void)
+{
+	struct watched c;
+
+	iv_init();
+	spawn(&c, burn, NULL);
+	c.w.handler = resources;
+	await(&c, 1);
+	end(&c);
+	iv_deinit();
+}
+
+static int ended;
+
+static void end_and_free(void *_c, int status, const struct rusage *rusage)
+{
+	struct watched *c = _c;
+
+	(void)status;
+	(void)rusage;
+	end(c);
+	memset(c, 0x5a, sizeof(*c));
+	free(c);
+	ended++;
+}
+
+static void freed_in_handler(void)
+{
+	struct watched *c = malloc(sizeof(*c));
+	int status = 0;
+
+	iv_init();
+	spawn(c, exit_with, &status);
+	c->w.handler = end_and_free;
+	iv_main();
+	check_int(ended, 1);
+	iv_deinit();
+}
+
+static void holds_until_unregistered(void)
+{
+	struct watched c;
+	int status = 0;
+
+	iv_init();
+	spawn(&c, exit_with, &status);
+	await(&c, 1);
+	/* Would return at once, and before its timer, with nothing left. */
+	run_loop();
+	check_int(c.num, 1);
+	end(&c);
+	iv_main();
+	iv_deinit();
+}
+
+/* Each handler call ends the other: its report is there and is discarded. */
+struct pair {
+	struct watched	c[2];
+	int		calls;
+};
+
+static void end_both(void *_p, int status, const struct rusage *rusage)
+{
+	struct pair *p = _p;
+
+	(void)status;
+	(void)rusage;
+	p->calls++;
+	end(&p->c[0]);
+	end(&p->c[1]);
+}
+
+static void queued_is_discarded(void)
+{
+	struct pair p = { .calls = 0 };
+	int status = 0;
+	int i;
+
+	iv_init();
+	for (i = 0; i < 2; i++) {
+		spawn(&p.c[i], exit_with, &status);
+		p.c[i].w.handler = end_both;
+		p.c[i].w.cookie = &p;
+	}
+	for (i = 0; i < 2; i++)
+		see_dead(p.c[i].w.pid);
+	iv_main();
+	check_int(p.calls, 1);
+	iv_deinit();
+}
+
+static void many(void)
+{
+	static struct watched c[100];
+	int status[100];
+	int i;
+
+	iv_init();
+	for (i = 0; i < 100; i++) {
+		status[i] = i;
+		spawn(&c[i], exit_with, &status[i]);
+	}
+	for (i = 0; i < 100; i++) {
+		await(&c[i], 1);
+		check_int(c[i].status[0], i << 8);
+	}
+	for (i = 0; i < 100; i++)
+		end(&c[i]);
+	iv_deinit();
+}
+
+
+static void kill_after_death(void)
+{
+	struct watched c;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	check_int(iv_wait_interest_kill(&c.w, 0), 0);
+	check_errno(iv_wait_interest_kill(&c.w, 1000), EINVAL);
+	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
+	await(&c, 1);
+	errno = ENOTTY;
+	check_int(iv_wait_interest_kill(&c.w, SIGKILL), -ESRCH);
+	check_int(iv_wait_interest_kill(&c.w, 1000), -ESRCH);
+	check_int(errno, ENOTTY);
+	end(&c);
+	iv_deinit();
+}
+
+static void *kill_it(void *c)
+{
+	check_int(iv_wait_interest_kill(&((struct watched *)c)->w, SIGKILL), 0);
+
+	return NULL;
+}
+
+static void kill_from_another_thread(void)
+{
+	struct watched c;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	in_thread(kill_it, &c);
+	await(&c, 1);
+	check_int(c.status[0], SIGKILL);
+	end(&c);
+	iv_deinit();
+}
+
+/* Give the kernel this number for the next process. */
+static int set_next_pid(pid_t pid)
+{
+	FILE *f = fopen("/proc/sys/kernel/ns_last_pid", "w");
+	int ok = f != NULL && fprintf(f, "%d", (int)pid - 1) > 0;
+
+	if (f != NULL && fclose(f) != 0)
+		ok = 0;
+
+	return ok;
+}
+
+static void number_used_again(void)
+{
+	struct watched old, new;
+	int status = 0;
+	int i;
+
+	iv_init();
+	spawn(&old, exit_with, &status);
+	await(&old, 1);
+	for (i = 0; i < 50; i++) {
+		if (!set_next_pid(old.w.pid))
+			skip("the next process number cannot be set");
+		spawn(&new, pause_for_ever, NULL);
+		if (new.w.pid == old.w.pid)
+			break;
+		check_int(iv_wait_interest_kill(&new.w, SIGKILL), 0);
+		await(&new, 1);
+		end(&new);
+	}
+	if (new.w.pid != old.w.pid)
+		skip("others are faster to take the process number");
+
+	check_int(iv_wait_interest_kill(&old.w, SIGKILL), -ESRCH);
+	run_loop();
+	check_int(new.num, 0);
+	check_int(iv_wait_interest_kill(&new.w, SIGTERM), 0);
+	await(&new, 1);
+	check_int(new.status[0], SIGTERM);
+	check_int(old.num, 1);
+	end(&old);
+	end(&new);
+	iv_deinit();
+}
+
+
+static void other_children_are_left_alone(void)
+{
+	struct watched c;
+	int status;
+	pid_t pid[3];
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	pid[0] = fork_exiting(5);
+	pid[1] = fork_pausing();
+	pid[2] = fork_pausing();
+	check_int(kill(pid[1], SIGSTOP), 0);
+	check_int(kill(pid[2], SIGKILL), 0);
+	see_dead(pid[0]);
+	see_dead(pid[2]);
+	run_loop();
+	check_int(c.num, 0);
+	check_int(iv_wait_interest_kill(&c.w, SIGSTOP), 0);
+	await(&c, 1);
+	check_int(c.status[0], STOPPED);
+
+	check_int(waitpid(pid[0], &status, 0), pid[0]);
+	check_int(status, 5 << 8);
+	check_int(waitpid(pid[1], &status, WUNTRACED), pid[1]);
+	check_int(status, STOPPED);
+	check_int(waitpid(pid[2], &status, 0), pid[2]);
+	check_int(status, SIGKILL);
+
+	check_int(kill(pid[1], SIGKILL), 0);
+	check_int(waitpid(pid[1], &status, 0), pid[1]);
+	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
+	await(&c, 2);
+	end(&c);
+	iv_deinit();
+}
+
+static void unregistered_child_dies(void)
+{
+	struct watched c[2];
+	int status;
+
+	iv_init();
+	spawn(&c[0], pause_for_ever, NULL);
+	spawn(&c[1], pause_for_ever, NULL);
+	end(&c[1]);
+	check_int(kill(c[1].w.pid, SIGKILL), 0);
+	see_dead(c[1].w.pid);
+	run_loop();
+	check_int(c[0].num, 0);
+	check_int(c[1].num, 0);
+	check_int(waitpid(c[1].w.pid, &status, 0), c[1].w.pid);
+	check_int(status, SIGKILL);
+	check_int(iv_wait_interest_kill(&c[0].w, SIGKILL), 0);
+	await(&c[0], 1);
+	end(&c[0]);
+	iv_deinit();
+}
+
+static void *run_commands(void *ok)
+{
+	int i;
+
+	*(int *)ok = 1;
+	for (i = 0; i < 100; i++) {
+		if (system("exit 7") != 7 << 8)
+			*(int *)ok = 0;
+	}
+
+	return NULL;
+}
+
+static void next_child(void *_c, int status, const struct rusage *rusage);
+
+static void spawn_next(struct watched *c)
+{
+	static int status = 1;
+
+	spawn(c, exit_with, &status);
+	c->w.handler = next_child;
+}
+
+static void next_child(void *_c, int status, const struct rusage *rusage)
+{
+	static int num;
+	struct watched *c = _c;
+
+	(void)rusage;
+	check_int(status, 1 << 8);
+	end(c);
+	if (++num < 100)
+		spawn_next(c);
+}
+
+static void system_in_another_thread(void)
+{
+	struct watched c;
+	pthread_t t;
+	int ok;
+
+	iv_init();
+	check_int(pthread_create(&t, NULL, run_commands, &ok), 0);
+	spawn_next(&c);
+	iv_main();
+	check_int(pthread_join(t, NULL), 0);
+	check_int(ok, 1);
+	iv_deinit();
+}
+
+
+static void two_interests(void)
+{
+	static const int want[] = { STOPPED, CONTINUED, SIGTERM };
+	static const int sig[] = { SIGSTOP, SIGCONT, SIGTERM };
+	struct watched c[2];
+	int i;
+
+	iv_init();
+	spawn(&c[0], pause_for_ever, NULL);
+	begin(&c[1], c[0].w.pid);
+	for (i = 0; i < 3; i++) {
+		check_int(kill(c[0].w.pid, sig[i]), 0);
+		await(&c[0], i + 1);
+		await(&c[1], i + 1);
+		check_int(c[0].status[i], want[i]);
+		check_int(c[1].status[i], want[i]);
+	}
+	end(&c[1]);
+	check_int(iv_wait_interest_kill(&c[0].w, 0), -ESRCH);
+	end(&c[0]);
+
+	/* One goes before, in either order. */
+	for (i = 0; i < 2; i++) {
+		spawn(&c[0], pause_for_ever, NULL);
+		begin(&c[1], c[0].w.pid);
+		end(&c[i]);
+		check_int(kill(c[0].w.pid, SIGTERM), 0);
+		await(&c[!i], 1);
+		check_int(c[i].num, 0);
+		end(&c[!i]);
+	}
+	iv_deinit();
+}
+
+struct follower {
+	pthread_barrier_t	*barrier;
+	pid_t			pid;
+	struct watched		c;
+};
+
+static void *follow(void *_f)
+{
+	struct follower *f = _f;
+
+	iv_init();
+	begin(&f->c, f->pid);
+	pthread_barrier_wait(f->barrier);
+	await(&f->c, 1);
+	check_int(f->c.status[0], SIGTERM);
+	end(&f->c);
+	iv_deinit();
+
+	return NULL;
+}
+
+static void interests_in_two_threads(void)
+{
+	pthread_barrier_t barrier;
+	struct follower f;
+	struct watched c;
+	pthread_t t;
+	int i;
+
+	iv_init();
+	check_int(pthread_barrier_init(&barrier, NULL, 2), 0);
+	for (i = 0; i < 20; i++) {
+		spawn(&c, pause_for_ever, NULL);
+		f.barrier = &barrier;
+		f.pid = c.w.pid;
+		check_int(pthread_create(&t, NULL, follow, &f), 0);
+		pthread_barrier_wait(&barrier);
+		check_int(iv_wait_interest_kill(&c.w, SIGTERM), 0);
+		await(&c, 1);
+		check_int(pthread_join(t, NULL), 0);
+		check_int(c.status[0], SIGTERM);
+		end(&c);
+	}
+	iv_deinit();
+}
+
+/* A thread's reports come while another one, registered first, is busy. */
+static void *wait_in_thread(void *arg)
+{
+	static const int sig[] = { SIGSTOP, SIGCONT, SIGTERM };
+	struct watched c;
+	int i;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	for (i = 0; i < 3; i++) {
+		check_int(kill(c.w.pid, sig[i]), 0);
+		await(&c, i + 1);
+	}
+	end(&c);
+	iv_deinit();
+
+	return arg;
+}
+
+static void thread_that_is_busy(void)
+{
+	struct watched c;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	/* Until that thread has ended, this loop does not run. */
+	in_thread(wait_in_thread, NULL);
+	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
+	await(&c, 1);
+	end(&c);
+	iv_deinit();
+}
+
+
+static void no_descriptors(void)
+{
+	struct iv_event event;
+	struct rlimit lim, none;
+	struct watched c;
+	int status = 6;
+
+	iv_init();
+	/* So that it is the signal's descriptor that is missing. */
+	IV_EVENT_INIT(&event);
+	check_int(iv_event_register(&event), 0);
+	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	none = lim;
+	none.rlim_cur = 3;
+	check_int(setrlimit(RLIMIT_NOFILE, &none), 0);
+	set_up(&c, -1);
+	check_errno(iv_wait_interest_register_spawn(&c.w, exit_with, &status),
+		    EMFILE);
+	check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
+	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+
+	iv_event_unregister(&event);
+	iv_main();
+	spawn(&c, exit_with, &status);
+	await(&c, 1);
+	end(&c);
+	iv_deinit();
+}
+
+static void register_without_descriptors(void)
+{
+	struct rlimit none = { 3, 3 };
+	struct watched c;
+
+	iv_init();
+	check_int(setrlimit(RLIMIT_NOFILE, &none), 0);
+	begin(&c, getpid());
+}
+
+static void no_descriptors_for_register(void)
+{
+	check_fatal(register_without_descriptors, "iv_wait_interest_register");
+}
+
+/* Of what a watch needs, the pidfd can be done without. */
+static void no_descriptor_for_pidfd(void)
+{
+	struct rlimit lim, none;
+	struct watched c[2];
+	int fd;
+
+	iv_init();
+	spawn(&c[0], pause_for_ever, NULL);
+	fd = dup(2);
+	check(fd >= 0);
+	close(fd);
+	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	none = lim;
+	none.rlim_cur = fd;
+	check_int(setrlimit(RLIMIT_NOFILE, &none), 0);
+	spawn(&c[1], pause_for_ever, NULL);
+	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+
+	check_int(iv_wait_interest_kill(&c[1].w, SIGKILL), 0);
+	await(&c[1], 1);
+	end(&c[1]);
+	check_int(iv_wait_interest_kill(&c[0].w, SIGKILL), 0);
+	await(&c[0], 1);
+	end(&c[0]);
+	iv_deinit();
+}
+
+static void fork_fails(void)
+{
+	struct watched c;
+	int status = 0;
+
+	iv_init();
+	refuse("clone", EAGAIN);
+	refuse("fork", EAGAIN);
+	set_up(&c, -1);
+	check_errno(iv_wait_interest_register_spawn(&c.w, exit_with, &status),
+		    EAGAIN);
+	iv_main();
+	iv_deinit();
+}
+
+static void without_pidfd(int err)
+{
+	refuse("pidfd_open", err);
+	each_state_change();
+	death_of_spawned();
+	dead_before();
+	two_interests();
+	thread_that_is_busy();
+}
+
+static void pidfd_absent(void)
+{
+	without_pidfd(ENOSYS);
+}
+
+static void pidfd_forbidden(void)
+{
+	without_pidfd(EPERM);
+}
+
+
+static int pidfd_is_refused(void)
+{
+#if __has_include(<sys/pidfd.h>)
+	int fd = pidfd_open(getpid(), 0);
+
+	if (fd >= 0)
+		close(fd);
+
+	return fd < 0;
+#else
+	return 1;
+#endif
+}
+
+static volatile sig_atomic_t caught;
+
+static void catch(int sig)
+{
+	caught = sig;
+}
+
+static void foreign_handler(void)
+{
+	struct watched c;
+	int status = 9;
+
+	if (pidfd_is_refused())
+		skip("no pidfd");
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	check(signal(SIGCHLD, catch) != SIG_ERR);
+	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
+	await(&c, 1);
+	end(&c);
+	check_int(caught, SIGCHLD);
+
+	/* The handler is that of the program again. */
+	spawn(&c, exit_with, &status);
+	await(&c, 1);
+	end(&c);
+	caught = 0;
+	raise(SIGCHLD);
+	check_int(caught, SIGCHLD);
+	iv_deinit();
+}
+
+static void count(void *num)
+{
+	++*(int *)num;
+}
+
+static void users_sigchld(void)
+{
+	static const unsigned int flags[] = {
+		0, IV_SIGNAL_FLAG_EXCLUSIVE, IV_SIGNAL_FLAG_THIS_THREAD,
+	};
+	struct iv_signal s;
+	struct watched c;
+	int num;
+	int i;
+
+	iv_init();
+	for (i = 0; i < 3; i++) {
+		num = 0;
+		IV_SIGNAL_INIT(&s);
+		s.signum = SIGCHLD;
+		s.flags = flags[i];
+		s.cookie = &num;
+		s.handler = count;
+		check_int(iv_signal_register(&s), 0);
+
+		spawn(&c, pause_for_ever, NULL);
+		check_int(iv_wait_interest_kill(&c.w, SIGSTOP), 0);
+		await(&c, 1);
+		check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
+		await(&c, 2);
+		run_loop();
+		check(num >= 1 && num <= 2);
+		end(&c);
+		iv_signal_unregister(&s);
+	}
+	iv_deinit();
+}
+
+static void sigchld_is_restored(void)
+{
+	struct sigaction sa;
+	struct watched c;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
+	await(&c, 1);
+	end(&c);
+	check_int(sigaction(SIGCHLD, NULL, &sa), 0);
+	check(sa.sa_handler == SIG_DFL);
+	iv_deinit();
+}
+
+static void reaped_by_somebody_else(void)
+{
+	struct watched c;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	check_int(kill(c.w.pid, SIGKILL), 0);
+	check_int(waitpid(c.w.pid, NULL, 0), c.w.pid);
+	run_loop();
+	check_int(c.num, 0);
+	check_int(iv_wait_interest_kill(&c.w, SIGKILL), -ESRCH);
+	check_idle();
+	end(&c);
+	iv_deinit();
+}
+
+/* A dead child that is traced belongs to the tracer first. */
+static pid_t fork_tracer(pid_t pid)
+{
+	int ready[2];
+	pid_t tracer;
+	char c;
+
+	check_int(pipe2(ready, O_CLOEXEC), 0);
+	tracer = fork_checked();
+	if (tracer == 0) {
+		/* Its own news from the child shall not interrupt it. */
+		signal(SIGCHLD, SIG_DFL);
+		if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0)
+			_exit(1);
+		if (write(ready[1], "", 1) != 1)
+			_exit(1);
+		usleep(1000000);
+		_exit(0);
+	}
+	close(ready[1]);
+	c = read(ready[0], &c, 1) == 1;
+	close(ready[0]);
+	if (!c)
+		skip("no tracing");
+
+	return tracer;
+}
+
+static void traced_child_dies(void)
+{
+	struct watched c;
+	pid_t tracer;
+	long cpu;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+	tracer = fork_tracer(c.w.pid);
+	cpu = cpu_ms();
+	check_int(kill(c.w.pid, SIGKILL), 0);
+	await(&c, 1);
+	check_int(c.status[0], SIGKILL);
+	/* It took a second, in which there was nothing to do. */
+	check(cpu_ms() - cpu < 250);
+	end(&c);
+	check_child(tracer);
+	iv_deinit();
+}
+
+
+/* What the child of a spawn finds. */
+static struct watched spawner;
+
+static void (*before[_NSIG])(int);
+
+static void note_dispositions(void)
+{
+	struct sigaction sa;
+	int sig;
+
+	for (sig = 1; sig < _NSIG; sig++) {
+		if (sigaction(sig, NULL, &sa) == 0)
+			before[sig] = sa.sa_handler;
+	}
+}
+
+static void check_signals(void *want)
+{
+	struct sigaction sa;
+	sigset_t mask;
+	int sig;
+
+	check_int(pthread_sigmask(SIG_SETMASK, NULL, &mask), 0);
+	for (sig = 1; sig < _NSIG; sig++) {
+		check_int(sigismember(&mask, sig), sigismember(want, sig));
+		if (sigaction(sig, NULL, &sa) == 0)
+			check(sa.sa_handler == before[sig]);
+	}
+	_exit(0);
+}
+
+static void signals_of_spawned(void)
+{
+	struct iv_signal s[2];
+	sigset_t mask;
+	struct watched c;
+	int i;
+
+	iv_init();
+	signal(SIGWINCH, SIG_IGN);
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGUSR2);
+	check_int(pthread_sigmask(SIG_SETMASK, &mask, NULL), 0);
+	note_dispositions();
+	check(before[SIGPIPE] == SIG_IGN);
+	check(before[SIGHUP] == SIG_DFL);
+	for (i = 0; i < 2; i++) {
+		IV_SIGNAL_INIT(&s[i]);
+		s[i].signum = i ? SIGTERM : SIGHUP;
+		s[i].flags = 0;
+		s[i].handler = count;
+		check_int(iv_signal_register(&s[i]), 0);
+	}
+	spawn(&c, check_signals, &mask);
+	await(&c, 1);
+	check_int(c.status[0], 0);
+	end(&c);
+	iv_signal_unregister(&s[0]);
+	iv_signal_unregister(&s[1]);
+	iv_deinit();
+}
+
+/*
+ * SIGTERM right after the fork, again and again: sooner or later it comes
+ * before the child has reset its signal handlers.
+ */
+static void signal_right_after_spawn(void)
+{
+	struct iv_signal s;
+	struct watched c;
+	int calls = 0;
+	int i;
+
+	iv_init();
+	IV_SIGNAL_INIT(&s);
+	s.signum = SIGTERM;
+	s.flags = 0;
+	s.cookie = &calls;
+	s.handler = count;
+	check_int(iv_signal_register(&s), 0);
+	for (i = 0; i < 500; i++) {
+		spawn(&c, pause_for_ever, NULL);
+		check_int(iv_wait_interest_kill(&c.w, SIGTERM), 0);
+		await(&c, 1);
+		check_int(c.status[0], SIGTERM);
+		end(&c);
+	}
+	check_int(calls, 0);
+	iv_signal_unregister(&s);
+	iv_deinit();
+}
+
+static void return_with_text(void *cookie)
+{
+	(void)cookie;
+	printf("flushed");
+}
+
+static void spawned_returns(void)
+{
+	struct watched c;
+	char text[16];
+	int fd[2];
+	int out;
+
+	iv_init();
+	check_int(pipe2(fd, O_CLOEXEC), 0);
+	fflush(NULL);
+	out = dup(1);
+	check_int(dup2(fd[1], 1), 1);
+	spawn(&c, return_with_text, NULL);
+	await(&c, 1);
+	check_int(dup2(out, 1), 1);
+	close(out);
+	close(fd[1]);
+	check_int(c.status[0], 1 << 8);
+	check_int(read(fd[0], text, sizeof(text)), 7);
+	check(!memcmp(text, "flushed", 7));
+	close(fd[0]);
+	end(&c);
+	iv_deinit();
+}
+
+static void use_inherited(void *other)
+{
+	struct watched *c = other;
+
+	alarm(30);
+	check(iv_wait_interest_kill(&c->w, SIGKILL) < 0);
+	check(iv_wait_interest_kill(&spawner.w, SIGKILL) < 0);
+	_exit(0);
+}
+
+static void spawned_uses_module(void *cookie)
+{
+	struct watched c;
+	int status = 8;
+
+	(void)cookie;
+	alarm(30);
+	iv_deinit();
+	iv_init();
+	spawn(&c, exit_with, &status);
+	await(&c, 1);
+	check_int(c.status[0], 8 << 8);
+	end(&c);
+	iv_main();
+	iv_deinit();
+	_exit(0);
+}
+
+static void spawned_unregisters(void *other)
+{
+	struct watched c;
+	int status = 8;
+
+	alarm(30);
+	end(other);
+	spawn(&c, exit_with, &status);
+	await(&c, 1);
+	check_int(c.status[0], 8 << 8);
+	end(&c);
+	end(&spawner);
+	_exit(0);
+}
+
+static void in_spawned(void (*fn)(void *))
+{
+	struct watched c;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	spawn(&spawner, fn, &c);
+	await(&spawner, 1);
+	check_int(spawner.status[0], 0);
+	end(&spawner);
+	/* The parent's other child has noticed nothing. */
+	check_int(c.num, 0);
+	check_int(iv_wait_interest_kill(&c.w, SIGTERM), 0);
+	await(&c, 1);
+	check_int(c.status[0], SIGTERM);
+	end(&c);
+	iv_deinit();
+}
+
+static void kill_in_spawned(void)
+{
+	in_spawned(use_inherited);
+}
+
+static void module_in_spawned(void)
+{
+	in_spawned(spawned_uses_module);
+}
+
+static void unregister_in_spawned(void)
+{
+	in_spawned(spawned_unregisters);
+}
+
+static void new_interests_after_fork(void)
+{
+	struct watched c, own;
+	int status = 8;
+	pid_t pid;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	pid = fork_checked();
+	if (pid == 0) {
+		spawn(&own, exit_with, &status);
+		await(&own, 1);
+		check_int(own.status[0], 8 << 8);
+		end(&own);
+		spawn(&own, pause_for_ever, NULL);
+		check_int(kill(own.w.pid, SIGSTOP), 0);
+		await(&own, 1);
+		check_int(own.status[0], STOPPED);
+		check_int(kill(own.w.pid, SIGKILL), 0);
+		await(&own, 2);
+		end(&own);
+		_exit(0);
+	}
+	check_child(pid);
+	check_int(iv_wait_interest_kill(&c.w, SIGTERM), 0);
+	await(&c, 1);
+	end(&c);
+	iv_deinit();
+}
+
+/* The report was collected, and is queued, when the child is made. */
+static void inherited_stay_silent(void)
+{
+	struct watched c[2];
+	pid_t pid;
+	int i;
+
+	iv_init();
+	spawn(&c[0], pause_for_ever, NULL);
+	check_int(kill(c[0].w.pid, SIGKILL), 0);
+	see_dead(c[0].w.pid);
+	begin(&c[1], c[0].w.pid);
+	pid = fork_checked();
+	if (pid == 0) {
+		run_loop();
+		check_int(c[0].num, 0);
+		check_int(c[1].num, 0);
+		_exit(0);
+	}
+	check_child(pid);
+	for (i = 0; i < 2; i++) {
+		await(&c[i], 1);
+		check_int(c[i].status[0], SIGKILL);
+		end(&c[i]);
+	}
+	iv_deinit();
+}
+
+/* Whatever the other thread was about when the child was made. */
+static atomic_int stop;
+
+static void *spawn_and_kill(void *arg)
+{
+	struct watched c;
+
+	iv_init();
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		spawn(&c, pause_for_ever, NULL);
+		check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
+		await(&c, 1);
+		end(&c);
+	}
+	iv_deinit();
+
+	return arg;
+}
+
+static void fork_while_others_wait(void)
+{
+	struct watched c;
+	pthread_t t;
+	int status = 8;
+	pid_t pid;
+	int i;
+
+	iv_init();
+	check_int(pthread_create(&t, NULL, spawn_and_kill, NULL), 0);
+	for (i = 0; i < 100; i++) {
+		pid = fork_checked();
+		if (pid == 0) {
+			alarm(30);
+			spawn(&c, exit_with, &status);
+			await(&c, 1);
+			check_int(c.status[0], 8 << 8);
+			end(&c);
+			_exit(0);
+		}
+		check_child(pid);
+	}
+	atomic_store_explicit(&stop, 1, memory_order_relaxed);
+	check_int(pthread_join(t, NULL), 0);
+	iv_deinit();
+}
+
+static void *spawn_many(void *arg)
+{
+	struct watched c;
+	int status, i;
+
+	iv_init();
+	for (i = 0; i < 200; i++) {
+		status = i;
+		spawn(&c, exit_with, &status);
+		await(&c, 1);
+		check_int(c.status[0], (i & 255) << 8);
+		end(&c);
+	}
+	iv_deinit();
+
+	return arg;
+}
+
+static void several_threads(void)
+{
+	pthread_t t[4];
+	int i;
+
+	for (i = 0; i < 4; i++)
+		check_int(pthread_create(&t[i], NULL, spawn_many, NULL), 0);
+	for (i = 0; i < 4; i++)
+		check_int(pthread_join(t[i], NULL), 0);
+	check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
+}
+
+/* A program that forgets an interest gets no memory overwritten. */
+static void loop_ends_first(void)
+{
+	struct watched *c = malloc(sizeof(*c));
+	struct watched other;
+	pid_t pid;
+
+	iv_init();
+	spawn(c, pause_for_ever, NULL);
+	pid = c->w.pid;
+	iv_deinit();
+	memset(c, 0xa5, sizeof(*c));
+	free(c);
+
+	iv_init();
+	begin(&other, pid);
+	check_int(kill(pid, SIGTERM), 0);
+	await(&other, 1);
+	check_int(other.status[0], SIGTERM);
+	end(&other);
+	iv_deinit();
+}
+
+
+static struct watched misused;
+
+static void no_loop(void)
+{
+	begin(&misused, getpid());
+}
+
+static void spawn_without_loop(void)
+{
+	spawn(&misused, pause_for_ever, NULL);
+}
+
+static void no_pid(void)
+{
+	iv_init();
+	begin(&misused, -1);
+}
+
+static void twice(void)
+{
+	iv_init();
+	begin(&misused, getpid());
+	iv_wait_interest_register(&misused.w);
+}
+
+static void unregister_twice(void)
+{
+	iv_init();
+	begin(&misused, getpid());
+	end(&misused);
+	end(&misused);
+}
+
+static void *end_misused(void *arg)
+{
+	iv_init();
+	end(&misused);
+
+	return arg;
+}
+
+static void wrong_thread(void)
+{
+	iv_init();
+	begin(&misused, getpid());
+	in_thread(end_misused, NULL);
+}
+
+static void kill_not_registered(void)
+{
+	iv_init();
+	IV_WAIT_INTEREST_INIT(&misused.w);
+	iv_wait_interest_kill(&misused.w, 0);
+}
+
+static void no_handler(void)
+{
+	int status = 0;
+
+	iv_init();
+	spawn(&misused, exit_with, &status);
+	misused.w.handler = NULL;
+	iv_main();
+}
+
+static void mistakes(void)
+{
+	check_fatal(no_loop, "iv_wait_interest_register");
+	check_fatal(spawn_without_loop, "iv_wait_interest_register_spawn");
+	check_fatal(no_pid, "process id -1");
+	check_fatal(twice, "already registered");
+	check_fatal(unregister_twice, "iv_wait_interest_unregister");
+	check_fatal(wrong_thread, "not registered in this thread");
+	check_fatal(kill_not_registered, "iv_wait_interest_kill");
+	check_fatal(no_handler, "has a report and no handler");
+}
+
+static void initialiser(void)
+{
+	struct iv_wait_interest w;
+
+	w.pid = 12;
+	w.cookie = &w;
+	w.handler = write_down;
+	IV_WAIT_INTEREST_INIT(&w);
+	check_int(w.pid, 12);
+	check(w.cookie == &w);
+	check(w.handler == write_down);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "the death of a spawned child is reported",
+		  death_of_spawned, EACH, 0 },
+		{ "stopping, continuing and dying are reported as they happen",
+		  each_state_change, EACH, 0 },
+		{ "a child that another thread forked is watched",
+		  forked_by_another_thread, EACH_METHOD, 0 },
+		{ "a child that was dead before is reported",
+		  dead_before, EACH, 0 },
+		{ "a child that was stopped before is reported",
+		  stopped_before, EACH_METHOD, 0 },
+		{ "a report has the child's resource usage",
+		  resource_usage, ONCE, 0 },
+		{ "the interest may be unregistered and freed in its handler",
+		  freed_in_handler, EACH, 0 },
+		{ "an interest holds the loop until it is unregistered",
+		  holds_until_unregistered, EACH_METHOD, 0 },
+		{ "what is queued is discarded by unregistering",
+		  queued_is_discarded, EACH_METHOD, 0 },
+		{ "a hundred children are told apart", many, EACH_METHOD, 0 },
+		{ "a child whose death was collected is sent no signal",
+		  kill_after_death, ONCE, 0 },
+		{ "any thread may send the child a signal",
+		  kill_from_another_thread, ONCE, 0 },
+		{ "a process with the same number later is another one",
+		  number_used_again, ONCE, 0 },
+		{ "children without an interest are not waited for (W1, W2)",
+		  other_children_are_left_alone, EACH_METHOD, 0 },
+		{ "a child that is not watched any more may die (W1)",
+		  unregistered_child_dies, EACH_METHOD, 0 },
+		{ "system(3) in another thread gets its status (W2)",
+		  system_in_another_thread, ONCE, 0 },
+		{ "two interests in one child get every report (W5)",
+		  two_interests, EACH_METHOD, 0 },
+		{ "so do interests in different threads (W5)",
+		  interests_in_two_threads, EACH_METHOD, 0 },
+		{ "reports wait for no other thread's loop (W4)",
+		  thread_that_is_busy, EACH_METHOD, 0 },
+		{ "without descriptors spawn fails and makes no child (W3)",
+		  no_descriptors, EACH, 0 },
+		{ "without descriptors register is fatal (W3)",
+		  no_descriptors_for_register, ONCE, 0 },
+		{ "a child without a pidfd of its own is watched",
+		  no_descriptor_for_pidfd, EACH, 0 },
+		{ "when fork fails, spawn fails and leaves nothing",
+		  fork_fails, ONCE, 0 },
+		{ "all is the same where there is no pidfd (ENOSYS)",
+		  pidfd_absent, EACH_METHOD, 0 },
+		{ "all is the same where there is no pidfd (EPERM)",
+		  pidfd_forbidden, ONCE, 0 },
+		{ "the program's own handler of SIGCHLD takes no death away",
+		  foreign_handler, EACH_METHOD, 0 },
+		{ "iv_signal objects hear SIGCHLD, and take nothing away",
+		  users_sigchld, EACH, 0 },
+		{ "SIGCHLD is as before after the last interest",
+		  sigchld_is_restored, ONCE, 0 },
+		{ "a child that somebody else waited for is sent no signal",
+		  reaped_by_somebody_else, EACH_METHOD, 0 },
+		{ "a dead child that is traced does not keep the loop busy",
+		  traced_child_dies, ONCE, 0 },
+		{ "a spawned child has the caller's mask and default signals",
+		  signals_of_spawned, ONCE, 0 },
+		{ "a spawned child never swallows a signal (W7)",
+		  signal_right_after_spawn, ONCE, 0 },
+		{ "a spawned child that returns exits with 1",
+		  spawned_returns, ONCE, 0 },
+		{ "iv_wait_interest_kill in a spawned child comes back (W6)",
+		  kill_in_spawned, ONCE, 0 },
+		{ "a spawned child may use the module (W6)",
+		  module_in_spawned, EACH, 0 },
+		{ "a spawned child may unregister what it inherited (W6)",
+		  unregister_in_spawned, EACH, 0 },
+		{ "new interests of a forked child are served (W8)",
+		  new_interests_after_fork, EACH, 0 },
+		{ "a forked child's copies of interests are not called",
+		  inherited_stay_silent, EACH, 0 },
+		{ "a child made while others wait has a usable module (W6)",
+		  fork_while_others_wait, ONCE, 0 },
+		{ "threads watch their children side by side",
+		  several_threads, ONCE, 0 },
+		{ "an interest that is forgotten is not touched any more",
+		  loop_ends_first, ONCE, 0 },
+		{ "mistakes are fatal", mistakes, ONCE, 0 },
+		{ "the initialiser leaves public members alone",
+		  initialiser, ONCE, 0 },
+	};
+
+	return check_main(cases, argc, argv);
+}
