@@ -59,6 +59,16 @@ _Static_assert(ATOMIC_LONG_LOCK_FREE == 2,
 #define DRAINERS	(127 * DRAINER)
 #define EPOCH		(128 * DRAINER)
 
+/* How often a post looks whether a drain has ended. */
+#define LOOKS		32
+
+static void pause_cpu(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
 static atomic_ulong *word_of(const struct iv_event_raw *this)
 {
 	return this->event_rfd.pad[10];
@@ -276,6 +286,27 @@ static void post_by_write(const struct iv_event_raw *this, atomic_ulong *word,
 	errno = saved_errno;
 }
 
+/*
+ * A drain takes as long as a system call, and who writes meanwhile gets in its
+ * way and is not even able to say `posted': look again a few times.  Not until
+ * it ends: the loop may be what we have interrupted, or killed.
+ */
+__attribute__((noinline))
+static unsigned long look_again(atomic_ulong *word)
+{
+	unsigned long w;
+	int i;
+
+	for (i = 0; i < LOOKS; i++) {
+		pause_cpu();
+		w = atomic_load_explicit(word, memory_order_relaxed);
+		if (!(w & DRAINERS))
+			break;
+	}
+
+	return w;
+}
+
 void iv_event_raw_post(const struct iv_event_raw *this)
 {
 	atomic_ulong *word = word_of(this);
@@ -283,6 +314,8 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 
 	if (word != NULL) {
 		w = atomic_load_explicit(word, memory_order_relaxed);
+		if (w & DRAINERS)
+			w = look_again(word);
 		if (w & POSTED) {
 			/*
 			 * Fence A.  The caller's stores come before our look
