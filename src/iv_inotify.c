@@ -1,0 +1,391 @@
+/*
+ * libivykis: functions called when something happens to files.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * An event that the kernel queues goes to the watch that it names, in the
+ * kernel's order; to none if that watch was unregistered meanwhile.  A watch
+ * that the kernel drops is unregistered before it hears of that, and an
+ * overflow of the queue is told to all.  Handlers may unregister and free any
+ * watch and the instance itself.
+ *
+ * The watches of an instance stand in a tree by the kernel's number, and the
+ * kernel gives each a new one; so an event finds its watch, or finds that it is
+ * gone, without a look at the memory of one that may have been freed.  Who
+ * reads an instance's events is written down in a list of the thread, where
+ * unregistering finds it; after each call the reader looks there whether the
+ * instance still exists, and not at the instance.
+ *
+ * This file stands on the public calls of iv_fd, iv_avl and iv_tls.
+ */
+
+#include <iv_inotify.h>
+#include <iv_tls.h>
+#include <limits.h>
+#include <string.h>
+#include "iv_private.h"
+
+_Static_assert(sizeof(struct iv_inotify) ==
+	       (sizeof(void *) == 8 ? 152 : 76),
+	       "struct iv_inotify stands in programs");
+_Static_assert(sizeof(struct iv_inotify_watch) ==
+	       (sizeof(void *) == 8 ? 80 : 40),
+	       "struct iv_inotify_watch stands in programs");
+_Static_assert(offsetof(struct iv_inotify_watch, wd) ==
+	       (sizeof(void *) == 8 ? 40 : 20),
+	       "what a program sets stands before it");
+
+/* Linux 4.18 has it, older headers do not. */
+#ifndef IN_MASK_CREATE
+#define IN_MASK_CREATE	0x10000000
+#endif
+
+/* A hundred events or so; one with the longest name fits well. */
+#define BUFFER_SIZE	4096
+
+_Static_assert(BUFFER_SIZE >= sizeof(struct inotify_event) + NAME_MAX + 1,
+	       "read(2) refuses a buffer that is too small for the next event");
+
+
+/* A handler that runs iv_main() makes a second reader, and so on. */
+struct reader {
+	struct iv_inotify	*in;		/* NULL: unregistered since */
+	struct reader		*outer;
+};
+
+struct readers {
+	struct reader		*innermost;
+};
+
+static struct iv_tls_user readers_user = {
+	.sizeof_state	= sizeof(struct readers),
+};
+
+/* Early: a program's own constructors may call iv_init(). */
+__attribute__((constructor(101)))
+static void readers_constructor(void)
+{
+	iv_tls_user_register(&readers_user);
+}
+
+static void readers_forget(const struct iv_inotify *in)
+{
+	struct readers *readers = iv_tls_user_ptr(&readers_user);
+	struct reader *r;
+
+	for (r = readers->innermost; r != NULL; r = r->outer) {
+		if (r->in == in)
+			r->in = NULL;
+	}
+}
+
+
+/* Watches by number. */
+static struct iv_inotify_watch *watch_of(struct iv_avl_node *an)
+{
+	return iv_container_of(an, struct iv_inotify_watch, an);
+}
+
+static int compare(const struct iv_avl_node *_a, const struct iv_avl_node *_b)
+{
+	const struct iv_inotify_watch *a =
+		iv_container_of(_a, struct iv_inotify_watch, an);
+	const struct iv_inotify_watch *b =
+		iv_container_of(_b, struct iv_inotify_watch, an);
+
+	return (a->wd > b->wd) - (a->wd < b->wd);
+}
+
+/* The watch with the lowest number that is not below wd, or NULL. */
+static struct iv_inotify_watch *
+first_from(const struct iv_inotify *in, int wd)
+{
+	struct iv_avl_node *an = in->watches.root;
+	struct iv_inotify_watch *first = NULL;
+
+	while (an != NULL) {
+		struct iv_inotify_watch *w = watch_of(an);
+
+		if (w->wd >= wd) {
+			first = w;
+			an = an->left;
+		} else {
+			an = an->right;
+		}
+	}
+
+	return first;
+}
+
+static struct iv_inotify_watch *find(const struct iv_inotify *in, int wd)
+{
+	struct iv_inotify_watch *w = first_from(in, wd);
+
+	return w != NULL && w->wd == wd ? w : NULL;
+}
+
+static int has_watch(const struct iv_inotify *in,
+		     const struct iv_inotify_watch *w)
+{
+	struct iv_avl_node *an;
+
+	iv_avl_tree_for_each (an, &in->watches) {
+		if (watch_of(an) == w)
+			return 1;
+	}
+
+	return 0;
+}
+
+/* A number of -1 tells a later unregistering that there is nothing to do. */
+static void forget(struct iv_inotify *in, struct iv_inotify_watch *w)
+{
+	iv_avl_tree_delete(&in->watches, &w->an);
+	w->wd = -1;
+}
+
+/* Fails, and is meant to, for a watch that the kernel has dropped. */
+static void drop(struct iv_inotify *in, struct iv_inotify_watch *w)
+{
+	int saved_errno = errno;
+
+	(void)inotify_rm_watch(in->fd.fd, w->wd);
+	errno = saved_errno;
+	forget(in, w);
+}
+
+
+/* Events.  The handler's call is the last touch of the watch. */
+static void call(struct iv_inotify_watch *w, struct inotify_event *event)
+{
+	if (w->handler == NULL)
+		iv_fatal("iv_inotify: watch %p has an event and no handler",
+			 (void *)w);
+	w->handler(w->cookie, event);
+}
+
+static void deliver(struct iv_inotify *in, struct inotify_event *event)
+{
+	struct iv_inotify_watch *w = find(in, event->wd);
+
+	if (w == NULL)
+		return;
+
+	/* The kernel has dropped both kinds of watch itself. */
+	if ((event->mask & IN_IGNORED) || (w->mask & IN_ONESHOT))
+		forget(in, w);
+	call(w, event);
+}
+
+/*
+ * To every watch that there is now.  Handlers may register more of them: these
+ * get higher numbers, and have missed nothing.  The only event that a one-shot
+ * watch was to have may be among the lost ones: this one is its last.
+ */
+static void deliver_overflow(struct reader *r,
+			     const struct inotify_event *event)
+{
+	struct iv_avl_node *max = iv_avl_tree_max(&r->in->watches);
+	int last = max != NULL ? watch_of(max)->wd : -1;
+	int wd = -1;
+
+	while (r->in != NULL && wd < last) {
+		struct iv_inotify_watch *w = first_from(r->in, wd + 1);
+		struct inotify_event copy = *event;
+
+		if (w == NULL || w->wd > last)
+			return;
+		wd = w->wd;
+		if (w->mask & IN_ONESHOT)
+			drop(r->in, w);
+		call(w, &copy);
+	}
+}
+
+static ssize_t read_events(int fd, void *buf, size_t size)
+{
+	ssize_t len;
+
+	do {
+		len = read(fd, buf, size);
+	} while (len < 0 && errno == EINTR);
+
+	/* A forked child that has the same queue may have been faster. */
+	if (len < 0 && errno == EAGAIN)
+		return 0;
+	if (len < 0)
+		iv_fatal("iv_inotify: cannot read descriptor %d: %s "
+			 "(errno %d)", fd, strerror(errno), errno);
+	if (len == 0)
+		iv_fatal("iv_inotify: end of file on descriptor %d", fd);
+
+	return len;
+}
+
+static void got_events(void *_in)
+{
+	struct readers *readers = iv_tls_user_ptr(&readers_user);
+	struct reader r = { .in = _in, .outer = readers->innermost };
+	_Alignas(struct inotify_event) char buf[BUFFER_SIZE];
+	ssize_t len;
+	ssize_t pos = 0;
+
+	len = read_events(r.in->fd.fd, buf, sizeof(buf));
+	readers->innermost = &r;
+
+	while (r.in != NULL && pos < len) {
+		struct inotify_event *event =
+			(struct inotify_event *)(buf + pos);
+
+		/* Before the call: the handler may write to the event. */
+		pos += sizeof(*event) + event->len;
+		if (event->mask & IN_Q_OVERFLOW)
+			deliver_overflow(&r, event);
+		else
+			deliver(r.in, event);
+	}
+
+	readers->innermost = r.outer;
+}
+
+
+int iv_inotify_register(struct iv_inotify *in)
+{
+	struct iv_state *st = iv_state_for("iv_inotify_register");
+	int fd;
+
+	/* What the private members hold so far means nothing. */
+	IV_INOTIFY_INIT(in);
+	IV_FD_INIT(&in->fd);
+	INIT_IV_AVL_TREE(&in->watches, compare);
+
+	fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (fd < 0)
+		return -1;
+
+	in->fd.fd = fd;
+	in->fd.cookie = in;
+	in->fd.handler_in = got_events;
+	if (iv_fd_register_try(&in->fd) < 0) {
+		int saved_errno = errno;
+
+		(void)close(fd);
+		errno = saved_errno;
+		return -1;
+	}
+	in->owner = st;
+
+	return 0;
+}
+
+static void check_owner(const struct iv_inotify *in, const char *call)
+{
+	const struct iv_state *st = iv_state_for(call);
+
+	if (in->owner != st)
+		iv_fatal("%s: instance %p is not registered%s", call,
+			 (const void *)in,
+			 in->owner != NULL ? " in this thread" : "");
+}
+
+void iv_inotify_unregister(struct iv_inotify *in)
+{
+	struct iv_avl_node *an;
+
+	check_owner(in, "iv_inotify_unregister");
+
+	iv_avl_tree_for_each (an, &in->watches)
+		watch_of(an)->wd = -1;
+	readers_forget(in);
+
+	iv_fd_unregister(&in->fd);
+	(void)close(in->fd.fd);
+	IV_INOTIFY_INIT(in);
+}
+
+/*
+ * The mask goes to the kernel as it is, but for the two bits that say what is
+ * to be done about a watch that exists: it is to be left alone, and there is
+ * an EEXIST.
+ */
+static int add(const struct iv_inotify *in, const struct iv_inotify_watch *w)
+{
+	int fd = in->fd.fd;
+	int wd;
+
+	/* An empty mask is refused, which one with our bit would not be. */
+	if (w->mask == 0 || (w->mask & IN_MASK_CREATE))
+		return inotify_add_watch(fd, w->pathname, w->mask);
+
+	wd = inotify_add_watch(fd, w->pathname,
+			       (w->mask & ~IN_MASK_ADD) | IN_MASK_CREATE);
+	/* Some other fault, or Linux before 4.18, which gives no EEXIST. */
+	if (wd < 0 && errno == EINVAL)
+		wd = inotify_add_watch(fd, w->pathname, w->mask | IN_MASK_ADD);
+
+	return wd;
+}
+
+/* w, by whatever name, is for the file that first is for. */
+static void give_mask_back(const struct iv_inotify *in,
+			   const struct iv_inotify_watch *first,
+			   const struct iv_inotify_watch *w)
+{
+	const uint32_t of_name = IN_DONT_FOLLOW | IN_ONLYDIR;
+	uint32_t mask = first->mask & ~(of_name | IN_MASK_ADD | IN_MASK_CREATE);
+
+	(void)inotify_add_watch(in->fd.fd, w->pathname,
+				mask | (w->mask & of_name));
+}
+
+/* As inotify_add_watch(2) of Linux 4.18 with IN_MASK_CREATE. */
+static int add_new(const struct iv_inotify *in,
+		   const struct iv_inotify_watch *w)
+{
+	const struct iv_inotify_watch *first;
+	int wd;
+
+	wd = add(in, w);
+	if (wd < 0)
+		return -1;
+
+	first = find(in, wd);
+	if (first != NULL) {
+		give_mask_back(in, first, w);
+		errno = EEXIST;
+		return -1;
+	}
+
+	return wd;
+}
+
+int iv_inotify_watch_register(struct iv_inotify_watch *w)
+{
+	struct iv_inotify *in = w->inotify;
+	int wd;
+
+	check_owner(in, "iv_inotify_watch_register");
+
+	wd = add_new(in, w);
+	if (wd < 0 && errno == EEXIST && has_watch(in, w))
+		iv_fatal("iv_inotify_watch_register: %p is already registered",
+			 (void *)w);
+
+	w->wd = wd;
+	if (wd < 0)
+		return -1;
+	(void)iv_avl_tree_insert(&in->watches, &w->an);
+
+	return 0;
+}
+
+void iv_inotify_watch_unregister(struct iv_inotify_watch *w)
+{
+	if (w->wd == -1)
+		return;
+
+	check_owner(w->inotify, "iv_inotify_watch_unregister");
+	if (find(w->inotify, w->wd) != w)
+		iv_fatal("iv_inotify_watch_unregister: %p is not registered",
+			 (void *)w);
+	drop(w->inotify, w);
+}

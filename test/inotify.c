@@ -1,0 +1,1438 @@
+/*
+ * libivykis: iv_inotify.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A case that says so puts calls of its own before the libc's, to be a kernel
+ * that does not know IN_MASK_CREATE, or to see how a descriptor is made.
+ */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <iv_inotify.h>
+#include <iv_list.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include "check.h"
+
+#ifndef IN_MASK_CREATE
+#define IN_MASK_CREATE	0x10000000
+#endif
+
+/* What stands before the libc's calls. */
+static enum { KNOWS, REFUSES, OVERLOOKS } mask_create;
+static int init_flags = -1;
+
+int inotify_add_watch(int fd, const char *pathname, uint32_t mask)
+{
+	if (mask_create == REFUSES && (mask & IN_MASK_CREATE)) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (mask_create == OVERLOOKS)
+		mask &= ~IN_MASK_CREATE;
+
+	return syscall(SYS_inotify_add_watch, fd, pathname, mask);
+}
+
+int inotify_init1(int flags)
+{
+	init_flags = flags;
+
+	return syscall(SYS_inotify_init1, flags);
+}
+
+int inotify_init(void)
+{
+	return inotify_init1(0);
+}
+
+
+/* A directory of the case's own, which is the current one. */
+static char dir[] = "/tmp/check-inotify.XXXXXX";
+
+static void enter_dir(void)
+{
+	check(mkdtemp(dir) != NULL);
+	check(chdir(dir) == 0);
+}
+
+static void leave_dir(void)
+{
+	DIR *d = opendir(".");
+	struct dirent *e;
+
+	check(d != NULL);
+	while ((e = readdir(d)) != NULL) {
+		if (unlink(e->d_name) < 0)
+			(void)rmdir(e->d_name);
+	}
+	closedir(d);
+	check(chdir("/") == 0);
+	check(rmdir(dir) == 0);
+}
+
+static void make_file(const char *name)
+{
+	int fd = open(name, O_CREAT | O_WRONLY | O_EXCL, 0600);
+
+	check(fd >= 0);
+	close(fd);
+}
+
+static void make_dir(const char *name)
+{
+	check(mkdir(name, 0700) == 0);
+}
+
+static void write_to(const char *name)
+{
+	int fd = open(name, O_WRONLY | O_APPEND);
+
+	check_int(write(fd, "x", 1), 1);
+	close(fd);
+}
+
+
+/* A watch that counts its calls and remembers the last of them. */
+struct watcher {
+	struct iv_inotify_watch	w;
+	int			calls;
+	uint32_t		mask;
+	int			wd;
+	char			name[256];
+	void			(*then)(struct watcher *);
+};
+
+static struct iv_inotify in;
+
+static void note(void *_w, struct inotify_event *event)
+{
+	struct watcher *w = _w;
+
+	check_int((uintptr_t)event % _Alignof(struct inotify_event), 0);
+	w->calls++;
+	w->mask = event->mask;
+	w->wd = event->wd;
+	strcpy(w->name, event->len ? event->name : "");
+	/* It is ours, and nobody else's. */
+	event->wd = 12345;
+	event->mask = IN_IGNORED;
+	if (w->then != NULL)
+		w->then(w);
+}
+
+/* The private members are what the stack or the heap happened to hold. */
+static void prepare(struct watcher *w, const char *pathname, uint32_t mask)
+{
+	memset(w, 0xa5, sizeof(*w));
+	w->w.inotify = &in;
+	w->w.pathname = pathname;
+	w->w.mask = mask;
+	w->w.cookie = w;
+	w->w.handler = note;
+	w->calls = 0;
+	w->then = NULL;
+}
+
+static void watch(struct watcher *w, const char *pathname, uint32_t mask)
+{
+	prepare(w, pathname, mask);
+	check_int(iv_inotify_watch_register(&w->w), 0);
+}
+
+static void start(void)
+{
+	enter_dir();
+	iv_init();
+	memset(&in, 0xa5, sizeof(in));
+	check_int(iv_inotify_register(&in), 0);
+}
+
+static void end(void)
+{
+	iv_deinit();
+	leave_dir();
+}
+
+static void stop(void)
+{
+	iv_inotify_unregister(&in);
+	end();
+}
+
+/* A timer that is always due: the loop passes, and does not sleep. */
+static struct iv_timer tick;
+static int ticks_left;
+
+static void ticked(void *cookie)
+{
+	(void)cookie;
+	if (ticks_left-- == 0)
+		iv_quit();
+	else
+		iv_timer_register(&tick);
+}
+
+static void run_passes(int num)
+{
+	IV_TIMER_INIT(&tick);
+	tick.expires = (struct timespec){ 0 };
+	tick.handler = ticked;
+	ticks_left = num;
+	iv_timer_register(&tick);
+	iv_main();
+}
+
+/* Let the loop read all that the kernel has queued. */
+static void settle(void)
+{
+	int queued;
+
+	do {
+		run_passes(2);
+		if (!iv_fd_registered(&in.fd))
+			return;
+		check_int(ioctl(in.fd.fd, FIONREAD, &queued), 0);
+	} while (queued > 0);
+}
+
+static void expect(struct watcher *w, int calls, uint32_t mask,
+		   const char *name)
+{
+	settle();
+	check_int(w->calls, calls);
+	check_int(w->mask, mask);
+	check(!strcmp(w->name, name));
+}
+
+static void works(struct watcher *w, const char *name)
+{
+	int calls = w->calls;
+
+	make_file(name);
+	expect(w, calls + 1, IN_CREATE, name);
+	check(unlink(name) == 0);
+}
+
+
+static void event_is_the_kernels(void)
+{
+	struct watcher d, f;
+
+	start();
+	make_file("f");
+	watch(&d, ".", IN_CREATE | IN_DELETE);
+	watch(&f, "f", IN_MODIFY);
+
+	make_file("new");
+	expect(&d, 1, IN_CREATE, "new");
+	make_dir("sub");
+	expect(&d, 2, IN_CREATE | IN_ISDIR, "sub");
+	check(unlink("new") == 0);
+	expect(&d, 3, IN_DELETE, "new");
+	check_int(f.calls, 0);
+
+	write_to("f");
+	expect(&f, 1, IN_MODIFY, "");
+	check_int(d.calls, 3);
+	check(d.wd != f.wd && d.wd > 0 && f.wd > 0);
+	stop();
+}
+
+/* The event is the handler's: nobody else relies on it. */
+static void write_to_event(void *calls, struct inotify_event *event)
+{
+	++*(int *)calls;
+	event->len = 12345;
+	event->mask = IN_IGNORED;
+	event->wd = -1;
+}
+
+static void handler_may_write_to_it(void)
+{
+	struct watcher w;
+	int calls = 0;
+
+	start();
+	prepare(&w, ".", IN_CREATE);
+	w.w.handler = write_to_event;
+	w.w.cookie = &calls;
+	check_int(iv_inotify_watch_register(&w.w), 0);
+	make_file("x");
+	make_file("y");
+	settle();
+	check_int(calls, 2);
+	make_file("z");
+	settle();
+	check_int(calls, 3);
+	stop();
+}
+
+static char order[64];
+
+static void note_order(void *letter, struct inotify_event *event)
+{
+	(void)event;
+	strcat(order, letter);
+}
+
+static void kernels_order(void)
+{
+	struct watcher a, b;
+
+	start();
+	make_dir("a");
+	make_dir("b");
+	prepare(&a, "a", IN_CREATE);
+	prepare(&b, "b", IN_CREATE);
+	a.w.handler = b.w.handler = note_order;
+	a.w.cookie = "a";
+	b.w.cookie = "b";
+	check_int(iv_inotify_watch_register(&b.w), 0);
+	check_int(iv_inotify_watch_register(&a.w), 0);
+
+	make_file("a/1");
+	make_file("b/1");
+	make_file("b/2");
+	make_file("a/2");
+	make_file("b/3");
+	settle();
+	check(!strcmp(order, "abbab"));
+	check(system("rm -r a b") == 0);
+	stop();
+}
+
+static void many_events(void)
+{
+	struct watcher w;
+	char name[16];
+	int i;
+
+	start();
+	watch(&w, ".", IN_CREATE);
+	for (i = 0; i < 500; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		make_file(name);
+	}
+	expect(&w, 500, IN_CREATE, "499");
+	stop();
+}
+
+static void long_names(void)
+{
+	char name[256];
+	struct watcher w;
+	int i;
+
+	start();
+	watch(&w, ".", IN_CREATE);
+	memset(name, 'x', 255);
+	name[255] = '\0';
+	for (i = 0; i < 30; i++) {
+		name[0] = 'a' + i;
+		make_file(name);
+	}
+	expect(&w, 30, IN_CREATE, name);
+	stop();
+}
+
+/* Unregistered at once: nothing was read before. */
+static void garbage_is_taken(void)
+{
+	struct watcher w;
+
+	start();
+	watch(&w, ".", IN_ALL_EVENTS);
+	iv_inotify_watch_unregister(&w.w);
+	iv_inotify_unregister(&in);
+	iv_main();
+
+	memset(&in, 0xa5, sizeof(in));
+	check_int(iv_inotify_register(&in), 0);
+	watch(&w, ".", IN_ALL_EVENTS);
+	iv_inotify_unregister(&in);
+	iv_main();
+	end();
+}
+
+static void public_members_are_left_alone(void)
+{
+	struct watcher w, old;
+
+	start();
+	prepare(&w, ".", IN_CREATE);
+	old = w;
+	IV_INOTIFY_WATCH_INIT(&w.w);
+	check_int(iv_inotify_watch_register(&w.w), 0);
+	works(&w, "x");
+	iv_inotify_watch_unregister(&w.w);
+	check(!memcmp(&w.w, &old.w, offsetof(struct iv_inotify_watch, wd)));
+	stop();
+}
+
+/* Called so that no compiler leaves it out as of no use. */
+static void *(*volatile spoil)(void *, int, size_t) = memset;
+
+static void spoil_and_free(void *p, size_t size)
+{
+	spoil(p, 0x5a, size);
+	free(p);
+}
+
+static void unregister_all(struct watcher *w)
+{
+	(void)w;
+	iv_inotify_unregister(&in);
+	spoil(&in, 0x5a, sizeof(in));
+}
+
+static void instance_holds_the_loop(void)
+{
+	struct watcher w;
+
+	start();
+	watch(&w, ".", IN_CREATE);
+	w.then = unregister_all;
+	make_file("x");
+	/* Returns as nothing is registered any more. */
+	iv_main();
+	check_int(w.calls, 1);
+	end();
+}
+
+__attribute__((noinline))
+static void spoil_stack(void)
+{
+	char below[32768];
+
+	spoil(below, 0x5a, sizeof(below));
+}
+
+static void stack_is_left_alone(void)
+{
+	struct watcher w;
+
+	start();
+	watch(&w, ".", IN_CREATE);
+	works(&w, "x");
+	spoil_stack();
+	iv_inotify_unregister(&in);
+	check_int(iv_inotify_register(&in), 0);
+	watch(&w, ".", IN_CREATE);
+	works(&w, "x");
+	spoil_stack();
+	stop();
+}
+
+static void descriptor_is_safe_from_birth(void)
+{
+	start();
+	check_int(init_flags, IN_CLOEXEC | IN_NONBLOCK);
+	check_int(fcntl(in.fd.fd, F_GETFD), FD_CLOEXEC);
+	stop();
+}
+
+static void two_instances(void)
+{
+	struct iv_inotify other;
+	struct watcher a, b;
+
+	start();
+	check_int(iv_inotify_register(&other), 0);
+	watch(&a, ".", IN_CREATE);
+	prepare(&b, ".", IN_CREATE);
+	b.w.inotify = &other;
+	check_int(iv_inotify_watch_register(&b.w), 0);
+
+	make_file("x");
+	expect(&a, 1, IN_CREATE, "x");
+	expect(&b, 1, IN_CREATE, "x");
+	iv_inotify_unregister(&other);
+	works(&a, "y");
+	check_int(b.calls, 1);
+	stop();
+}
+
+
+/* Watches that end by themselves. */
+static void free_it(struct watcher *w)
+{
+	if (w->mask & IN_IGNORED)
+		spoil_and_free(w, sizeof(*w));
+}
+
+static void ignored_is_the_last(void)
+{
+	struct watcher *gone = malloc(sizeof(*gone));
+	struct watcher w, again;
+
+	start();
+	make_dir("d");
+	watch(&w, "d", IN_DELETE_SELF);
+	watch(&again, ".", IN_DELETE);
+	check(rmdir("d") == 0);
+	expect(&w, 2, IN_IGNORED, "");
+	check_int(again.calls, 1);
+
+	/* In its last call it may be freed, or registered again. */
+	make_dir("d");
+	watch(gone, "d", IN_ATTRIB);
+	gone->then = free_it;
+	check(rmdir("d") == 0);
+	expect(&again, 2, IN_DELETE | IN_ISDIR, "d");
+	make_dir("d");
+	check_int(iv_inotify_watch_register(&w.w), 0);
+	check(rmdir("d") == 0);
+	expect(&w, 4, IN_IGNORED, "");
+	stop();
+}
+
+static void unregister_it(struct watcher *w)
+{
+	iv_inotify_watch_unregister(&w->w);
+}
+
+static void register_it(struct watcher *w)
+{
+	check_int(iv_inotify_watch_register(&w->w), 0);
+}
+
+/* Three of them, so that a damaged set has something to lose. */
+static void ends_by_itself(struct watcher *w, void (*end_it)(void))
+{
+	struct watcher others[3];
+	int i;
+
+	make_dir("a");
+	make_dir("b");
+	make_dir("c");
+	watch(&others[0], "a", IN_CREATE);
+	watch(&others[1], "b", IN_CREATE);
+	check_int(iv_inotify_watch_register(&w->w), 0);
+	watch(&others[2], "c", IN_CREATE);
+
+	end_it();
+	settle();
+	iv_inotify_watch_unregister(&w->w);
+	iv_inotify_watch_unregister(&w->w);
+
+	make_file("a/x");
+	make_file("b/x");
+	make_file("c/x");
+	settle();
+	for (i = 0; i < 3; i++)
+		check_int(others[i].calls, 1);
+	check(system("rm -r a b c") == 0);
+}
+
+static void remove_d(void)
+{
+	check(rmdir("d") == 0);
+}
+
+static void make_x(void)
+{
+	make_file("x");
+}
+
+static void unregistering_after_ignored(void)
+{
+	struct watcher w;
+
+	start();
+	make_dir("d");
+	prepare(&w, "d", IN_DELETE_SELF);
+	ends_by_itself(&w, remove_d);
+	check_int(w.calls, 2);
+	stop();
+}
+
+static void unregistering_in_the_last_call(void)
+{
+	struct watcher w;
+
+	start();
+	make_dir("d");
+	prepare(&w, "d", IN_ATTRIB);
+	w.then = unregister_it;
+	ends_by_itself(&w, remove_d);
+	stop();
+}
+
+static void unregistering_after_oneshot(void)
+{
+	struct watcher w;
+
+	start();
+	prepare(&w, ".", IN_CREATE | IN_ONESHOT);
+	w.then = unregister_it;
+	ends_by_itself(&w, make_x);
+	check_int(w.calls, 1);
+	stop();
+}
+
+static void oneshot_calls_once(void)
+{
+	struct watcher w;
+
+	start();
+	watch(&w, ".", IN_CREATE | IN_ONESHOT);
+	make_file("x");
+	make_file("y");
+	expect(&w, 1, IN_CREATE, "x");
+
+	w.then = register_it;
+	register_it(&w);
+	make_file("z");
+	expect(&w, 2, IN_CREATE, "z");
+	make_file("1");
+	expect(&w, 3, IN_CREATE, "1");
+	make_file("2");
+	expect(&w, 4, IN_CREATE, "2");
+	stop();
+}
+
+static void free_at_once(struct watcher *w)
+{
+	spoil_and_free(w, sizeof(*w));
+}
+
+static void oneshot_may_be_freed(void)
+{
+	struct watcher *w = malloc(sizeof(*w));
+
+	start();
+	watch(w, ".", IN_ALL_EVENTS | IN_ONESHOT);
+	w->then = free_at_once;
+	make_file("x");
+	make_file("y");
+	settle();
+	stop();
+}
+
+
+/* One watch for a file. */
+static void second_is_refused(uint32_t first_mask, uint32_t second_mask)
+{
+	struct watcher first, second, other;
+
+	start();
+	make_dir("d");
+	check(symlink("d", "link") == 0);
+	watch(&first, "d", first_mask);
+	prepare(&second, "link", second_mask);
+	check_errno(iv_inotify_watch_register(&second.w), EEXIST);
+	iv_inotify_watch_unregister(&second.w);
+
+	/* The first one hears what it wants and nothing else. */
+	make_file("d/x");
+	check(unlink("d/x") == 0);
+	expect(&first, 1, IN_CREATE, "x");
+	check_int(second.calls, 0);
+
+	watch(&other, ".", IN_CREATE);
+	iv_inotify_watch_unregister(&first.w);
+	check_int(iv_inotify_watch_register(&second.w), 0);
+	works(&other, "y");
+	stop();
+}
+
+static void second_watch(void)
+{
+	second_is_refused(IN_CREATE, IN_DELETE);
+}
+
+static void second_watch_adding(void)
+{
+	second_is_refused(IN_CREATE, IN_DELETE | IN_MASK_ADD);
+}
+
+static void first_watch_adding(void)
+{
+	second_is_refused(IN_CREATE | IN_MASK_ADD, IN_DELETE | IN_ONLYDIR);
+}
+
+static void second_watch_creating(void)
+{
+	second_is_refused(IN_CREATE, IN_DELETE | IN_MASK_CREATE);
+}
+
+static void kernel_refuses_mask_create(void)
+{
+	mask_create = REFUSES;
+	second_is_refused(IN_CREATE, IN_DELETE);
+}
+
+static void kernel_overlooks_mask_create(void)
+{
+	mask_create = OVERLOOKS;
+	second_is_refused(IN_CREATE, IN_DELETE);
+}
+
+/* The first one's bits about the lookup are not those for the second's name. */
+static void kernel_refuses_it_and_names_differ(void)
+{
+	mask_create = REFUSES;
+	second_is_refused(IN_CREATE | IN_ONLYDIR | IN_DONT_FOLLOW, IN_DELETE);
+}
+
+static void twins(struct watcher *w)
+{
+	struct watcher twin;
+
+	prepare(&twin, ".", IN_ALL_EVENTS);
+	check_errno(iv_inotify_watch_register(&twin.w), EEXIST);
+	iv_inotify_watch_unregister(&w->w);
+	check_int(iv_inotify_watch_register(&w->w), 0);
+}
+
+/* What the kernel says about the former one is not for the latter. */
+static void replaced_in_a_handler(void)
+{
+	struct watcher w;
+
+	start();
+	watch(&w, ".", IN_CREATE);
+	w.then = twins;
+	make_file("x");
+	make_file("y");
+	make_file("z");
+	expect(&w, 1, IN_CREATE, "x");
+	works(&w, "1");
+	stop();
+}
+
+static void failures(void)
+{
+	struct watcher w, ok;
+
+	start();
+	make_file("f");
+	prepare(&w, "none", IN_CREATE);
+	check_errno(iv_inotify_watch_register(&w.w), ENOENT);
+	iv_inotify_watch_unregister(&w.w);
+	prepare(&w, "f", IN_MODIFY | IN_ONLYDIR);
+	check_errno(iv_inotify_watch_register(&w.w), ENOTDIR);
+	iv_inotify_watch_unregister(&w.w);
+	prepare(&w, "f", 0);
+	check_errno(iv_inotify_watch_register(&w.w), EINVAL);
+	prepare(&w, "f", IN_MODIFY | IN_MASK_ADD | IN_MASK_CREATE);
+	check_errno(iv_inotify_watch_register(&w.w), EINVAL);
+
+	watch(&ok, ".", IN_CREATE);
+	w.w.mask = IN_MODIFY;
+	check_int(iv_inotify_watch_register(&w.w), 0);
+	write_to("f");
+	expect(&w, 1, IN_MODIFY, "");
+	works(&ok, "x");
+	stop();
+}
+
+
+/* What handlers may do. */
+static struct watcher *victim;
+
+static void unregister_victim(struct watcher *w)
+{
+	(void)w;
+	if (victim == NULL)
+		return;
+	iv_inotify_watch_unregister(&victim->w);
+	free_at_once(victim);
+	victim = NULL;
+}
+
+/* Both events are read together. */
+static void other_that_has_an_event(void)
+{
+	struct watcher w;
+
+	start();
+	make_dir("d");
+	victim = malloc(sizeof(*victim));
+	watch(victim, "d", IN_CREATE);
+	watch(&w, ".", IN_CREATE);
+	w.then = unregister_victim;
+	make_file("x");
+	make_file("d/x");
+	make_file("y");
+	expect(&w, 2, IN_CREATE, "y");
+	check(victim == NULL);
+	check(unlink("d/x") == 0);
+	stop();
+}
+
+static void unregister_and_free(struct watcher *w)
+{
+	iv_inotify_watch_unregister(&w->w);
+	free_at_once(w);
+}
+
+static void own_watch(void)
+{
+	struct watcher *w = malloc(sizeof(*w));
+
+	start();
+	watch(w, ".", IN_CREATE);
+	w->then = unregister_and_free;
+	make_file("x");
+	make_file("y");
+	settle();
+	stop();
+}
+
+static void before_it_is_read(void)
+{
+	struct watcher w, other;
+
+	start();
+	make_dir("d");
+	watch(&w, ".", IN_CREATE);
+	watch(&other, "d", IN_CREATE);
+	make_file("x");
+	iv_inotify_watch_unregister(&w.w);
+	make_file("d/x");
+	settle();
+	check_int(w.calls, 0);
+	check_int(other.calls, 1);
+	check(unlink("d/x") == 0);
+	stop();
+}
+
+static struct watcher added;
+
+static void watch_new_dir(struct watcher *w)
+{
+	watch(&added, w->name, IN_CREATE);
+	w->then = NULL;
+}
+
+static void new_watch_in_a_handler(void)
+{
+	struct watcher w;
+
+	start();
+	watch(&w, ".", IN_CREATE);
+	w.then = watch_new_dir;
+	make_dir("d");
+	settle();
+	make_file("d/x");
+	expect(&added, 1, IN_CREATE, "x");
+	check(unlink("d/x") == 0);
+	stop();
+}
+
+static struct iv_inotify *heap;
+
+/* The instance and both watches go, with events that have been read. */
+static void free_everything(struct watcher *w)
+{
+	iv_inotify_unregister(heap);
+	spoil_and_free(heap, sizeof(*heap));
+	heap = NULL;
+	free_at_once(victim);
+	free_at_once(w);
+}
+
+static void instance_in_a_handler(void)
+{
+	struct watcher *w = malloc(sizeof(*w));
+
+	start();
+	iv_inotify_unregister(&in);
+	heap = malloc(sizeof(*heap));
+	memset(heap, 0xa5, sizeof(*heap));
+	check_int(iv_inotify_register(heap), 0);
+	make_dir("d");
+	victim = malloc(sizeof(*victim));
+	prepare(w, ".", IN_CREATE);
+	prepare(victim, "d", IN_CREATE);
+	w->w.inotify = victim->w.inotify = heap;
+	check_int(iv_inotify_watch_register(&w->w), 0);
+	check_int(iv_inotify_watch_register(&victim->w), 0);
+	w->then = free_everything;
+
+	make_file("x");
+	make_file("d/x");
+	make_file("y");
+	iv_main();
+	check(heap == NULL);
+	check(unlink("d/x") == 0);
+	end();
+}
+
+static void run_inside(struct watcher *w)
+{
+	if (w->calls != 1)
+		return;
+	w->then = unregister_all;
+	make_file("late");
+	make_file("later");
+	iv_main();
+	check_int(w->calls, 2);
+}
+
+/* An iv_main() in a handler reads what came later, and that ends it all. */
+static void instance_in_a_handler_in_a_handler(void)
+{
+	struct watcher w;
+
+	start();
+	watch(&w, ".", IN_CREATE);
+	w.then = run_inside;
+	make_file("x");
+	make_file("y");
+	iv_main();
+	check_int(w.calls, 2);
+	check(!strcmp(w.name, "late"));
+	end();
+}
+
+/* The new instance has the number of the old one, and so has its watch. */
+static void after_the_instance(void)
+{
+	struct watcher w, other;
+	struct iv_inotify old;
+
+	start();
+	iv_inotify_unregister(&in);
+	check_int(iv_inotify_register(&old), 0);
+	prepare(&w, ".", IN_CREATE);
+	w.w.inotify = &old;
+	check_int(iv_inotify_watch_register(&w.w), 0);
+	iv_inotify_unregister(&old);
+	check_int(iv_inotify_register(&in), 0);
+	watch(&other, ".", IN_CREATE);
+	iv_inotify_watch_unregister(&w.w);
+	works(&other, "x");
+	iv_inotify_watch_unregister(&w.w);
+	stop();
+}
+
+
+/* Overflow. */
+static int max_queued(void)
+{
+	FILE *fp = fopen("/proc/sys/fs/inotify/max_queued_events", "r");
+	int num;
+
+	if (fp == NULL || fscanf(fp, "%d", &num) != 1)
+		skip("max_queued_events cannot be read");
+	fclose(fp);
+	if (num > 100000)
+		skip("max_queued_events is very large");
+
+	return num;
+}
+
+/* More events than the queue holds; by turns, lest they be merged. */
+static void overflow(void)
+{
+	int num = max_queued();
+	int a = open("a", O_CREAT | O_WRONLY, 0600);
+	int b = open("b", O_CREAT | O_WRONLY, 0600);
+	int i;
+
+	check(a >= 0 && b >= 0);
+	for (i = 0; i <= num; i++)
+		check_int(write(i % 2 ? a : b, "x", 1), 1);
+	close(a);
+	close(b);
+}
+
+#define WATCHERS	5
+
+struct overflowed {
+	struct watcher	w;
+	int		overflows;
+	char		name[8];
+};
+
+static struct overflowed five[WATCHERS];
+static void (*on_overflow)(struct overflowed *);
+
+static void note_overflow(struct watcher *w)
+{
+	struct overflowed *o = iv_container_of(w, struct overflowed, w);
+
+	if (!(w->mask & IN_Q_OVERFLOW))
+		return;
+	check_int(w->wd, -1);
+	check(!strcmp(w->name, ""));
+	o->overflows++;
+	if (on_overflow != NULL)
+		on_overflow(o);
+}
+
+static void watch_overflow(struct overflowed *o, uint32_t mask)
+{
+	snprintf(o->name, sizeof(o->name), "d%d", (int)(o - five));
+	make_dir(o->name);
+	o->overflows = 0;
+	watch(&o->w, o->name, mask);
+	o->w.then = note_overflow;
+}
+
+/* One more watch, which makes the queue overflow. */
+static struct watcher busy;
+
+static void start_overflow(void (*fn)(struct overflowed *))
+{
+	int i;
+
+	start();
+	on_overflow = fn;
+	for (i = 0; i < WATCHERS; i++)
+		watch_overflow(&five[i], IN_CREATE);
+	watch(&busy, ".", IN_MODIFY);
+}
+
+static void expect_overflows(const char *want)
+{
+	int i;
+
+	settle();
+	for (i = 0; i < WATCHERS; i++)
+		check_int(five[i].overflows, want[i] - '0');
+}
+
+static void overflow_is_told_to_all(void)
+{
+	start_overflow(NULL);
+	overflow();
+	expect_overflows("11111");
+	check_int(busy.calls, max_queued() + 1);
+	check_int(busy.mask, IN_Q_OVERFLOW);
+
+	make_file("d3/x");
+	expect(&five[3].w, 2, IN_CREATE, "x");
+	check(unlink("d3/x") == 0);
+	overflow();
+	expect_overflows("22222");
+	stop();
+}
+
+/* The first one to be called removes the next one, itself and the last one. */
+static void remove_some(struct overflowed *o)
+{
+	if (o != &five[0])
+		return;
+	iv_inotify_watch_unregister(&five[1].w.w);
+	iv_inotify_watch_unregister(&five[0].w.w);
+	iv_inotify_watch_unregister(&five[4].w.w);
+}
+
+static void overflow_and_unregistering(void)
+{
+	start_overflow(remove_some);
+	overflow();
+	expect_overflows("10110");
+	stop();
+}
+
+/* Each is replaced, the last one at once; a new one has missed nothing. */
+static void replace(struct overflowed *o)
+{
+	if (o == &five[0]) {
+		iv_inotify_watch_unregister(&busy.w);
+		check_int(iv_inotify_watch_register(&busy.w), 0);
+	}
+	iv_inotify_watch_unregister(&o->w.w);
+	check_int(iv_inotify_watch_register(&o->w.w), 0);
+}
+
+static void overflow_and_registering(void)
+{
+	start_overflow(replace);
+	overflow();
+	expect_overflows("11111");
+	check_int(busy.mask, IN_MODIFY);
+	make_file("d3/x");
+	expect(&five[3].w, 2, IN_CREATE, "x");
+	check(unlink("d3/x") == 0);
+	stop();
+}
+
+static void unregister_instance(struct overflowed *o)
+{
+	if (o == &five[2])
+		iv_inotify_unregister(&in);
+}
+
+static void overflow_and_the_end(void)
+{
+	start_overflow(unregister_instance);
+	overflow();
+	iv_main();
+	expect_overflows("11100");
+	end();
+}
+
+/* Its event may be among the lost ones. */
+static void overflow_ends_oneshots(void)
+{
+	start_overflow(NULL);
+	iv_inotify_watch_unregister(&five[1].w.w);
+	five[1].w.w.mask |= IN_ONESHOT;
+	check_int(iv_inotify_watch_register(&five[1].w.w), 0);
+	overflow();
+	expect_overflows("11111");
+
+	make_file("d1/x");
+	settle();
+	check_int(five[1].w.calls, 1);
+	iv_inotify_watch_unregister(&five[1].w.w);
+	check(unlink("d1/x") == 0);
+	register_it(&five[1].w);
+	overflow();
+	expect_overflows("22222");
+	stop();
+}
+
+
+/* Refusals. */
+static void try_instance(int err)
+{
+	int before = num_descriptors();
+
+	check_errno(iv_inotify_register(&in), err);
+	check_int(num_descriptors(), before);
+	/* Nothing is registered. */
+	iv_main();
+}
+
+static void no_inotify(void)
+{
+	iv_init();
+	refuse("inotify_init1", ENOSYS);
+	try_instance(ENOSYS);
+	iv_deinit();
+}
+
+static void no_epoll_ctl(void)
+{
+	iv_init();
+	if (!variant_is_epoll())
+		skip("no epoll");
+	refuse("epoll_ctl", ENOSPC);
+	try_instance(ENOSPC);
+	iv_deinit();
+}
+
+static void at_descriptor_limit(void)
+{
+	struct rlimit old, lim;
+	struct watcher w;
+	int lowest;
+
+	start();
+	iv_inotify_unregister(&in);
+	lowest = dup(0);
+	check(lowest >= 0);
+	close(lowest);
+	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
+	lim = old;
+	lim.rlim_cur = lowest;
+	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	check_errno(iv_inotify_register(&in), EMFILE);
+	iv_main();
+
+	check_int(setrlimit(RLIMIT_NOFILE, &old), 0);
+	check_int(iv_inotify_register(&in), 0);
+	watch(&w, ".", IN_CREATE);
+	works(&w, "x");
+	stop();
+}
+
+static void no_add_watch(void)
+{
+	struct watcher a, b;
+
+	start();
+	make_dir("d");
+	watch(&a, ".", IN_CREATE);
+	refuse("inotify_add_watch", ENOSPC);
+	prepare(&b, "d", IN_CREATE);
+	check_errno(iv_inotify_watch_register(&b.w), ENOSPC);
+	iv_inotify_watch_unregister(&b.w);
+	works(&a, "x");
+	stop();
+}
+
+static void *with_small_stack(void *unused)
+{
+	struct watcher w;
+	char name[16];
+	int i;
+
+	iv_init();
+	check_int(iv_inotify_register(&in), 0);
+	watch(&w, ".", IN_CREATE);
+	for (i = 0; i < 500; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		make_file(name);
+	}
+	expect(&w, 500, IN_CREATE, "499");
+	iv_inotify_unregister(&in);
+	iv_deinit();
+
+	return unused;
+}
+
+static void small_stack(void)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+
+	enter_dir();
+	check_int(pthread_attr_init(&attr), 0);
+	check_int(pthread_attr_setstacksize(&attr, 65536), 0);
+	check_int(pthread_create(&t, &attr, with_small_stack, NULL), 0);
+	check_int(pthread_join(t, NULL), 0);
+	leave_dir();
+}
+
+
+/* Fork: a daemon's parent has ended, the child goes on. */
+static void child_goes_on(void)
+{
+	struct watcher w, other;
+	pid_t pid;
+
+	start();
+	watch(&w, ".", IN_CREATE);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		works(&w, "x");
+		make_dir("d");
+		watch(&other, "d", IN_CREATE);
+		iv_inotify_watch_unregister(&w.w);
+		make_file("d/y");
+		expect(&other, 1, IN_CREATE, "y");
+		check(unlink("d/y") == 0);
+		iv_inotify_unregister(&in);
+		iv_deinit();
+		_exit(0);
+	}
+	check_child(pid);
+	stop();
+}
+
+static void child_that_ends_its_copy(void)
+{
+	struct watcher w;
+	pid_t pid;
+
+	start();
+	watch(&w, ".", IN_CREATE);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		iv_inotify_unregister(&in);
+		iv_deinit();
+		_exit(0);
+	}
+	check_child(pid);
+	works(&w, "x");
+	stop();
+}
+
+
+/* Mistakes. */
+static void without_loop(void)
+{
+	iv_inotify_register(&in);
+}
+
+static void unregister_nothing(void)
+{
+	iv_init();
+	IV_INOTIFY_INIT(&in);
+	iv_inotify_unregister(&in);
+}
+
+static void unregister_twice(void)
+{
+	iv_init();
+	check_int(iv_inotify_register(&in), 0);
+	iv_inotify_unregister(&in);
+	iv_inotify_unregister(&in);
+}
+
+static void watch_with_nothing(void)
+{
+	struct watcher w;
+
+	iv_init();
+	IV_INOTIFY_INIT(&in);
+	watch(&w, "/", IN_CREATE);
+}
+
+static void watch_twice(void)
+{
+	struct watcher w;
+
+	iv_init();
+	check_int(iv_inotify_register(&in), 0);
+	watch(&w, "/", IN_CREATE);
+	iv_inotify_watch_register(&w.w);
+}
+
+static void *watch_elsewhere(void *w)
+{
+	iv_init();
+	watch(w, "/", IN_CREATE);
+
+	return NULL;
+}
+
+static void watch_in_a_thread(void)
+{
+	struct watcher w;
+	pthread_t t;
+
+	iv_init();
+	check_int(iv_inotify_register(&in), 0);
+	check_int(pthread_create(&t, NULL, watch_elsewhere, &w), 0);
+	pthread_join(t, NULL);
+}
+
+static void unregister_another(void)
+{
+	struct watcher w, copy;
+
+	iv_init();
+	check_int(iv_inotify_register(&in), 0);
+	watch(&w, "/", IN_CREATE);
+	copy = w;
+	iv_inotify_watch_unregister(&copy.w);
+}
+
+static void no_handler(void)
+{
+	struct watcher w;
+
+	iv_init();
+	check_int(iv_inotify_register(&in), 0);
+	prepare(&w, ".", IN_CREATE);
+	w.w.handler = NULL;
+	check_int(iv_inotify_watch_register(&w.w), 0);
+	make_file("x");
+	iv_main();
+}
+
+static void mistakes_are_fatal(void)
+{
+	enter_dir();
+	check_fatal(without_loop, "iv_inotify_register: this thread has no");
+	check_fatal(unregister_nothing, "iv_inotify_unregister: instance");
+	check_fatal(unregister_twice, "iv_inotify_unregister: instance");
+	check_fatal(watch_with_nothing, "iv_inotify_watch_register: instance");
+	check_fatal(watch_twice, "is already registered");
+	check_fatal(watch_in_a_thread, "is not registered in this thread");
+	check_fatal(unregister_another, "iv_inotify_watch_unregister: ");
+	check_fatal(no_handler, "has an event and no handler");
+	leave_dir();
+}
+
+static const struct check_case cases[] = {
+	{ "an event has the kernel's number, mask and name",
+	  event_is_the_kernels, EACH_METHOD, 0 },
+	{ "a handler may write to its event",
+	  handler_may_write_to_it, ONCE, 0 },
+	{ "events come in the kernel's order", kernels_order, ONCE, 0 },
+	{ "of more events than are read at once each comes",
+	  many_events, EACH_METHOD, 0 },
+	{ "names may be as long as they can be", long_names, ONCE, 0 },
+	{ "private members may hold anything before registering",
+	  garbage_is_taken, EACH_METHOD, 0 },
+	{ "public members are never written to",
+	  public_members_are_left_alone, ONCE, 0 },
+	{ "the instance keeps the loop running, its watches do not",
+	  instance_holds_the_loop, EACH_METHOD, 0 },
+	{ "between events nothing of the stack is remembered",
+	  stack_is_left_alone, EACH_METHOD, 0 },
+	{ "the descriptor is close-on-exec and non-blocking from birth",
+	  descriptor_is_safe_from_birth, ONCE, 0 },
+	{ "instances are independent of each other",
+	  two_instances, EACH_METHOD, 0 },
+	{ "IN_IGNORED is the last: the watch may be freed or registered again",
+	  ignored_is_the_last, EACH_METHOD, 0 },
+	{ "unregistering after IN_IGNORED does nothing",
+	  unregistering_after_ignored, ONCE, 10 },
+	{ "unregistering in the call for IN_IGNORED does nothing",
+	  unregistering_in_the_last_call, ONCE, 10 },
+	{ "unregistering after IN_ONESHOT's event does nothing",
+	  unregistering_after_oneshot, ONCE, 10 },
+	{ "IN_ONESHOT gives one call, and may be registered again in it",
+	  oneshot_calls_once, EACH_METHOD, 0 },
+	{ "IN_ONESHOT's watch may be freed in its call",
+	  oneshot_may_be_freed, ONCE, 0 },
+	{ "a second watch for a file: EEXIST, the first one goes on as it was",
+	  second_watch, ONCE, 0 },
+	{ "so with IN_MASK_ADD", second_watch_adding, ONCE, 0 },
+	{ "so if the first had IN_MASK_ADD", first_watch_adding, ONCE, 0 },
+	{ "so with IN_MASK_CREATE", second_watch_creating, ONCE, 0 },
+	{ "so if the kernel refuses IN_MASK_CREATE",
+	  kernel_refuses_mask_create, ONCE, 0 },
+	{ "so if the kernel overlooks IN_MASK_CREATE",
+	  kernel_overlooks_mask_create, ONCE, 0 },
+	{ "so if it refuses it and the two look names up differently",
+	  kernel_refuses_it_and_names_differ, ONCE, 0 },
+	{ "a watch that is replaced in its handler gets nothing stale",
+	  replaced_in_a_handler, EACH_METHOD, 0 },
+	{ "what the kernel refuses is -1 with errno, and may be repeated",
+	  failures, ONCE, 0 },
+	{ "a handler may unregister and free another watch with an event",
+	  other_that_has_an_event, EACH_METHOD, 0 },
+	{ "a handler may unregister and free its own watch",
+	  own_watch, EACH_METHOD, 0 },
+	{ "unregistering drops what was not read yet",
+	  before_it_is_read, EACH_METHOD, 0 },
+	{ "a handler may register watches",
+	  new_watch_in_a_handler, EACH_METHOD, 0 },
+	{ "a handler may unregister and free the instance and all watches",
+	  instance_in_a_handler, EACH_METHOD, 0 },
+	{ "so may a handler that runs in a handler's iv_main",
+	  instance_in_a_handler_in_a_handler, EACH_METHOD, 0 },
+	{ "unregistering a watch after its instance touches no other",
+	  after_the_instance, ONCE, 0 },
+	{ "an overflow is told to each watch, once",
+	  overflow_is_told_to_all, ONCE, 0 },
+	{ "an overflow is not told to those unregistered meanwhile",
+	  overflow_and_unregistering, ONCE, 0 },
+	{ "an overflow is not told to those registered meanwhile",
+	  overflow_and_registering, ONCE, 0 },
+	{ "an overflow is told to no one once the instance is unregistered",
+	  overflow_and_the_end, ONCE, 0 },
+	{ "an overflow is the last event of IN_ONESHOT's watch",
+	  overflow_ends_oneshots, ONCE, 0 },
+	{ "a refusal of inotify_init1(2) fails the registration",
+	  no_inotify, ONCE, 0 },
+	{ "a refusal of epoll_ctl(2) fails the registration at once",
+	  no_epoll_ctl, EACH_METHOD, 0 },
+	{ "a full descriptor table fails the registration, until it is not",
+	  at_descriptor_limit, EACH_METHOD, 0 },
+	{ "a refusal of inotify_add_watch(2) fails that watch alone",
+	  no_add_watch, ONCE, 0 },
+	{ "a stack of 64 KiB is enough", small_stack, EACH_METHOD, 0 },
+	{ "a child whose parent has ended goes on",
+	  child_goes_on, EACH_METHOD, 0 },
+	{ "a child that unregisters its copy leaves the parent's alone",
+	  child_that_ends_its_copy, EACH_METHOD, 0 },
+	{ "mistakes are fatal, by the call's name",
+	  mistakes_are_fatal, ONCE, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}
