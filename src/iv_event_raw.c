@@ -218,8 +218,7 @@ int iv_event_raw_register(struct iv_event_raw *this)
 	int saved_errno = errno;
 	int fd[2];
 
-	if (!iv_inited())
-		iv_fatal("iv_event_raw_register: this thread has no loop");
+	(void)iv_state_for("iv_event_raw_register");
 
 	/* What the private members hold so far means nothing. */
 	IV_EVENT_RAW_INIT(this);

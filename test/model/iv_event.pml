@@ -28,7 +28,7 @@
  *	NO_FENCE_A		a post has no fence A
  *	NO_FENCE_B		the loop has no fence B
  *	ASLEEP_AFTER_LOOK	the loop looks, then says that it sleeps
- *	PENDING_AFTER_HANDLER	the handler runs, then PENDING is cleared
+ *	PENDING_AFTER_HANDLER	the handler runs, then the mark is cleared
  */
 
 #ifndef POSTS
@@ -67,7 +67,7 @@ end:	do
 }
 
 
-bool pending[2];		/* event: its bit PENDING */
+bool pending[2];		/* event: it is marked */
 /* The loop's iv_event_raw, proved in iv_event_raw.pml: a post is one step. */
 bool readable, posted;
 bool interrupted;		/* the loop's thread is in the signal handler */
@@ -99,7 +99,7 @@ end:	d_step {
 /* Posters. */
 
 /*
- * push() sets a flag of the event instead of linking it; who set PENDING is
+ * push() sets a flag of the event instead of linking it; who marked it is
  * the only one to push.  On some machines the compare-exchange would drain the
  * store buffer.  C promises nothing of that, so here it is a plain store.
  */
