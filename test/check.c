@@ -205,15 +205,25 @@ static void leave_method(int method)
 	check(setenv("IV_EXCLUDE_POLL_METHOD", list, 1) == 0);
 }
 
+/* Whatever make(1), a shell or nohup(1) thought of them. */
+static void default_signals(void)
+{
+	sigset_t none;
+	int sig;
+
+	for (sig = 1; sig < 32; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static void run_case(const struct check_case *c, struct variant v)
 {
 	int before;
 
 	/* To be killed with whatever it leaves behind. */
 	(void)setpgid(0, 0);
-	signal(SIGINT, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGALRM, SIG_DFL);
+	default_signals();
 	alarm(SLOWEST * (c->seconds ? c->seconds : 30));
 
 	running = v;
@@ -362,6 +372,9 @@ int check_run(const struct check_case *cases, int num, int argc, char **argv)
 {
 	int i;
 
+	/* What make(1) has open is none of ours. */
+	for (i = 3; i < 1024; i++)
+		(void)close(i);
 	signal(SIGINT, stopped);
 	signal(SIGTERM, stopped);
 	for (i = 0; i < num; i++) {
