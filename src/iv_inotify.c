@@ -289,12 +289,8 @@ static void check_owner(const struct iv_inotify *in, const char *call)
 
 void iv_inotify_unregister(struct iv_inotify *in)
 {
-	struct iv_avl_node *an;
-
 	check_owner(in, "iv_inotify_unregister");
 
-	iv_avl_tree_for_each (an, &in->watches)
-		watch_of(an)->wd = -1;
 	readers_forget(in);
 
 	iv_fd_unregister(&in->fd);
@@ -380,7 +376,8 @@ int iv_inotify_watch_register(struct iv_inotify_watch *w)
 
 void iv_inotify_watch_unregister(struct iv_inotify_watch *w)
 {
-	if (w->wd == -1)
+	/* Gone with its last event, or forgotten with its instance. */
+	if (w->wd == -1 || w->inotify->owner == NULL)
 		return;
 
 	check_owner(w->inotify, "iv_inotify_watch_unregister");

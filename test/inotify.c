@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -527,8 +528,10 @@ static void ends_by_itself(struct watcher *w, void (*end_it)(void))
 	make_file("b/x");
 	make_file("c/x");
 	settle();
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 3; i++) {
 		check_int(others[i].calls, 1);
+		iv_inotify_watch_unregister(&others[i].w);
+	}
 	check(system("rm -r a b c") == 0);
 }
 
@@ -893,6 +896,20 @@ static void instance_in_a_handler_in_a_handler(void)
 	check_int(w.calls, 2);
 	check(!strcmp(w.name, "late"));
 	end();
+}
+
+/* Programs free what the instance holds first: its watches are forgotten. */
+static void watches_that_are_gone(void)
+{
+	size_t size = sysconf(_SC_PAGESIZE);
+	struct watcher *w = mmap(NULL, size, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	check(w != MAP_FAILED);
+	start();
+	watch(w, ".", IN_CREATE);
+	check(munmap(w, size) == 0);
+	stop();
 }
 
 /* The new instance has the number of the old one, and so has its watch. */
@@ -1405,6 +1422,8 @@ static const struct check_case cases[] = {
 	  instance_in_a_handler_in_a_handler, EACH_METHOD, 0 },
 	{ "unregistering a watch after its instance touches no other",
 	  after_the_instance, ONCE, 0 },
+	{ "unregistering the instance touches no watch",
+	  watches_that_are_gone, ONCE, 0 },
 	{ "an overflow is told to each watch, once",
 	  overflow_is_told_to_all, ONCE, 0 },
 	{ "an overflow is not told to those unregistered meanwhile",

@@ -42,7 +42,7 @@ int iv_inotify_register(struct iv_inotify *in);
 /*
  * Withdraw the instance and all its watches: no handler of theirs runs
  * afterwards.  Owner, any handler, those of its watches included; the memory
- * of all of them may be freed at once.
+ * of all of them may be freed at once.  Touches no watch.
  */
 void iv_inotify_unregister(struct iv_inotify *in);
 
@@ -81,8 +81,8 @@ int iv_inotify_watch_register(struct iv_inotify_watch *watch);
 /*
  * Remove the watch: its handler does not run afterwards, also not for what had
  * happened before.  Does nothing if the watch was unregistered by its last
- * event or with its instance.  Owner, any handler; the memory may be freed at
- * once.
+ * event, or with its instance, of which the memory is still there.  Owner, any
+ * handler; the memory may be freed at once.
  */
 void iv_inotify_watch_unregister(struct iv_inotify_watch *watch);
 
