@@ -7,6 +7,7 @@
 #include <iv.h>
 #include <iv_event.h>
 #include <iv_event_raw.h>
+#include <linux/kcmp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
@@ -610,6 +612,75 @@ static void both_run(void)
 }
 
 
+#define MOST_DESCRIPTORS	64
+
+/* Does the number here stand for what some number stands for in the child? */
+static int is_shared(pid_t child, int fd)
+{
+	int other;
+	long ret;
+
+	for (other = 0; other < MOST_DESCRIPTORS; other++) {
+		ret = syscall(SYS_kcmp, getpid(), child, KCMP_FILE, fd, other);
+		if (ret < 0 && errno != EBADF)
+			skip("no kcmp(2)");
+		if (ret == 0)
+			return 1;
+	}
+
+	return 0;
+}
+
+/* The caller's: those of the world, and of the turns. */
+static int is_ours(int fd, const struct world *w, const struct turns *t)
+{
+	return fd <= STDERR_FILENO ||
+	       fd == w->pipe[0] || fd == w->pipe[1] ||
+	       fd == w->raw.event_rfd.fd || fd == w->raw.event_wfd ||
+	       fd == t->to_child[0] || fd == t->to_child[1] ||
+	       fd == t->to_parent[0] || fd == t->to_parent[1];
+}
+
+/*
+ * What the library waits by and wakes its loops by is not shared: a wake-up of
+ * the one could be drained by the other.
+ */
+static void own_descriptors(void)
+{
+	struct world w;
+	struct turns t;
+	pid_t pid;
+	int found = 0;
+	int fd;
+
+	iv_init();
+	turns_begin(&t);
+	world_begin(&w);
+	expect_each(&w);
+	pid = fork_checked();
+	if (pid == 0) {
+		expect(&w, TIMER);
+		give(t.to_parent);
+		take(t.to_child);
+		_exit(0);
+	}
+	take(t.to_parent);
+	for (fd = 0; fd < MOST_DESCRIPTORS; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 || is_ours(fd, &w, &t))
+			continue;
+		found++;
+		check_int(is_shared(pid, fd) ? fd : -1, -1);
+	}
+	check(found > 0);
+	check(is_shared(pid, w.raw.event_wfd));
+	give(t.to_child);
+	check_child(pid);
+	world_end(&w);
+	turns_end(&t);
+	iv_deinit();
+}
+
+
 static struct iv_task busy_task;
 
 static void be_busy(void *unused)
@@ -1039,6 +1110,8 @@ static const struct check_case cases[] = {
 	  daemon_child, EACH, 0 },
 	{ "grandchildren hear all their events", grandchildren, EACH, 0 },
 	{ "parent and child run the loop at the same time", both_run, EACH, 0 },
+	{ "a child's loop shares no descriptor of the library's own",
+	  own_descriptors, EACH, 0 },
 	{ "a busy child takes no wake-up from the parent",
 	  busy_child, EACH, 20 },
 	{ "a timer of the parent fires whatever the child does with its own",
