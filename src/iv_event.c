@@ -234,7 +234,7 @@ int iv_event_fall_asleep(struct iv_state *st)
 	 * Fence B: asleep is set before we look.  Partner: A in
 	 * post_from_other().
 	 */
-	atomic_thread_fence(memory_order_seq_cst);
+	iv_full_fence();
 
 	return !iv_event_queued(st);
 }
@@ -395,7 +395,7 @@ static void post_from_other(struct iv_state *st, struct iv_event_ *ev)
 	(void)push(st, ev);
 
 	/* Fence A: the push comes before the look.  Partner: fence B. */
-	atomic_thread_fence(memory_order_seq_cst);
+	iv_full_fence();
 	if (is_asleep(st)) {
 		/* It calls write(2), at which a thread may be cancelled. */
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);

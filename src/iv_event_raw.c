@@ -265,8 +265,6 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 	pair_close(fd);
 }
 
-/* Apart, so that a post that returns early saves no registers. */
-__attribute__((noinline))
 static void post_by_write(const struct iv_event_raw *this, atomic_ulong *word,
 			  unsigned long w)
 {
@@ -290,46 +288,54 @@ static void post_by_write(const struct iv_event_raw *this, atomic_ulong *word,
  * way and is not even able to say `posted': look again a few times.  Not until
  * it ends: the loop may be what we have interrupted, or killed.
  */
-__attribute__((noinline))
 static unsigned long look_again(atomic_ulong *word)
 {
-	unsigned long w;
+	unsigned long w = atomic_load_explicit(word, memory_order_relaxed);
 	int i;
 
-	for (i = 0; i < LOOKS; i++) {
+	for (i = 0; (w & DRAINERS) && i < LOOKS; i++) {
 		pause_cpu();
 		w = atomic_load_explicit(word, memory_order_relaxed);
-		if (!(w & DRAINERS))
-			break;
 	}
 
 	return w;
 }
 
-void iv_event_raw_post(const struct iv_event_raw *this)
+static int is_posted(atomic_ulong *word)
 {
-	atomic_ulong *word = word_of(this);
+	if (!(atomic_load_explicit(word, memory_order_relaxed) & POSTED))
+		return 0;
+	/*
+	 * Fence A.  The caller's stores come before our look at the word, the
+	 * one that counts.  Partner: fence B in word_draining().
+	 */
+	iv_full_fence();
+
+	return atomic_load_explicit(word, memory_order_relaxed) & POSTED;
+}
+
+/* Apart, so that a post that returns early needs no frame. */
+__attribute__((noinline))
+static void post_slowly(const struct iv_event_raw *this, atomic_ulong *word)
+{
 	unsigned long w = 0;
 
 	if (word != NULL) {
-		w = atomic_load_explicit(word, memory_order_relaxed);
-		if (w & DRAINERS)
-			w = look_again(word);
-		if (w & POSTED) {
-			/*
-			 * Fence A.  The caller's stores come before our look
-			 * at the word, the one that counts.  Partner: fence B
-			 * in word_draining().
-			 */
-			atomic_thread_fence(memory_order_seq_cst);
-			w = atomic_load_explicit(word, memory_order_relaxed);
-			if (w & POSTED)
-				return;
-		}
+		w = look_again(word);
+		if (is_posted(word))
+			return;
 	}
 
 	if (this->event_wfd >= 0)
 		post_by_write(this, word, w);
+}
+
+void iv_event_raw_post(const struct iv_event_raw *this)
+{
+	atomic_ulong *word = word_of(this);
+
+	if (word == NULL || !is_posted(word))
+		post_slowly(this, word);
 }
 
 

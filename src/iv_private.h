@@ -129,6 +129,20 @@ static inline struct iv_state *iv_state_for(const char *call)
 	return iv_self;
 }
 
+/*
+ * A full fence.  Compilers make it an mfence, or a locked operation on what the
+ * stack pointer points to, which is the return address: whoever returns right
+ * afterwards waits for that.  Below it nothing waits.
+ */
+static inline void iv_full_fence(void)
+{
+#ifdef __x86_64__
+	__asm__ __volatile__("lock; addl $0, -4(%%rsp)" ::: "memory", "cc");
+#else
+	atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
 /* iv_word.c */
 struct iv_word_state {
 	atomic_int	locked;
