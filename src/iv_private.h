@@ -16,6 +16,7 @@
 #include <iv_event.h>
 #include <iv_event_raw.h>
 #include <iv_list.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #pragma GCC visibility push(hidden)
@@ -145,7 +146,6 @@ static inline void iv_full_fence(void)
 
 /* iv_word.c */
 struct iv_word_state {
-	atomic_int	locked;
 	struct page	*open;
 	struct page	*waiting;
 	unsigned long	starts;
@@ -167,6 +167,49 @@ const char *iv_process_getenv(const char *name);
 
 /* A number that differs between a process and its children, never 0. */
 unsigned int iv_process_generation(void);
+
+/*
+ * A lock whose holder is a process: what was held by another thread when a
+ * process forked is free in the child, whoever forked and however.  Not for
+ * waiting long under it.  While it is held the thread cannot be cancelled; a
+ * signal handler may take it if all who do block signals.
+ */
+struct iv_lock {
+	atomic_uint	holder;		/* 0, or a process's generation */
+};
+
+/* Back off, the longer the more often it was in vain. */
+void iv_lock_pause(unsigned int times);
+
+/* Returns the cancellation state that iv_lock_release() is to restore. */
+static inline int iv_lock_take(struct iv_lock *lock)
+{
+	unsigned int self = iv_process_generation();
+	unsigned int times = 0;
+	unsigned int seen;
+	int state;
+
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	for (;;) {
+		seen = atomic_load_explicit(&lock->holder,
+					    memory_order_relaxed);
+		/* Acquire: pairs with the release in iv_lock_release(). */
+		if (seen != self &&
+		    atomic_compare_exchange_weak_explicit(&lock->holder, &seen,
+							  self,
+							  memory_order_acquire,
+							  memory_order_relaxed))
+			return state;
+		iv_lock_pause(times++);
+	}
+}
+
+static inline void iv_lock_release(struct iv_lock *lock, int state)
+{
+	/* Release: pairs with the acquire in iv_lock_take(). */
+	atomic_store_explicit(&lock->holder, 0, memory_order_release);
+	(void)pthread_setcancelstate(state, &state);
+}
 
 /*
  * iv_word.c: a word of memory that is shared with the children forked later,

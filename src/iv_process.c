@@ -3,12 +3,13 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include "iv_private.h"
 
 #define WANTED_DESCRIPTORS	131072
@@ -102,6 +103,17 @@ unsigned int iv_process_generation(void)
 		now = seen;
 
 	return now;
+}
+
+void iv_lock_pause(unsigned int times)
+{
+	static const struct timespec a_while = { .tv_nsec = 100000 };
+
+	/* The holder may have a lower priority: do not only yield. */
+	if (times < 100)
+		(void)sched_yield();
+	else
+		(void)nanosleep(&a_while, NULL);
 }
 
 void iv_process_init(void)

@@ -17,7 +17,6 @@
  * nothing there; then it begins with empty trees.
  */
 
-#include <sched.h>
 #include <string.h>
 #include <iv_tls.h>
 #include "iv_signal_private.h"
@@ -93,17 +92,6 @@ __attribute__((constructor(101)))
 static void thread_user_constructor(void)
 {
 	iv_tls_user_register(&thread_user);
-}
-
-void iv_lock_pause(unsigned int times)
-{
-	static const struct timespec a_while = { .tv_nsec = 100000 };
-
-	/* The holder may have a lower priority: do not only yield. */
-	if (times < 100)
-		(void)sched_yield();
-	else
-		(void)nanosleep(&a_while, NULL);
 }
 
 

@@ -17,7 +17,6 @@
  * the accounts: what another process can write must not steer this one.
  */
 
-#include <sched.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include "iv_private.h"
@@ -52,22 +51,7 @@ static struct page *page_of(atomic_ulong *word)
 	return (struct page *)(((uintptr_t)word & -page_size()) - page_size());
 }
 
-/* The state is zeroed in a forked child, where nobody else holds the lock. */
-static struct iv_word_state *lock(void)
-{
-	struct iv_word_state *s = &iv_process->word;
-
-	/* Acquire: pairs with the release in unlock(). */
-	while (atomic_exchange_explicit(&s->locked, 1, memory_order_acquire))
-		sched_yield();
-
-	return s;
-}
-
-static void unlock(struct iv_word_state *s)
-{
-	atomic_store_explicit(&s->locked, 0, memory_order_release);
-}
+static struct iv_lock lock;
 
 static void wait_for_use(struct iv_word_state *s, struct page *p)
 {
@@ -135,7 +119,8 @@ static struct page *open_page(struct iv_word_state *s)
 
 atomic_ulong *iv_word_get(void)
 {
-	struct iv_word_state *s = lock();
+	int state = iv_lock_take(&lock);
+	struct iv_word_state *s = &iv_process->word;
 	struct page *p = open_page(s);
 	atomic_ulong *word = NULL;
 
@@ -144,7 +129,7 @@ atomic_ulong *iv_word_get(void)
 		atomic_init(word, p->start);
 		p->refs++;
 	}
-	unlock(s);
+	iv_lock_release(&lock, state);
 
 	return word;
 }
@@ -152,13 +137,13 @@ atomic_ulong *iv_word_get(void)
 void iv_word_put(atomic_ulong *word)
 {
 	struct page *p = page_of(word);
-	struct iv_word_state *s;
+	int state;
 
 	/* The parent's.  This process has it mapped for good. */
 	if (p->generation != iv_process_generation())
 		return;
 
-	s = lock();
-	page_put(s, p);
-	unlock(s);
+	state = iv_lock_take(&lock);
+	page_put(&iv_process->word, p);
+	iv_lock_release(&lock, state);
 }
