@@ -4,7 +4,9 @@
  *
  * A loop has a stack of posted events, to which any thread and any signal
  * handler pushes by compare-and-exchange; the loop takes all of it at once and
- * turns it over, which restores the order of the posts.
+ * appends it, turned over, to its queue, which so has the order of the posts.
+ * The queue is an array with room for all events that are registered, so that
+ * one which is unregistered is found and taken out at once.
  *
  * An event that was posted and whose handler has not been called yet has a
  * mark, which is the number of the process that set it.  Whoever sets it where
@@ -24,8 +26,8 @@
  * once a pass and needs no system call to be told.
  */
 
-#include <pthread.h>
 #include <sched.h>
+#include <stdlib.h>
 #include "iv_private.h"
 
 struct iv_event_ {
@@ -33,7 +35,10 @@ struct iv_event_ {
 	void			(*handler)(void *);
 
 	_Atomic(struct iv_state *)	owner;	/* NULL: not registered */
-	struct iv_event_	*next;	/* on the stack: the one below */
+	union {
+		struct iv_event_	*next;	/* on the stack: the one below */
+		uintptr_t		slot;	/* in the queue */
+	};
 	atomic_uintptr_t	mark;
 };
 
@@ -49,22 +54,40 @@ static int stack_is_empty(const struct iv_state *st)
 
 int iv_event_queued(const struct iv_state *st)
 {
-	return !stack_is_empty(st) || st->event.queue != NULL;
+	return !stack_is_empty(st) || st->event.head != st->event.tail;
 }
 
-static struct iv_event_ **end_of(struct iv_event_ **list)
+static void enqueue(struct iv_state *st, unsigned int slot, struct iv_event_ *ev)
 {
-	while (*list != NULL)
-		list = &(*list)->next;
+	st->event.queue[slot] = ev;
+	ev->slot = slot;
+}
 
-	return list;
+/* Move the queue to the front of its room, without those taken out. */
+static void compact(struct iv_state *st)
+{
+	unsigned int batch = 0;
+	unsigned int tail = 0;
+	unsigned int i;
+
+	for (i = st->event.head; i < st->event.tail; i++) {
+		if (st->event.queue[i] != NULL)
+			enqueue(st, tail++, st->event.queue[i]);
+		if (i < st->event.batch)
+			batch = tail;
+	}
+	st->event.head = 0;
+	st->event.batch = batch;
+	st->event.tail = tail;
 }
 
 /* Move the stack to the end of the queue, in the order of the posts. */
 static void take_stack(struct iv_state *st)
 {
-	struct iv_event_ **end;
 	struct iv_event_ *ev;
+	struct iv_event_ *below;
+	unsigned int num = 0;
+	unsigned int slot;
 
 	if (stack_is_empty(st))
 		return;
@@ -72,14 +95,38 @@ static void take_stack(struct iv_state *st)
 	/* Acquire: pairs with the release in push(), for `next'. */
 	ev = atomic_exchange_explicit(&st->event.posted, NULL,
 				      memory_order_acquire);
-	end = end_of(&st->event.queue);
-	while (ev != NULL) {
-		struct iv_event_ *below = ev->next;
+	for (below = ev; below != NULL; below = below->next)
+		num++;
 
-		ev->next = *end;
-		*end = ev;
-		ev = below;
+	/* An event is on the stack, or in the queue, or neither: it fits. */
+	if (st->event.tail + num > st->event.room)
+		compact(st);
+	slot = st->event.tail + num;
+	for (; ev != NULL; ev = below) {
+		below = ev->next;
+		enqueue(st, --slot, ev);
 	}
+	/* Last, for a signal handler that forks here: all slots are filled. */
+	atomic_signal_fence(memory_order_seq_cst);
+	st->event.tail += num;
+}
+
+/* Twice as much as can be in use, so that compacting is rarely needed. */
+static int make_room(struct iv_state *st)
+{
+	struct iv_event_ **queue;
+	unsigned int room = 2 * st->event.room + 8;
+
+	if (2 * (st->event.num + 1) <= st->event.room)
+		return 0;
+
+	queue = realloc(st->event.queue, room * sizeof(*queue));
+	if (queue == NULL)
+		return -1;
+	st->event.queue = queue;
+	st->event.room = room;
+
+	return 0;
 }
 
 static void deliver(struct iv_event_ *ev)
@@ -96,18 +143,21 @@ static void deliver(struct iv_event_ *ev)
 	ev->handler(ev->cookie);
 }
 
+/*
+ * Handlers may unregister what comes after them, or run the loop: the indices
+ * are read afresh.
+ */
 static void run_batch(struct iv_state *st)
 {
-	struct iv_event_ *ev;
-
 	st->event.own = 0;
 	take_stack(st);
-	*end_of(&st->event.batch) = st->event.queue;
-	st->event.queue = NULL;
+	st->event.batch = st->event.tail;
 
-	while ((ev = st->event.batch) != NULL) {
-		st->event.batch = ev->next;
-		deliver(ev);
+	while (st->event.head != st->event.batch) {
+		struct iv_event_ *ev = st->event.queue[st->event.head++];
+
+		if (ev != NULL)
+			deliver(ev);
 	}
 }
 
@@ -251,13 +301,12 @@ void iv_event_deinit(struct iv_state *st)
 {
 	if (st->event.num != 0)
 		unregister_wake(st);
+	free(st->event.queue);
 }
 
-static void mark_all(struct iv_event_ *ev, unsigned int generation)
+static void set_mark(struct iv_event_ *ev, unsigned int generation)
 {
-	for (; ev != NULL; ev = ev->next)
-		atomic_store_explicit(&ev->mark, generation,
-				      memory_order_relaxed);
+	atomic_store_explicit(&ev->mark, generation, memory_order_relaxed);
 }
 
 /*
@@ -268,11 +317,16 @@ static void mark_all(struct iv_event_ *ev, unsigned int generation)
 static void fork_marks(struct iv_state *st)
 {
 	unsigned int generation = iv_process_generation();
+	struct iv_event_ *ev;
+	unsigned int i;
 
-	mark_all(atomic_load_explicit(&st->event.posted, memory_order_acquire),
-		 generation);
-	mark_all(st->event.queue, generation);
-	mark_all(st->event.batch, generation);
+	ev = atomic_load_explicit(&st->event.posted, memory_order_acquire);
+	for (; ev != NULL; ev = ev->next)
+		set_mark(ev, generation);
+	for (i = st->event.head; i != st->event.tail; i++) {
+		if (st->event.queue[i] != NULL)
+			set_mark(st->event.queue[i], generation);
+	}
 	/* Release: pairs with the acquire in is_queued(). */
 	atomic_store_explicit(&st->event.marks, generation,
 			      memory_order_release);
@@ -301,6 +355,8 @@ int iv_event_register(struct iv_event *_ev)
 	struct iv_state *st = iv_state_for("iv_event_register");
 	struct iv_event_ *ev = (struct iv_event_ *)_ev;
 
+	if (make_room(st) < 0)
+		return -1;
 	if (st->event.num == 0) {
 		st->event.generation = iv_process_generation();
 		if (register_wake(st) < 0)
@@ -312,18 +368,6 @@ int iv_event_register(struct iv_event *_ev)
 	atomic_store_explicit(&ev->mark, 0, memory_order_relaxed);
 	/* Release: pairs with a post, wherever it got the event's address. */
 	atomic_store_explicit(&ev->owner, st, memory_order_release);
-
-	return 0;
-}
-
-static int take_from(struct iv_event_ **list, struct iv_event_ *ev)
-{
-	for (; *list != NULL; list = &(*list)->next) {
-		if (*list == ev) {
-			*list = ev->next;
-			return 1;
-		}
-	}
 
 	return 0;
 }
@@ -341,8 +385,7 @@ void iv_event_unregister(struct iv_event *_ev)
 
 	if (atomic_load_explicit(&ev->mark, memory_order_relaxed)) {
 		take_stack(st);
-		(void)(take_from(&st->event.batch, ev) ||
-		       take_from(&st->event.queue, ev));
+		st->event.queue[ev->slot] = NULL;
 	}
 
 	st->numobjs--;

@@ -86,8 +86,11 @@ struct iv_event_state {
 	atomic_int		asleep;
 	atomic_ulong		visits;
 	atomic_uint		marks;		/* are right for this process */
-	struct iv_event_	*queue;		/* taken off the stack */
-	struct iv_event_	*batch;		/* being served */
+	struct iv_event_	**queue;	/* taken off the stack */
+	unsigned int		room;
+	unsigned int		head;		/* the next to be served */
+	unsigned int		batch;		/* ends here */
+	unsigned int		tail;
 	int			own;		/* to be served in a round ... */
 	unsigned long		position;	/* ... at this position */
 	unsigned int		round;		/* the last that served */
@@ -99,6 +102,8 @@ struct iv_event_state {
 struct iv_state {
 	int			quit;
 	int			running;	/* nested calls of iv_main() */
+	unsigned int		rounds;		/* since the last wait */
+	struct timespec		rounds_end;
 	unsigned int		numobjs;
 	struct iv_time_state	time;
 	struct iv_task_state	task;

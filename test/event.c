@@ -1340,8 +1340,125 @@ static void mistakes(void)
 	check_fatal(call_nothing, "has no handler");
 }
 
+
+/* What is queued, as it has to run: posts, some of them taken back. */
+#define MANY	64
+
+static struct iv_event many[MANY];
+static int is_pending[MANY];
+static int queue[1000000];
+static int queue_head, queue_tail;
+static unsigned int seed = 1;
+
+static void post_one_of_many(int i)
+{
+	iv_event_post(&many[i]);
+	if (is_pending[i])
+		return;
+	check(queue_tail < 1000000);
+	queue[queue_tail++] = i;
+	is_pending[i] = 1;
+}
+
+static void renew_one_of_many(int i)
+{
+	int k;
+
+	iv_event_unregister(&many[i]);
+	check_int(iv_event_register(&many[i]), 0);
+	for (k = queue_head; is_pending[i] && k < queue_tail; k++) {
+		if (queue[k] == i)
+			queue[k] = -1;
+	}
+	is_pending[i] = 0;
+}
+
+static void do_something_to_many(void)
+{
+	int i = rand_r(&seed) % MANY;
+
+	if (queue_tail > 900000)
+		return;
+	if (rand_r(&seed) % 4 == 0)
+		renew_one_of_many(i);
+	else
+		post_one_of_many(i);
+}
+
+static void one_of_many(void *ev)
+{
+	int i = (struct iv_event *)ev - many;
+
+	while (queue_head < queue_tail && queue[queue_head] < 0)
+		queue_head++;
+	check(queue_head < queue_tail);
+	check_int(queue[queue_head++], i);
+	is_pending[i] = 0;
+
+	do_something_to_many();
+	do_something_to_many();
+	do_something_to_many();
+	if (queue_head == queue_tail)
+		iv_quit();
+}
+
+static void posted_and_withdrawn(void)
+{
+	int i;
+
+	iv_init();
+	for (i = 0; i < MANY; i++)
+		start(&many[i], one_of_many, &many[i]);
+	while (queue_tail < 900000) {
+		post_one_of_many(0);
+		iv_main();
+	}
+	for (i = 0; i < MANY; i++)
+		iv_event_unregister(&many[i]);
+	iv_deinit();
+}
+
+/* With the queue's room used up in the middle of a batch. */
+static struct iv_event crowd[2];
+
+static void crowd_the_queue(void *letter)
+{
+	int i;
+
+	note_cookie(letter);
+	iv_event_post(&crowd[0]);
+	for (i = 0; i < 1000; i++) {
+		iv_event_post(&crowd[1]);
+		iv_event_unregister(&crowd[1]);
+		check_int(iv_event_register(&crowd[1]), 0);
+	}
+}
+
+static void posted_in_a_batch(void)
+{
+	struct iv_event ev;
+	struct iv_task task;
+
+	iv_init();
+	start(&ev, crowd_the_queue, "e");
+	start_noted(&crowd[0], "c");
+	start_noted(&crowd[1], "x");
+	iv_event_post(&ev);
+	start_task(&task, note_cookie, "t");
+	run_rounds();
+	expect_trace("etc");
+	iv_event_unregister(&ev);
+	iv_event_unregister(&crowd[0]);
+	iv_event_unregister(&crowd[1]);
+	iv_deinit();
+}
+
 static const struct check_case cases[] = {
 	{ "handlers run in the order of the first posts", order, EACH, 0 },
+	{ "so do they however many are withdrawn and registered again",
+	  posted_and_withdrawn, ONCE, 0 },
+	{ "what is posted in a batch waits for the next one",
+	  posted_in_a_batch, EACH_METHOD, 0 },
 	{ "all posts before the call give one call", coalescing, EACH, 0 },
 	{ "a post in the own handler gives another call in a later round",
 	  post_in_own_handler, EACH, 0 },

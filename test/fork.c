@@ -731,6 +731,18 @@ static void wait_often(struct world *w)
 		expect(w, RAW);
 }
 
+static void arm(struct world *w)
+{
+	int ms;
+
+	/* On a slow machine it is over before it has been waited for often. */
+	for (ms = 100; !iv_timer_registered(&w->timer); ms *= 2) {
+		set_timer(w, ms);
+		wait_often(w);
+	}
+	w->heard = 0;
+}
+
 static void armed_timer(void)
 {
 	struct world w;
@@ -738,9 +750,7 @@ static void armed_timer(void)
 
 	iv_init();
 	world_begin(&w);
-	set_timer(&w, 100);
-	wait_often(&w);
-	w.heard = 0;
+	arm(&w);
 	pid = fork_checked();
 	if (pid == 0) {
 		w.awaited = TIMER;
@@ -751,9 +761,7 @@ static void armed_timer(void)
 	await(&w, TIMER);
 	check_child(pid);
 
-	set_timer(&w, 100);
-	wait_often(&w);
-	w.heard = 0;
+	arm(&w);
 	pid = fork_checked();
 	if (pid == 0) {
 		world_unregister(&w);

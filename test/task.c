@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "check.h"
 
 /* What happened, one letter each. */
@@ -43,45 +44,42 @@ static void add(struct iv_task *t, char *letter, void (*handler)(void *))
 	iv_task_register(t);
 }
 
-/* A descriptor that is always ready says `.' after each wait. */
-static struct iv_fd dot;
-static int dot_kick;
+/* A timer that is always due says `.' between two rounds. */
+static struct iv_timer dot;
+static int first_round;
 static int dots_left;
 
 static void dotted(void *cookie)
 {
-	mark(cookie);
-	if (--dots_left == 0)
+	iv_timer_register(&dot);
+	if (!first_round)
+		mark(cookie);
+	if (!first_round && --dots_left == 0)
 		iv_quit();
+	first_round = 0;
 }
 
 static void begin(void)
 {
-	int fd[2];
-
-	check(pipe(fd) == 0);
-	check_int(write(fd[1], "x", 1), 1);
-	dot_kick = fd[1];
-
 	iv_init();
-	IV_FD_INIT(&dot);
-	dot.fd = fd[0];
+	IV_TIMER_INIT(&dot);
+	dot.expires = (struct timespec){ 0 };
 	dot.cookie = ".";
-	dot.handler_in = dotted;
-	iv_fd_register(&dot);
+	dot.handler = dotted;
+	iv_timer_register(&dot);
 }
 
-static void run_waits(int num)
+/* What is queued when the last of them has been passed runs, too. */
+static void run_rounds(int num)
 {
+	first_round = 1;
 	dots_left = num;
 	iv_main();
 }
 
 static void end(void)
 {
-	iv_fd_unregister(&dot);
-	close(dot.fd);
-	close(dot_kick);
+	iv_timer_unregister(&dot);
 	iv_deinit();
 }
 
@@ -91,7 +89,7 @@ static void tasks_run_in_order_and_once(void)
 	add(&a, "a", mark);
 	add(&b, "b", mark);
 	add(&c, "c", mark);
-	run_waits(2);
+	run_rounds(2);
 	expect("abc..");
 	end();
 }
@@ -126,18 +124,39 @@ static void registered_by_a_timer(void)
 	iv_timer_register(&timer);
 	add(&a, "a", mark);
 	set(&b, "b", mark);
-	run_waits(1);
+	run_rounds(1);
 	expect("Tab.");
 	end();
 }
 
-static void dot_registers(void *letter)
+static struct iv_fd ready;
+
+/* A descriptor that is always ready. */
+static void add_ready(void (*handler)(void *))
 {
-	dotted(letter);
-	if (dots_left == 1) {
-		iv_task_register(&a);
-		iv_task_register(&b);
-	}
+	int fd[2];
+
+	check(pipe(fd) == 0);
+	close(fd[1]);
+	IV_FD_INIT(&ready);
+	ready.fd = fd[0];
+	ready.cookie = "F";
+	ready.handler_in = handler;
+	iv_fd_register(&ready);
+}
+
+static void remove_ready(void)
+{
+	iv_fd_unregister(&ready);
+	close(ready.fd);
+}
+
+static void ready_registers(void *letter)
+{
+	mark(letter);
+	iv_task_register(&a);
+	iv_task_register(&b);
+	remove_ready();
 }
 
 static void registered_by_a_descriptor(void)
@@ -145,10 +164,10 @@ static void registered_by_a_descriptor(void)
 	begin();
 	add(&a, "a", mark);
 	set(&b, "b", mark);
-	iv_fd_set_handler_in(&dot, dot_registers);
-	run_waits(2);
+	add_ready(ready_registers);
+	run_rounds(1);
 	/* In order, though only one of them has run before. */
-	expect("a.ab.");
+	expect("aF.ab");
 	end();
 }
 
@@ -159,7 +178,7 @@ static void one_that_has_not_run_joins_the_round(void)
 	add(&a, "a", register_b);
 	set(&b, "b", mark);
 	add(&c, "c", mark);
-	run_waits(1);
+	run_rounds(1);
 	expect("acb.");
 	end();
 }
@@ -176,7 +195,7 @@ static void next_link(void *cookie)
 		iv_task_register(&chain[links]);
 }
 
-static void chains_complete_before_the_wait(void)
+static void a_chain_is_one_round(void)
 {
 	int i;
 
@@ -184,7 +203,7 @@ static void chains_complete_before_the_wait(void)
 	for (i = 0; i < CHAIN; i++)
 		set(&chain[i], NULL, next_link);
 	iv_task_register(&chain[0]);
-	run_waits(1);
+	run_rounds(1);
 	check_int(links, CHAIN);
 	expect(".");
 	end();
@@ -198,12 +217,12 @@ static void register_itself(void *letter)
 	check_int(iv_task_registered(&a), 1);
 }
 
-static void one_that_registers_itself_waits(void)
+static void one_that_registers_itself(void)
 {
 	begin();
 	add(&a, "a", register_itself);
 	add(&b, "b", mark);
-	run_waits(3);
+	run_rounds(3);
 	expect("ab.a.a.a");
 	check_int(iv_task_registered(&a), 1);
 	iv_task_unregister(&a);
@@ -216,23 +235,23 @@ static void register_a(void *letter)
 	iv_task_register(&a);
 }
 
-static void one_that_has_run_waits(void)
+static void one_that_has_run(void)
 {
 	begin();
 	add(&a, "a", mark);
 	add(&b, "b", register_a);
 	add(&c, "c", mark);
-	run_waits(2);
+	run_rounds(2);
 	expect("abc.a.");
 	end();
 }
 
-static void two_that_register_each_other_wait(void)
+static void two_that_register_each_other(void)
 {
 	begin();
 	add(&a, "a", register_b);
 	set(&b, "b", register_a);
-	run_waits(3);
+	run_rounds(3);
 	expect("ab.ab.ab.ab");
 	iv_task_unregister(&a);
 	end();
@@ -244,12 +263,12 @@ static void init_and_register_b(void *letter)
 	add(&b, "b", mark);
 }
 
-static void one_initialised_in_the_round_waits(void)
+static void one_initialised_in_the_round(void)
 {
 	begin();
 	add(&a, "a", init_and_register_b);
 	add(&c, "c", mark);
-	run_waits(2);
+	run_rounds(2);
 	expect("ac.b.");
 	end();
 }
@@ -264,11 +283,11 @@ static void one_initialised_in_an_earlier_round_joins(void)
 {
 	begin();
 	add(&a, "a", init_b);
-	run_waits(1);
+	run_rounds(1);
 	expect("a.");
 	add(&c, "c", register_b);
 	add(&d, "d", mark);
-	run_waits(1);
+	run_rounds(1);
 	expect("cdb.");
 	end();
 }
@@ -277,11 +296,11 @@ static void one_that_ran_in_an_earlier_round_joins(void)
 {
 	begin();
 	add(&b, "b", mark);
-	run_waits(1);
+	run_rounds(1);
 	expect("b.");
 	add(&c, "c", register_b);
 	add(&d, "d", mark);
-	run_waits(1);
+	run_rounds(1);
 	expect("cdb.");
 	end();
 }
@@ -300,7 +319,7 @@ static void one_not_reached_may_be_cancelled(void)
 	add(&a, "a", unregister_c);
 	add(&b, "b", mark);
 	add(&c, "c", mark);
-	run_waits(1);
+	run_rounds(1);
 	expect("ab.");
 	end();
 }
@@ -318,7 +337,7 @@ static void one_registered_anew_goes_to_the_end(void)
 	add(&a, "a", move_b_to_the_end);
 	add(&b, "b", mark);
 	add(&c, "c", mark);
-	run_waits(1);
+	run_rounds(1);
 	expect("acb.");
 	end();
 }
@@ -327,9 +346,9 @@ static void one_taken_back_leaves_the_next_round(void)
 {
 	begin();
 	add(&a, "a", register_itself);
-	run_waits(1);
+	run_rounds(1);
 	iv_task_unregister(&a);
-	run_waits(1);
+	run_rounds(1);
 	expect("a.a.");
 	end();
 }
@@ -348,7 +367,7 @@ static void members_may_change_while_registered(void)
 	add(&c, "c", change_b);
 	set(&a, "a", mark);
 	add(&b, "b", mark);
-	run_waits(1);
+	run_rounds(1);
 	expect("cBa.");
 	check(b.handler == register_a);
 	end();
@@ -361,7 +380,7 @@ static void members_may_be_set_before_the_initialiser(void)
 	a.handler = mark;
 	IV_TASK_INIT(&a);
 	iv_task_register(&a);
-	run_waits(1);
+	run_rounds(1);
 	expect("a.");
 	end();
 }
@@ -385,7 +404,7 @@ static void a_handler_may_free_its_task(void)
 	t->handler = overwrite_and_free;
 	iv_task_register(t);
 	add(&a, "a", mark);
-	run_waits(1);
+	run_rounds(1);
 	expect("xa.");
 	end();
 }
@@ -400,13 +419,13 @@ static void a_copy_is_a_task(void)
 	memset(&a, 0x5a, sizeof(a));
 	check_int(iv_task_registered(&copy), 0);
 	iv_task_register(&copy);
-	run_waits(1);
+	run_rounds(1);
 	expect("a.");
 
 	b = copy;
 	memset(&copy, 0x5a, sizeof(copy));
 	iv_task_register(&b);
-	run_waits(1);
+	run_rounds(1);
 	expect("a.");
 	end();
 }
@@ -427,7 +446,7 @@ static void a_copy_remembers_its_round(void)
 	set(&b, "b", mark);
 	add(&a, "a", mark);
 	add(&chain[0], "x", register_copy_of_a);
-	run_waits(2);
+	run_rounds(2);
 	expect("axb.a.");
 	end();
 }
@@ -442,7 +461,7 @@ static void zeroed_memory_is_a_task(void)
 	t.cookie = "t";
 	t.handler = mark;
 	iv_task_register(&t);
-	run_waits(1);
+	run_rounds(1);
 	expect("t.");
 	end();
 }
@@ -453,32 +472,86 @@ static void initialised_before_the_loop(void)
 	set(&b, "b", mark);
 	begin();
 	iv_task_register(&a);
-	run_waits(1);
+	run_rounds(1);
 	expect("ab.");
 	end();
 }
 
+
+/* How the kernel is asked while a task registers itself for ever. */
+static int rounds;
+static int most_rounds;
+static int round_usec;
+
+static void endless(void *unused)
+{
+	(void)unused;
+	rounds++;
+	if (round_usec)
+		usleep(round_usec);
+	iv_task_register(&a);
+}
+
+static void count_rounds(void *unused)
+{
+	static int times;
+
+	(void)unused;
+	if (rounds > most_rounds)
+		most_rounds = rounds;
+	rounds = 0;
+	if (++times == 100)
+		iv_quit();
+}
+
+static void run_endless_task(void)
+{
+	iv_init();
+	add(&a, NULL, endless);
+	add_ready(count_rounds);
+	iv_main();
+	remove_ready();
+	iv_task_unregister(&a);
+	iv_deinit();
+}
+
+static void endless_task(void)
+{
+	run_endless_task();
+	check(most_rounds > 0);
+	check(most_rounds <= 64);
+}
+
+/* A round is longer than the time that rounds may take without a wait. */
+static void endless_slow_task(void)
+{
+	round_usec = 100;
+	run_endless_task();
+	check(most_rounds > 0);
+	check(most_rounds <= 2);
+}
+
 static const struct check_case cases[] = {
-	{ "tasks run once, in order, before the wait",
+	{ "tasks run once, in order",
 	  tasks_run_in_order_and_once, EACH_METHOD, 0 },
 	{ "a task counts as registered until right before its handler",
 	  main_returns_after_the_last, EACH_METHOD, 0 },
 	{ "registered by a timer: in the round that follows, at the end",
 	  registered_by_a_timer, EACH_METHOD, 0 },
-	{ "registered by a descriptor: before the next wait",
+	{ "registered by a descriptor: in the round that follows, in order",
 	  registered_by_a_descriptor, EACH_METHOD, 0 },
 	{ "registered in a round, not having run: at its end",
 	  one_that_has_not_run_joins_the_round, EACH_METHOD, 0 },
-	{ "a chain of tasks completes before the wait",
-	  chains_complete_before_the_wait, EACH_METHOD, 0 },
-	{ "registered in its own handler: after a wait",
-	  one_that_registers_itself_waits, EACH_METHOD, 0 },
-	{ "registered in a round, having run in it: after a wait",
-	  one_that_has_run_waits, EACH_METHOD, 0 },
-	{ "two tasks that register each other wait between their rounds",
-	  two_that_register_each_other_wait, EACH_METHOD, 0 },
-	{ "registered in a round, initialised in it: after a wait",
-	  one_initialised_in_the_round_waits, EACH_METHOD, 0 },
+	{ "a chain of tasks is one round",
+	  a_chain_is_one_round, EACH_METHOD, 0 },
+	{ "registered in its own handler: in the next round",
+	  one_that_registers_itself, EACH_METHOD, 0 },
+	{ "registered in a round, having run in it: in the next one",
+	  one_that_has_run, EACH_METHOD, 0 },
+	{ "two tasks that register each other run once a round",
+	  two_that_register_each_other, EACH_METHOD, 0 },
+	{ "registered in a round, initialised in it: in the next one",
+	  one_initialised_in_the_round, EACH_METHOD, 0 },
 	{ "registered in a round, initialised in an earlier one: at its end",
 	  one_initialised_in_an_earlier_round_joins, EACH_METHOD, 0 },
 	{ "registered in a round, having run in an earlier one: at its end",
@@ -497,12 +570,16 @@ static const struct check_case cases[] = {
 	  a_handler_may_free_its_task, EACH_METHOD, 0 },
 	{ "a copy of an unregistered task may be registered",
 	  a_copy_is_a_task, EACH_METHOD, 0 },
-	{ "a copy waits if its original would have to",
+	{ "a copy runs in the next round if its original would have to",
 	  a_copy_remembers_its_round, EACH_METHOD, 0 },
 	{ "zeroed memory is an unregistered task",
 	  zeroed_memory_is_a_task, EACH_METHOD, 0 },
 	{ "tasks may be initialised before there is a loop",
 	  initialised_before_the_loop, EACH_METHOD, 0 },
+	{ "descriptors are looked at within 64 rounds",
+	  endless_task, EACH_METHOD, 0 },
+	{ "... and within two that take longer than 50 microseconds",
+	  endless_slow_task, EACH_METHOD, 0 },
 };
 
 int main(int argc, char **argv)

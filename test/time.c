@@ -311,6 +311,29 @@ static void old_value_delays_no_timer(void)
 	iv_deinit();
 }
 
+/* Most of the rounds have no wait between them. */
+static struct iv_task round_task;
+static int rounds;
+
+static void later_than_in_the_last_round(void *cookie)
+{
+	(void)cookie;
+	check(compare(last_look, iv_now) < 0);
+	last_look = iv_now;
+	let_pass();
+	if (++rounds < 100)
+		iv_task_register(&round_task);
+}
+
+static void now_is_fresh_in_each_round(void)
+{
+	iv_init();
+	add_task(&round_task, later_than_in_the_last_round);
+	iv_main();
+	check_int(rounds, 100);
+	iv_deinit();
+}
+
 static const struct check_case cases[] = {
 	{ "iv_now is CLOCK_MONOTONIC",
 	  now_is_the_monotonic_clock, EACH_METHOD, 0 },
@@ -328,6 +351,8 @@ static const struct check_case cases[] = {
 	  now_is_one_between_two_waits, EACH_METHOD, 0 },
 	{ "each wait invalidates, the place stays",
 	  each_wait_invalidates, EACH_METHOD, 0 },
+	{ "iv_now is fresh in each round",
+	  now_is_fresh_in_each_round, EACH_METHOD, 0 },
 	{ "an old value of iv_now delays no timer",
 	  old_value_delays_no_timer, EACH_METHOD, 30 },
 };
