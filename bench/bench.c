@@ -14,8 +14,24 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
-#include "bench.h"
+#include "peer.h"
+
+static const struct row *const families[] = {
+	rows_post,
+	rows_thread,
+	rows_lost,
+	rows_task,
+	rows_memory,
+#ifndef BY_EVENT
+	rows_fd,
+	rows_echo,
+	rows_timer,
+#endif
+};
+
+#define FAMILIES	(sizeof(families) / sizeof(families[0]))
 
 /* A run that takes longer hangs; this is no measure of anything. */
 #define LIMIT_SECONDS	120
@@ -56,6 +72,15 @@ void meter_stop(struct meter *m)
 	m->cpu += cpu_now() - m->cpu_began;
 }
 
+void *zeroed(size_t num, size_t size)
+{
+	void *p = aligned_alloc(128, (num * size + 127) & -(size_t)128);
+
+	must(p != NULL);
+
+	return memset(p, 0, num * size);
+}
+
 void *shared_page(void)
 {
 	void *p = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
@@ -64,6 +89,38 @@ void *shared_page(void)
 	must(p != MAP_FAILED);
 
 	return p;
+}
+
+pthread_t thread_start(void *(*fn)(void *), void *arg)
+{
+	pthread_t thread;
+
+	must(pthread_create(&thread, NULL, fn, arg) == 0);
+
+	return thread;
+}
+
+void thread_join(pthread_t thread)
+{
+	must(pthread_join(thread, NULL) == 0);
+}
+
+void meeting_of(pthread_barrier_t *barrier, int num)
+{
+	must(pthread_barrier_init(barrier, NULL, num) == 0);
+}
+
+void meet(pthread_barrier_t *barrier)
+{
+	(void)pthread_barrier_wait(barrier);
+}
+
+void child_wait(pid_t pid)
+{
+	int status;
+
+	must(waitpid(pid, &status, 0) == pid);
+	must(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 /* As at the start: a thread that pin() narrowed starts others. */
@@ -118,33 +175,39 @@ const char *file_of(const char *symbol)
 
 static double value_of(const struct row *row, const struct meter *m)
 {
-	if (!strcmp(row->unit, "lost"))
-		return m->lost;
+	if (!strcmp(row->unit, "ns"))
+		return m->wall / m->ops * 1e9;
 	if (!strcmp(row->unit, "M/s"))
 		return m->ops / m->wall / 1e6;
 
-	return m->wall / m->ops * 1e9;
+	return m->count;
 }
 
-static void run_row(const struct peer *peer, const struct row *row, long n)
+static void run_row(const struct row *row, long n)
 {
 	struct meter *m = shared_page();
 
-	memset(m, 0, sizeof(*m));
 	/* Whatever the row before has pinned. */
 	must(sched_setaffinity(0, sizeof(allowed), &allowed) == 0);
 	alarm(LIMIT_SECONDS);
-	row->run(m, n, row->arg);
+	row->run(m, n > 0 ? n : row->quick, row->arg);
 	alarm(0);
 
 	if (m->none != NULL)
-		printf("%s %s none %s\n", row->name, peer->name, m->none);
+		printf("%s %s none %s\n", row->name, PEER, m->none);
 	else
 		printf("%s %s %.6g %s cpu %.6g ns ops %ld wall %.6f s\n",
-		       row->name, peer->name, value_of(row, m), row->unit,
+		       row->name, PEER, value_of(row, m), row->unit,
 		       m->cpu / m->ops * 1e9, m->ops, m->wall);
-	fflush(stdout);
+	(void)fflush(stdout);
 	must(munmap(m, sysconf(_SC_PAGESIZE)) == 0);
+}
+
+static void list_row(const struct row *row, long n)
+{
+	(void)n;
+	printf("%s %s %s %ld %s\n", row->name, row->group, row->unit,
+	       row->quick, row->text);
 }
 
 static int is_wanted(const struct row *row, char **names)
@@ -157,27 +220,17 @@ static int is_wanted(const struct row *row, char **names)
 	return *names != NULL;
 }
 
-static void run_rows(const struct peer *peer, char **names, long n)
+static void each_row(void (*fn)(const struct row *row, long n), char **names,
+		     long n)
 {
-	int i;
+	const struct row *row;
+	size_t i;
 
-	for (i = 0; i < peer->num; i++) {
-		const struct row *row = &peer->rows[i];
-
-		if (is_wanted(row, names))
-			run_row(peer, row, n > 0 ? n : row->quick);
-	}
-}
-
-static void list(const struct peer *peer)
-{
-	int i;
-
-	for (i = 0; i < peer->num; i++) {
-		const struct row *row = &peer->rows[i];
-
-		printf("%s %s %s %ld %s\n", row->name, row->group, row->unit,
-		       row->quick, row->text);
+	for (i = 0; i < FAMILIES; i++) {
+		for (row = families[i]; row->name != NULL; row++) {
+			if (is_wanted(row, names))
+				fn(row, n);
+		}
 	}
 }
 
@@ -188,8 +241,9 @@ static int usage(const char *program)
 	return 2;
 }
 
-int bench_main(const struct peer *peer, int argc, char **argv)
+int main(int argc, char **argv)
 {
+	void (*fn)(const struct row *row, long n) = run_row;
 	long rounds = 1;
 	long n = 0;
 	int opt;
@@ -200,10 +254,9 @@ int bench_main(const struct peer *peer, int argc, char **argv)
 		} else if (opt == 'r') {
 			rounds = atol(optarg);
 		} else if (opt == 'l') {
-			list(peer);
-			return 0;
+			fn = list_row;
 		} else if (opt == 'v') {
-			printf("%s %s\n", peer->name, peer->version);
+			printf("%s %s\n", PEER, PEER_VERSION);
 			return 0;
 		} else {
 			return usage(argv[0]);
@@ -213,7 +266,7 @@ int bench_main(const struct peer *peer, int argc, char **argv)
 	must(sched_getaffinity(0, sizeof(allowed), &allowed) == 0);
 	raise_limit();
 	while (rounds-- > 0)
-		run_rows(peer, argv + optind, n);
+		each_row(fn, argv + optind, n);
 
 	return 0;
 }

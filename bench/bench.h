@@ -2,17 +2,23 @@
  * libivykis: what the benchmark programs share.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * There is one program a peer.  Each is an adapter (bench_PEER.c: a dozen
- * short inline functions), the same work compiled on top of it (workloads.h),
- * and the driver (bench.c), which parses the arguments, runs the rounds, reads
- * the clocks and writes one line a figure:
+ * There is one program a peer: the driver (bench.c: arguments, clocks, one line
+ * a figure), and the rows (rows_FAMILY.c: the work), compiled on top of the
+ * peer's calls (peer_NAME.h), which are inlined, so that no peer pays for the
+ * comparison.  `run' runs them all and reports.
  *
- *	row peer value unit cpu value ns ops count wall seconds s
+ * A new row is a function and a line in the table at the end of its family; a
+ * new family is a file, its table's name below and in bench.c, and its name in
+ * Makefile.am; a new peer is a header that defines what peer.h lists.
  */
 
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 /* Stands in memory that forked children share. */
@@ -22,36 +28,38 @@ struct meter {
 	double		wall;		/* seconds */
 	double		cpu;		/* seconds, all threads */
 	long		ops;
-	long		lost;
+	double		count;		/* what units that are no time count */
 	const char	*none;		/* there is no figure, and why */
 };
 
 struct row {
 	const char	*name;
 	const char	*group;		/* one chart each */
-	const char	*unit;		/* an op: ns, M/s; or lost: a count */
+	/*
+	 * Of time: ns (an op), M/s.  Counted: lost (wake-ups), served
+	 * (descriptors, an op), B (bytes).
+	 */
+	const char	*unit;
 	const char	*text;
 	/* Do about n ops between meter_start() and meter_stop(); set ops. */
 	void		(*run)(struct meter *m, long n, int arg);
 	int		arg;
-	long		quick;		/* n for a first impression */
+	long		quick;		/* the smallest n that says anything */
 };
 
-struct peer {
-	const char	*name;
-	const char	*version;	/* or a file whose path tells */
-	const struct row *rows;
-	int		num;
-};
+/* Each ends with a row that has no name. */
+extern const struct row rows_echo[];
+extern const struct row rows_fd[];
+extern const struct row rows_lost[];
+extern const struct row rows_memory[];
+extern const struct row rows_post[];
+extern const struct row rows_task[];
+extern const struct row rows_thread[];
+extern const struct row rows_timer[];
 
-int bench_main(const struct peer *peer, int argc, char **argv);
-
-/* One pair; the time between is what counts. */
+/* Pairs; the time between is what counts. */
 void meter_start(struct meter *m);
 void meter_stop(struct meter *m);
-
-/* A page that forked children share, or the end. */
-void *shared_page(void);
 
 /* What must not fail in a benchmark ends it. */
 #define must(cond)						\
@@ -63,16 +71,42 @@ void *shared_page(void);
 void must_failed(const char *file, int line, const char *what)
 	__attribute__((noreturn));
 
-/* 1 if the process may run on num processors at once. */
+/* Two cores that write to their own of these do not disturb each other. */
+#define OWN_LINES	_Alignas(128)
+
+/* An array of zeroes, all of it touched; free() it. */
+void *zeroed(size_t num, size_t size);
+
+/* A page that forked children share. */
+void *shared_page(void);
+
+pthread_t thread_start(void *(*fn)(void *), void *arg);
+void thread_join(pthread_t thread);
+void meeting_of(pthread_barrier_t *barrier, int num);
+void meet(pthread_barrier_t *barrier);
+
+/* Wait for a child, which must say that all is well. */
+void child_wait(pid_t pid);
+
+/*
+ * Keep the calling thread on one of the process's processors, 0 for the first;
+ * -1: leave it.  have_cpus: may it run on num of them at once?
+ */
+void pin(int cpu);
 int have_cpus(int num);
 
-/* Keep the calling thread on one of them, 0 for the first; -1: leave it. */
-void pin(int cpu);
-
-/* 1 if num more descriptors may be opened. */
+/* May num more descriptors be opened? */
 int have_descriptors(int num);
 
 /* The file that the named symbol comes from. */
 const char *file_of(const char *symbol);
+
+/* The same numbers in each run. */
+static inline unsigned int random_below(uint64_t *state, unsigned int limit)
+{
+	*state = *state * 6364136223846793005ULL + 1442695040888963407ULL;
+
+	return (*state >> 33) % limit;
+}
 
 #endif

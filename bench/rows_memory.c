@@ -1,0 +1,242 @@
+/*
+ * libivykis: what objects cost in memory.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * By how much the resident set grows with so many of them, the caller's structs
+ * and the library's own memory alike; the kernel's is not in it.  Says the most
+ * in a process that has done nothing else before.
+ */
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include "peer.h"
+
+/* By a look at each page: other counts are not exact. */
+static long resident(void)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "re");
+	long kbytes;
+
+	must(f != NULL && fscanf(f, "%*[^\n] Rss: %ld", &kbytes) == 1);
+	must(fclose(f) == 0);
+
+	return kbytes * 1024;
+}
+
+struct growth {
+	struct meter	*meter;
+	long		before;
+};
+
+static void growth_begin(struct growth *g, struct meter *m)
+{
+	(void)malloc_trim(0);
+	g->meter = m;
+	/* What reading it takes for the first time is none of ours. */
+	(void)resident();
+	g->before = resident();
+	meter_start(m);
+}
+
+static void growth_end(struct growth *g, long num)
+{
+	meter_stop(g->meter);
+	g->meter->count = (double)(resident() - g->before) / num;
+	g->meter->ops = num;
+}
+
+WAKE_HANDLER(wake_seen)
+{
+	loop_quit(cookie);
+}
+
+/* A loop that has been through a pass, with its first object. */
+static void warm_loop(struct loop *l, struct wake *w)
+{
+	loop_new(l);
+	wake_new(l, w, wake_seen, l);
+	post(w);
+	loop_run(l);
+}
+
+static void cold_loop(struct loop *l, struct wake *w)
+{
+	wake_free(w);
+	loop_free(l);
+}
+
+static void wakes(struct meter *m, long n, int num)
+{
+	struct growth g;
+	struct wake first;
+	struct wake *all;
+	struct loop loop;
+
+	(void)n;
+	if (!have_descriptors(num)) {
+		m->none = "RLIMIT_NOFILE is too low";
+		return;
+	}
+	warm_loop(&loop, &first);
+
+	growth_begin(&g, m);
+	all = zeroed(num, sizeof(*all));
+	wakes_new(&loop, all, num, wake_seen, &loop);
+	post(&first);
+	loop_run(&loop);
+	growth_end(&g, num);
+
+	wakes_free(all, num);
+	cold_loop(&loop, &first);
+	free(all);
+}
+
+#ifndef BY_EVENT
+
+WATCH_HANDLER(watch_readable)
+{
+	(void)cookie;
+	must(!"nothing to read");
+}
+
+static void watches(struct meter *m, long n, int num)
+{
+	struct growth g;
+	struct wake first;
+	struct watch *all;
+	struct loop loop;
+	int *fds;
+	int i;
+
+	(void)n;
+	if (!have_descriptors(num)) {
+		m->none = "RLIMIT_NOFILE is too low";
+		return;
+	}
+	warm_loop(&loop, &first);
+	fds = zeroed(num, sizeof(*fds));
+	for (i = 0; i < num; i++)
+		must((fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) >= 0);
+
+	growth_begin(&g, m);
+	all = zeroed(num, sizeof(*all));
+	for (i = 0; i < num; i++)
+		watch_new(&loop, &all[i], fds[i], watch_readable, NULL);
+	post(&first);
+	loop_run(&loop);
+	growth_end(&g, num);
+
+	for (i = 0; i < num; i++) {
+		watch_free(&all[i]);
+		must(close(fds[i]) == 0);
+	}
+	cold_loop(&loop, &first);
+	free(all);
+	free(fds);
+}
+
+#ifndef NO_TIMERS
+
+TIMER_HANDLER(timer_due)
+{
+	(void)cookie;
+	must(!"not for an hour");
+}
+
+static void timers(struct meter *m, long n, int num)
+{
+	struct growth g;
+	struct wake first;
+	struct timer *all;
+	struct loop loop;
+	int i;
+
+	(void)n;
+	warm_loop(&loop, &first);
+
+	growth_begin(&g, m);
+	all = zeroed(num, sizeof(*all));
+	for (i = 0; i < num; i++) {
+		timer_new(&loop, &all[i], timer_due, NULL);
+		timer_arm(&all[i], 3600 * 1000000U + i);
+	}
+	growth_end(&g, num);
+
+	for (i = 0; i < num; i++)
+		timer_free(&all[i]);
+	cold_loop(&loop, &first);
+	free(all);
+}
+
+#endif
+
+/* Each in a thread of its own, whose stack the loop uses, too. */
+struct lives {
+	pthread_barrier_t	born;
+	pthread_barrier_t	warm;
+	pthread_barrier_t	over;
+};
+
+static void *life_thread(void *_lives)
+{
+	struct lives *lives = _lives;
+	struct wake wake;
+	struct loop loop;
+
+	meet(&lives->born);
+	warm_loop(&loop, &wake);
+	meet(&lives->warm);
+	meet(&lives->over);
+	cold_loop(&loop, &wake);
+
+	return NULL;
+}
+
+static void loops(struct meter *m, long n, int num)
+{
+	pthread_t threads[num];
+	struct lives lives;
+	struct growth g;
+	int i;
+
+	(void)n;
+	/* What the threads' share of the heap takes is none of ours. */
+	must(mallopt(M_ARENA_MAX, 1) == 1);
+	meeting_of(&lives.born, num + 1);
+	meeting_of(&lives.warm, num + 1);
+	meeting_of(&lives.over, num + 1);
+	for (i = 0; i < num; i++)
+		threads[i] = thread_start(life_thread, &lives);
+
+	growth_begin(&g, m);
+	meet(&lives.born);
+	meet(&lives.warm);
+	growth_end(&g, num);
+
+	meet(&lives.over);
+	for (i = 0; i < num; i++)
+		thread_join(threads[i]);
+}
+
+#endif
+
+
+const struct row rows_memory[] = {
+	{ "mem_event", "memory", "B",
+	  "bytes an object that is posted to", wakes, 4000, 1 },
+#ifndef BY_EVENT
+	{ "mem_fd", "memory", "B",
+	  "bytes a descriptor that is watched", watches, 4000, 1 },
+#ifndef NO_TIMERS
+	{ "mem_timer", "memory", "B",
+	  "bytes a timer that is armed", timers, 100000, 1 },
+#endif
+	{ "mem_loop", "memory", "B",
+	  "bytes a loop that was woken once, with the stack it uses",
+	  loops, 100, 1 },
+#endif
+	{ 0 }
+};
