@@ -171,6 +171,33 @@ int num_descriptors(void)
 	return num;
 }
 
+struct passes {
+	struct iv_timer	timer;
+	int		left;
+};
+
+static void pass(void *_p)
+{
+	struct passes *p = _p;
+
+	if (p->left-- == 0)
+		iv_quit();
+	else
+		iv_timer_register(&p->timer);
+}
+
+void run_passes(int num)
+{
+	struct passes p = { .left = num };
+
+	IV_TIMER_INIT(&p.timer);
+	p.timer.expires = (struct timespec){ 0 };
+	p.timer.cookie = &p;
+	p.timer.handler = pass;
+	iv_timer_register(&p.timer);
+	iv_main();
+}
+
 static long ms_of(clockid_t id)
 {
 	struct timespec ts;

@@ -90,6 +90,12 @@ int variant_is_epoll(void);
 /* Descriptors that this process has open. */
 int num_descriptors(void);
 
+/*
+ * Run the calling thread's loop for so many passes, a timer that is always due
+ * in each: none sleeps, and each asks the kernel.
+ */
+void run_passes(int num);
+
 /* Milliseconds on CLOCK_MONOTONIC, and milliseconds of CPU time used. */
 long now_ms(void);
 long cpu_ms(void);

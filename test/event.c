@@ -89,25 +89,12 @@ static void run_for(int ms)
 		iv_timer_unregister(&t);
 }
 
-/* Rounds of tasks enough for the kernel to be asked several times. */
-#define ROUNDS	80
+/* Passes enough for all that was posted before to be served. */
+#define PASSES	80
 
-static struct iv_task rounds_task;
-static int rounds;
-
-static void next_round(void *unused)
+static void serve_all(void)
 {
-	(void)unused;
-	if (++rounds % ROUNDS == 0)
-		iv_quit();
-	else
-		iv_task_register(&rounds_task);
-}
-
-static void run_rounds(void)
-{
-	start_task(&rounds_task, next_round, NULL);
-	iv_main();
+	run_passes(PASSES);
 }
 
 static void in_thread(void *(*fn)(void *), void *arg)
@@ -163,14 +150,14 @@ static void order(void)
 	iv_event_post(&c);
 	iv_event_post(&b);
 	iv_event_post(&a);
-	run_rounds();
+	serve_all();
 	expect_trace("cab");
 
 	in_thread(post, &b);
 	in_thread(post, &a);
 	in_thread(post, &b);
 	iv_event_post(&c);
-	run_rounds();
+	serve_all();
 	expect_trace("bac");
 
 	iv_event_unregister(&a);
@@ -188,15 +175,18 @@ static void coalescing(void)
 	start_noted(&a, "a");
 	for (i = 0; i < 100000; i++)
 		iv_event_post(&a);
-	run_rounds();
+	serve_all();
 	expect_trace("a");
 	for (i = 0; i < 10; i++)
 		in_thread(post, &a);
-	run_rounds();
+	serve_all();
 	expect_trace("a");
 	iv_event_unregister(&a);
 	iv_deinit();
 }
+
+static struct iv_task rounds_task;
+static int rounds;
 
 struct poster {
 	struct iv_event	ev;
@@ -408,7 +398,7 @@ static void run_batch(enum deed deed, int at, int victim, int foreign)
 		else
 			iv_event_post(&batch.member[i]->ev);
 	}
-	run_rounds();
+	serve_all();
 	expect_batch();
 
 	for (i = 0; i < BATCH; i++) {
@@ -461,11 +451,11 @@ static void cancel_before_main(void)
 	iv_event_post(&a);
 	iv_event_post(&b);
 	iv_event_unregister(&a);
-	run_rounds();
+	serve_all();
 	expect_trace("b");
 
 	start_noted(&a, "a");
-	run_rounds();
+	serve_all();
 	expect_trace("");
 	in_thread(post, &a);
 	in_thread(post, &b);
@@ -513,7 +503,7 @@ static void position_before_main(void)
 
 	start_round_test(&r);
 	post_among_tasks(&r);
-	run_rounds();
+	serve_all();
 	expect_trace("1ef23");
 	end_round_test(&r);
 }
@@ -529,7 +519,7 @@ static void position_in_round(void)
 	IV_TASK_INIT(&r.t2);
 	IV_TASK_INIT(&r.t3);
 	start_task(&t, post_among_tasks, &r);
-	run_rounds();
+	serve_all();
 	check(strlen(trace) == 5 && strstr(trace, "ef") != NULL);
 	memset(trace, 0, sizeof(trace));
 	end_round_test(&r);
@@ -546,7 +536,7 @@ static void position_by_timer(void)
 	t.handler = post_among_tasks;
 	t.cookie = &r;
 	iv_timer_register(&t);
-	run_rounds();
+	serve_all();
 	expect_trace("1ef23");
 	end_round_test(&r);
 }
@@ -611,7 +601,7 @@ static void sleeps_after_delivery(void)
 	run_for(300);
 	check(cpu_ms() - before < 100);
 	check_int(pthread_join(t, NULL), 0);
-	run_rounds();
+	serve_all();
 	check_int(c.calls, 1);
 	iv_event_unregister(&c.ev);
 	iv_deinit();
@@ -788,7 +778,7 @@ static void no_system_call(void)
 	for (i = 0; i < 100; i++)
 		start_noted(&silent[i], "a");
 	start_task(&t, watch_silent_thread, NULL);
-	run_rounds();
+	serve_all();
 	check_int(strlen(trace), 100);
 	memset(trace, 0, sizeof(trace));
 
@@ -1445,7 +1435,7 @@ static void posted_in_a_batch(void)
 	start_noted(&crowd[1], "x");
 	iv_event_post(&ev);
 	start_task(&task, note_cookie, "t");
-	run_rounds();
+	serve_all();
 	expect_trace("etc");
 	iv_event_unregister(&ev);
 	iv_event_unregister(&crowd[0]);

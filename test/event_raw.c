@@ -82,35 +82,17 @@ static void run_for(int ms)
 		iv_timer_unregister(&t);
 }
 
-/*
- * Run enough rounds of tasks that the kernel is asked several times, whatever
- * the loop does between two looks; all that was posted before is served.
- */
-#define ROUNDS	80
+/* Passes enough for all that was posted before to be served. */
+#define PASSES	80
 
-static struct iv_task rounds_task;
-static int rounds;
-
-static void next_round(void *unused)
+static void serve_all(void)
 {
-	(void)unused;
-	if (++rounds % ROUNDS == 0)
-		iv_quit();
-	else
-		iv_task_register(&rounds_task);
-}
-
-static void run_rounds(void)
-{
-	IV_TASK_INIT(&rounds_task);
-	rounds_task.handler = next_round;
-	iv_task_register(&rounds_task);
-	iv_main();
+	run_passes(PASSES);
 }
 
 static void expect_calls(struct counted *c, int calls)
 {
-	run_rounds();
+	serve_all();
 	check_int(c->calls, calls);
 }
 
@@ -186,6 +168,9 @@ static void bursts(void)
 	iv_event_raw_unregister(&c.ev);
 	iv_deinit();
 }
+
+static struct iv_task rounds_task;
+static int rounds;
 
 struct self_poster {
 	struct iv_event_raw	ev;
@@ -478,7 +463,7 @@ static void run_batch(enum deed deed, int at, int victim)
 		batch.member[i] = new_member(i);
 	for (i = 0; i < BATCH; i++)
 		iv_event_raw_post(&batch.member[i]->ev);
-	run_rounds();
+	serve_all();
 	check_batch();
 
 	for (i = 0; i < BATCH; i++) {
@@ -634,7 +619,7 @@ static void expect_one_in(struct counted *c, int num, int step)
 {
 	int i;
 
-	run_rounds();
+	serve_all();
 	for (i = 0; i < num; i++) {
 		check_int(c[i].calls, i % step == 0);
 		c[i].calls = 0;
@@ -1057,12 +1042,12 @@ static void check_fresh(struct counted *fresh)
 	int i;
 
 	/* They neither heard it nor take it for a post of theirs. */
-	run_rounds();
+	serve_all();
 	for (i = 0; i < STALE; i++)
 		check_int(fresh[i].calls, 0);
 	for (i = 0; i < STALE; i++)
 		iv_event_raw_post(&fresh[i].ev);
-	run_rounds();
+	serve_all();
 	for (i = 0; i < STALE; i++)
 		check_int(fresh[i].calls, 1);
 }

@@ -168,29 +168,6 @@ static void stop(void)
 	end();
 }
 
-/* A timer that is always due: the loop passes, and does not sleep. */
-static struct iv_timer tick;
-static int ticks_left;
-
-static void ticked(void *cookie)
-{
-	(void)cookie;
-	if (ticks_left-- == 0)
-		iv_quit();
-	else
-		iv_timer_register(&tick);
-}
-
-static void run_passes(int num)
-{
-	IV_TIMER_INIT(&tick);
-	tick.expires = (struct timespec){ 0 };
-	tick.handler = ticked;
-	ticks_left = num;
-	iv_timer_register(&tick);
-	iv_main();
-}
-
 /* Let the loop read all that the kernel has queued. */
 static void settle(void)
 {
