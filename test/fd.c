@@ -68,7 +68,7 @@ static void ticked(void *cookie)
 }
 
 /* Let the loop look at its descriptors so many times. */
-static void run_passes(int num)
+static void run_ticks(int num)
 {
 	IV_TIMER_INIT(&tick);
 	tick.expires = (struct timespec){ 0 };
@@ -158,15 +158,15 @@ static void input_runs_while_readable(void)
 	set_up(near);
 	ifd.handler_in = got_in;
 	iv_fd_register(&ifd);
-	run_passes(2);
+	run_ticks(2);
 	expect("..");
 
 	say(far);
-	run_passes(3);
+	run_ticks(3);
 	expect(".i.i.i");
 
 	hear(near);
-	run_passes(2);
+	run_ticks(2);
 	expect("..");
 	tear_down();
 }
@@ -195,15 +195,15 @@ static void output_runs_while_writable(void)
 	set_up(near);
 	ifd.handler_out = got_out;
 	iv_fd_register(&ifd);
-	run_passes(2);
+	run_ticks(2);
 	expect(".o.o");
 
 	fill(near);
-	run_passes(2);
+	run_ticks(2);
 	expect("..");
 
 	drain(far);
-	run_passes(1);
+	run_ticks(1);
 	expect(".o");
 	tear_down();
 }
@@ -215,19 +215,19 @@ static void only_what_is_wanted_is_called(void)
 	ifd.handler_in = got_in;
 	ifd.handler_err = got_err;
 	iv_fd_register(&ifd);
-	run_passes(1);
+	run_ticks(1);
 	expect(".");
 
 	say(far);
-	run_passes(1);
+	run_ticks(1);
 	expect(".i");
 
 	iv_fd_set_handler_in(&ifd, NULL);
-	run_passes(1);
+	run_ticks(1);
 	expect(".");
 
 	iv_fd_set_handler_out(&ifd, got_out);
-	run_passes(1);
+	run_ticks(1);
 	expect(".o");
 	tear_down();
 }
@@ -238,12 +238,12 @@ static void late_handlers_get_old_conditions(void)
 	set_up(near);
 	iv_fd_register(&ifd);
 	say(far);
-	run_passes(1);
+	run_ticks(1);
 	expect(".");
 
 	iv_fd_set_handler_in(&ifd, got_in);
 	iv_fd_set_handler_out(&ifd, got_out);
-	run_passes(1);
+	run_ticks(1);
 	expect(".io");
 	tear_down();
 }
@@ -259,12 +259,12 @@ static void last_change_before_a_wait_counts(void)
 	iv_fd_set_handler_out(&ifd, got_out);
 	iv_fd_set_handler_in(&ifd, got_in);
 	iv_fd_set_handler_out(&ifd, NULL);
-	run_passes(1);
+	run_ticks(1);
 	expect(".i");
 
 	iv_fd_set_handler_in(&ifd, NULL);
 	iv_fd_set_handler_in(&ifd, got_in);
-	run_passes(1);
+	run_ticks(1);
 	expect(".i");
 	tear_down();
 }
@@ -277,7 +277,7 @@ static void half_close_is_input(void)
 	ifd.handler_err = got_err;
 	iv_fd_register(&ifd);
 	check(shutdown(far, SHUT_WR) == 0);
-	run_passes(1);
+	run_ticks(1);
 	expect(".i");
 	tear_down();
 }
@@ -324,7 +324,7 @@ static void expect_trouble_order(int (*make)(void))
 		strcat(want, set & 4 ? "o" : "");
 
 		iv_fd_register(&ifd);
-		run_passes(1);
+		run_ticks(1);
 		expect(want);
 		iv_fd_unregister(&ifd);
 	}
@@ -397,7 +397,7 @@ static void run_trouble(void (*err)(void *), void (*in)(void *),
 	ifd.handler_in = in;
 	ifd.handler_out = got_out;
 	iv_fd_register(&ifd);
-	run_passes(2);
+	run_ticks(2);
 	expect(want);
 	tear_down();
 }
@@ -439,7 +439,7 @@ static void new_out_handler_waits(void)
 	ifd.handler_in = hear_and_answer;
 	iv_fd_register(&ifd);
 	say(far);
-	run_passes(3);
+	run_ticks(3);
 	expect(".i.o.");
 	tear_down();
 }
@@ -483,9 +483,9 @@ static void cookie_may_change(void)
 	ifd.handler_in = mark_cookie;
 	ifd.cookie = &first;
 	iv_fd_register(&ifd);
-	run_passes(1);
+	run_ticks(1);
 	ifd.cookie = &second;
-	run_passes(1);
+	run_ticks(1);
 	expect(".1.2");
 	tear_down();
 }
@@ -498,7 +498,7 @@ static void public_members_are_left_alone(void)
 	ifd.handler_out = got_out;
 	ifd.handler_err = got_err;
 	iv_fd_register(&ifd);
-	run_passes(1);
+	run_ticks(1);
 	expect(".o");
 	iv_fd_unregister(&ifd);
 	check_int(ifd.fd, near);
@@ -508,7 +508,7 @@ static void public_members_are_left_alone(void)
 	check(ifd.handler_err == got_err);
 
 	iv_fd_register(&ifd);
-	run_passes(1);
+	run_ticks(1);
 	expect(".o");
 	tear_down();
 }
@@ -583,7 +583,7 @@ static void register_others_anew(void *_me)
 static void registered_anew_is_new(void)
 {
 	watch_several(register_others_anew);
-	run_passes(2);
+	run_ticks(2);
 	expect(".i.iiiiiiiii");
 	close_several();
 }
@@ -625,12 +625,12 @@ static void new_descriptor_gets_nothing_stale(void)
 	int i;
 
 	watch_several(renew_all);
-	run_passes(3);
+	run_ticks(3);
 	expect(".R..");
 
 	for (i = 0; i < SEVERAL; i++)
 		say(kicks[i]);
-	run_passes(1);
+	run_ticks(1);
 	expect(".iiiiiiiiii");
 	close_several();
 }
@@ -710,7 +710,7 @@ static void without_handlers_nothing_happens(void)
 	idle(300);
 
 	iv_fd_set_handler_in(&ifd, got_in);
-	run_passes(1);
+	run_ticks(1);
 	expect(".i");
 	iv_fd_set_handler_in(&ifd, NULL);
 	idle(300);
@@ -738,7 +738,7 @@ static void closing_before_the_first_wait_is_harmless(void)
 	iv_fd_register(&ifd);
 	close(ifd.fd);
 	iv_fd_unregister(&ifd);
-	run_passes(1);
+	run_ticks(1);
 	expect(".");
 	tear_down();
 }
@@ -748,15 +748,15 @@ static void never_noticed_without_handlers(void)
 	open_pair();
 	set_up(far + 100);
 	iv_fd_register(&ifd);
-	run_passes(2);
+	run_ticks(2);
 	expect("..");
 	iv_fd_unregister(&ifd);
 
 	ifd.fd = dup(near);
 	iv_fd_register(&ifd);
-	run_passes(1);
+	run_ticks(1);
 	close(ifd.fd);
-	run_passes(1);
+	run_ticks(1);
 	tear_down();
 }
 
@@ -776,7 +776,7 @@ static void try_refuses_what_is_not_open(void)
 	ifd.fd = near;
 	check_int(iv_fd_register_try(&ifd), 0);
 	say(far);
-	run_passes(1);
+	run_ticks(1);
 	expect(".i");
 	tear_down();
 }
@@ -797,7 +797,7 @@ static void try_regular_file_with(void (*handler)(void *))
 		expect("");
 	} else {
 		check_int(iv_fd_register_try(&ifd), 0);
-		run_passes(2);
+		run_ticks(2);
 		expect(handler != NULL ? ".i.i" : "..");
 		iv_fd_unregister(&ifd);
 	}
@@ -819,7 +819,7 @@ static void try_tells_of_a_second_object(void)
 	set_up(near);
 	ifd.handler_in = got_in;
 	iv_fd_register(&ifd);
-	run_passes(1);
+	run_ticks(1);
 	expect(".");
 
 	second = ifd;
@@ -832,13 +832,13 @@ static void try_tells_of_a_second_object(void)
 		second.fd = dup(near);
 	}
 	check_int(iv_fd_register_try(&second), 0);
-	run_passes(1);
+	run_ticks(1);
 	expect(".o");
 	say(far);
 	iv_fd_unregister(&second);
 	if (second.fd != near)
 		close(second.fd);
-	run_passes(1);
+	run_ticks(1);
 	expect(".i");
 	tear_down();
 }
@@ -849,7 +849,7 @@ static void try_without_handlers_then_with(void)
 	check_int(iv_fd_register_try(&ifd), 0);
 	idle(200);
 	iv_fd_set_handler_err(&ifd, got_err);
-	run_passes(1);
+	run_ticks(1);
 	expect(".e");
 	tear_down();
 }
@@ -1059,7 +1059,7 @@ static void reset_connection_is_an_error(void)
 	IV_TIMER_INIT(&conn->timer);
 	conn->timer.cookie = conn;
 	conn->timer.handler = conn_end;
-	run_passes(1);
+	run_ticks(1);
 
 	iv_fd_set_handler_err(&conn->fd, conn_err);
 	reset(far);
@@ -1249,7 +1249,7 @@ static void random_operations(void)
 	for (i = 0; i < 1000; i++) {
 		for (j = 0; j < 10; j++)
 			operate(&crowd[rnd(CROWD)]);
-		run_passes(1);
+		run_ticks(1);
 		expect(".");
 		for (j = 0; j < CROWD; j++)
 			check_member(&crowd[j]);
@@ -1344,7 +1344,7 @@ static void none_of_many_starves(void)
 	iv_init();
 	watch_many(num, count);
 	for (i = 0; i < 10; i++) {
-		run_passes(5);
+		run_ticks(5);
 		expect(".....");
 	}
 	check_int(served, num);
@@ -1367,11 +1367,11 @@ static void large_numbers(void)
 	ifd.fd = fd;
 	ifd.handler_out = got_out;
 	iv_fd_register(&ifd);
-	run_passes(1);
+	run_ticks(1);
 	expect(".o");
 	iv_fd_unregister(&ifd);
 	check_int(iv_fd_register_try(&ifd), 0);
-	run_passes(1);
+	run_ticks(1);
 	expect(".o");
 	iv_fd_unregister(&ifd);
 	close(fd);
@@ -1403,14 +1403,14 @@ static void two_loops_watch_one_descriptor(void)
 	set_up(near);
 	ifd.handler_in = got_in;
 	iv_fd_register(&ifd);
-	run_passes(1);
+	run_ticks(1);
 	expect(".");
 
 	say(far);
 	check_int(pthread_create(&thread, NULL, watch_near, NULL), 0);
 	check_int(pthread_join(thread, NULL), 0);
 	expect("i");
-	run_passes(1);
+	run_ticks(1);
 	expect(".i");
 	tear_down();
 }
@@ -1444,7 +1444,7 @@ static void watch_twice(void)
 	second.fd = near;
 	second.handler_in = got_in;
 	iv_fd_register(&second);
-	run_passes(1);
+	run_ticks(1);
 }
 
 static void close_while_watched(void)
@@ -1453,9 +1453,9 @@ static void close_while_watched(void)
 	set_up(near);
 	ifd.handler_in = got_in;
 	iv_fd_register(&ifd);
-	run_passes(1);
+	run_ticks(1);
 	close(near);
-	run_passes(1);
+	run_ticks(1);
 	iv_fd_unregister(&ifd);
 }
 

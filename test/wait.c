@@ -107,7 +107,7 @@ static void passed(void *_p)
 		iv_quit();
 }
 
-static void run_passes(int num, int ms)
+static void run_a_while(int num, int ms)
 {
 	struct passes p = { .left = num, .ms = ms };
 
@@ -120,7 +120,7 @@ static void run_passes(int num, int ms)
 
 static void run_loop(void)
 {
-	run_passes(5, 2);
+	run_a_while(5, 2);
 }
 
 /* Nothing keeps the loop busy. */
@@ -128,7 +128,7 @@ static void check_idle(void)
 {
 	long cpu = cpu_ms();
 
-	run_passes(1, 500);
+	run_a_while(1, 500);
 	check(cpu_ms() - cpu < 150);
 }
 
