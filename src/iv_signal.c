@@ -28,10 +28,7 @@ struct iv_signal_ {
 	void			(*handler)(void *);
 
 	struct iv_avl_node	an;
-	atomic_uchar		active;		/* notified, not yet called */
-	uint8_t			sig;		/* what the tree goes by, ... */
-	uint8_t			rank;		/* ... whatever the user does */
-	uint8_t			generation;	/* of the process, low bits */
+	atomic_uint		state;
 	struct iv_event_raw	ev;
 };
 
@@ -40,15 +37,37 @@ _Static_assert(sizeof(struct iv_signal_) == sizeof(struct iv_signal) &&
 	       "struct iv_signal_ has to fit into struct iv_signal");
 _Static_assert(_NSIG <= 256, "a signal's number has to fit into a byte");
 
-/* In a tree, a signal's exclusive objects come first. */
-enum {
-	EXCLUSIVE,
-	SHARED,
-};
+/*
+ * What an object is in, one word: not every machine exchanges a byte without
+ * a library's help.  Apart from ACTIVE all of it is set when registering; the
+ * signal and SHARED are what the tree goes by, whatever the user does then.  In
+ * a tree, a signal's exclusive objects come first.
+ */
+#define ACTIVE			1U	/* notified, not yet called */
+#define SHARED			2U	/* not exclusive */
+#define SIGNAL_SHIFT		8
+#define KEY			(0xff00U | SHARED)
+#define GENERATION_SHIFT	16	/* of the process, low bits */
 
 static struct iv_signal_ *signal_of(const struct iv_avl_node *an)
 {
 	return iv_container_of(an, struct iv_signal_, an);
+}
+
+/* Relaxed: ACTIVE is nobody's concern who asks. */
+static unsigned int key_of(const struct iv_signal_ *s)
+{
+	return atomic_load_explicit(&s->state, memory_order_relaxed) & KEY;
+}
+
+static int sig_of(const struct iv_signal_ *s)
+{
+	return key_of(s) >> SIGNAL_SHIFT;
+}
+
+static int is_exclusive(const struct iv_signal_ *s)
+{
+	return !(key_of(s) & SHARED);
 }
 
 static int compare(const struct iv_avl_node *_a, const struct iv_avl_node *_b)
@@ -56,10 +75,8 @@ static int compare(const struct iv_avl_node *_a, const struct iv_avl_node *_b)
 	const struct iv_signal_ *a = signal_of(_a);
 	const struct iv_signal_ *b = signal_of(_b);
 
-	if (a->sig != b->sig)
-		return a->sig - b->sig;
-	if (a->rank != b->rank)
-		return a->rank - b->rank;
+	if (key_of(a) != key_of(b))
+		return key_of(a) < key_of(b) ? -1 : 1;
 	if (a != b)
 		return (uintptr_t)a < (uintptr_t)b ? -1 : 1;
 
@@ -104,9 +121,9 @@ static struct iv_avl_node *first_for(const struct iv_avl_tree *tree, int sig)
 	struct iv_avl_node *first = NULL;
 
 	while (an != NULL) {
-		int before = signal_of(an)->sig < sig;
+		int before = sig_of(signal_of(an)) < sig;
 
-		if (signal_of(an)->sig == sig)
+		if (sig_of(signal_of(an)) == sig)
 			first = an;
 		an = before ? an->right : an->left;
 	}
@@ -123,12 +140,13 @@ static int notify_locked(const struct iv_avl_tree *tree, int sig)
 	for (an = first; an != NULL; an = iv_avl_tree_next(an)) {
 		struct iv_signal_ *s = signal_of(an);
 
-		if (s->sig != sig)
+		if (sig_of(s) != sig)
 			break;
 		/* Release: pairs with the acquire in got_event(). */
-		atomic_store_explicit(&s->active, 1, memory_order_release);
+		atomic_fetch_or_explicit(&s->state, ACTIVE,
+					 memory_order_release);
 		iv_event_raw_post(&s->ev);
-		if (s->rank == EXCLUSIVE)
+		if (is_exclusive(s))
 			break;
 	}
 
@@ -277,7 +295,11 @@ void iv_signal_reset_child(void)
  */
 static int is_inherited(const struct iv_signal_ *s)
 {
-	return s->generation != (uint8_t)iv_process_generation();
+	unsigned int state = atomic_load_explicit(&s->state,
+						  memory_order_relaxed);
+
+	return state >> GENERATION_SHIFT !=
+	       (uint16_t)iv_process_generation();
 }
 
 /*
@@ -303,7 +325,8 @@ static void got_event(void *_s)
 	 * Acquire: pairs with the release in notify_locked().  Another signal
 	 * that has set it since counts for this call.
 	 */
-	if (!atomic_exchange_explicit(&s->active, 0, memory_order_acquire))
+	if (!(atomic_fetch_and_explicit(&s->state, ~ACTIVE,
+					memory_order_acquire) & ACTIVE))
 		return;
 
 	if (s->handler == NULL)
@@ -349,9 +372,9 @@ static int contains_locked(const struct iv_avl_tree *tree,
 
 static int add_locked(struct iv_signal_ *s, struct iv_avl_tree *tree)
 {
-	if (module.num[s->sig] == 0 && install(s->sig) < 0)
+	if (module.num[sig_of(s)] == 0 && install(sig_of(s)) < 0)
 		return -1;
-	module.num[s->sig]++;
+	module.num[sig_of(s)]++;
 	(void)iv_avl_tree_insert(tree, &s->an);
 
 	return 0;
@@ -380,16 +403,22 @@ static void check_new(struct iv_signal_ *s)
 			 (void *)s);
 }
 
+static unsigned int state_to_begin_with(const struct iv_signal_ *s)
+{
+	unsigned int shared = s->flags & IV_SIGNAL_FLAG_EXCLUSIVE ? 0 : SHARED;
+
+	return iv_process_generation() << GENERATION_SHIFT |
+	       s->signum << SIGNAL_SHIFT | shared;
+}
+
 static int register_signal(struct iv_signal_ *s, int always)
 {
 	int saved_errno = errno;
 
-	s->sig = s->signum;
-	s->rank = s->flags & IV_SIGNAL_FLAG_EXCLUSIVE ? EXCLUSIVE : SHARED;
+	atomic_store_explicit(&s->state, state_to_begin_with(s),
+			      memory_order_relaxed);
 	if (!always)
 		check_new(s);
-	s->generation = iv_process_generation();
-	atomic_store_explicit(&s->active, 0, memory_order_relaxed);
 
 	IV_EVENT_RAW_INIT(&s->ev);
 	s->ev.cookie = s;
@@ -450,13 +479,13 @@ static int remove_locked(struct iv_signal_ *s)
 		return -1;
 
 	iv_avl_tree_delete(tree, &s->an);
-	if (--module.num[s->sig] == 0)
-		restore(s->sig);
+	if (--module.num[sig_of(s)] == 0)
+		restore(sig_of(s));
 
 	/* Relaxed: whoever sets it holds the lock. */
-	if (s->rank == EXCLUSIVE &&
-	    atomic_load_explicit(&s->active, memory_order_relaxed))
-		(void)notify_locked(tree, s->sig);
+	if (is_exclusive(s) &&
+	    atomic_load_explicit(&s->state, memory_order_relaxed) & ACTIVE)
+		(void)notify_locked(tree, sig_of(s));
 
 	return 0;
 }
