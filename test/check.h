@@ -77,9 +77,12 @@ void skip(const char *why) __attribute__((noreturn));
 
 /*
  * Let the system call fail with the given errno from now on, in this process
- * and its children; skips the case where the kernel or libseccomp cannot.
+ * and its children; skips the case where the kernel cannot.
  */
 void refuse(const char *syscall_name, int err);
+
+/* ... if the argument of that number, from 0, has all of these bits. */
+void refuse_with(const char *syscall_name, int err, int arg, unsigned int bits);
 
 /* Is the running variant one that has its eventfd(2) refused? */
 int variant_is_pipe(void);
