@@ -24,9 +24,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <linux/ptrace.h>
-#endif
 #include "check.h"
 
 struct line {
@@ -474,7 +471,7 @@ static void poster_stopped_anywhere(void)
 static int part_of_drain(pid_t pid)
 {
 	static int draining;
-	struct ptrace_syscall_info info;
+	struct __ptrace_syscall_info info;
 
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) <= 0)
 		skip("system calls cannot be traced");

@@ -946,7 +946,7 @@ static void overflow(void)
 struct overflowed {
 	struct watcher	w;
 	int		overflows;
-	char		name[8];
+	char		name[16];
 };
 
 static struct overflowed five[WATCHERS];
