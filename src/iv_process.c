@@ -59,14 +59,27 @@ const char *iv_process_getenv(const char *name)
 }
 
 /*
- * The kernel wipes the page on fork, whoever forked and however; where it cannot
- * (Linux before 4.14), pthread_atfork() stands in.
+ * The kernel wipes the page on fork, whoever forked and however.  Linux before
+ * 4.14 does not know that, and an emulator of another processor may say that
+ * it is done and do nothing: so fork(3) wipes it, too, unless that was done
+ * and an earlier handler of fork(3) has begun to use it.
  */
 struct iv_process_state *iv_process;
 
+static atomic_uint forking_generation;
+
+/* Relaxed here and below: one thread forks, and is what the child has. */
+static void note_generation(void)
+{
+	atomic_store_explicit(&forking_generation, iv_process_generation(),
+			      memory_order_relaxed);
+}
+
 static void wipe_state(void)
 {
-	memset(iv_process, 0, sizeof(*iv_process));
+	if (iv_process_generation() ==
+	    atomic_load_explicit(&forking_generation, memory_order_relaxed))
+		memset(iv_process, 0, sizeof(*iv_process));
 }
 
 static void map_state(void)
@@ -77,8 +90,8 @@ static void map_state(void)
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (iv_process == MAP_FAILED)
 		iv_fatal("iv_init: out of memory");
-	if (madvise(iv_process, size, MADV_WIPEONFORK) < 0 &&
-	    pthread_atfork(NULL, NULL, wipe_state) != 0)
+	(void)madvise(iv_process, size, MADV_WIPEONFORK);
+	if (pthread_atfork(note_generation, NULL, wipe_state) != 0)
 		iv_fatal("iv_init: out of memory");
 }
 

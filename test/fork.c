@@ -7,6 +7,7 @@
 #include <iv.h>
 #include <iv_event.h>
 #include <iv_event_raw.h>
+#include <iv_signal.h>
 #include <linux/kcmp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -28,6 +30,7 @@ enum {
 	EVENT	= 4,
 	RAW	= 8,
 	ALL	= 15,
+	SIGNAL	= 16,
 };
 
 struct world {
@@ -36,6 +39,7 @@ struct world {
 	struct iv_timer		timer;
 	struct iv_event		event;
 	struct iv_event_raw	raw;
+	struct iv_signal	sig;
 	int			heard;
 	int			awaited;
 };
@@ -70,6 +74,11 @@ static void event_heard(void *w)
 static void raw_heard(void *w)
 {
 	hear(w, RAW);
+}
+
+static void signal_heard(void *w)
+{
+	hear(w, SIGNAL);
 }
 
 static void world_begin(struct world *w)
@@ -218,12 +227,14 @@ static void take(const int ends[2])
 	check_int(read(ends[0], &byte, 1), 1);
 }
 
+static pid_t (*fork_by)(void) = fork;
+
 static pid_t fork_checked(void)
 {
 	pid_t pid;
 
 	fflush(NULL);
-	pid = fork();
+	pid = fork_by();
 	check(pid >= 0);
 
 	return pid;
@@ -323,6 +334,89 @@ static void do_unregister(struct world *w)
 static void unregistering_child(void)
 {
 	all_states(&(struct deed){ do_unregister, 0 });
+}
+
+/* Linux before 4.14. */
+static void unregistering_without_madvise(void)
+{
+	refuse("madvise", EINVAL);
+	unregistering_child();
+}
+
+/* An emulator. */
+static void unregistering_with_madvise_in_vain(void)
+{
+	refuse("madvise", 0);
+	unregistering_child();
+}
+
+static void need_wiping(void)
+{
+	int *page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pid_t pid;
+	int status;
+
+	check(page != MAP_FAILED);
+	*page = 1;
+	(void)madvise(page, sysconf(_SC_PAGESIZE), MADV_WIPEONFORK);
+	pid = fork_checked();
+	if (pid == 0)
+		_exit(*page);
+	check_int(waitpid(pid, &status, 0), pid);
+	if (status != 0)
+		skip("no memory is wiped on fork here");
+	check_int(munmap(page, sizeof(*page)), 0);
+}
+
+/* No handler of pthread_atfork() is called. */
+static void unregistering_child_of__Fork(void)
+{
+	need_wiping();
+	fork_by = _Fork;
+	unregistering_child();
+}
+
+/*
+ * A handler of pthread_atfork() that is older than the library's first loop.
+ * An object of iv_signal, once inherited, would be heard of no more.
+ */
+static struct world *atfork_world;
+
+static void begin_anew(void)
+{
+	world_unregister(atfork_world);
+	iv_deinit();
+	iv_init();
+	world_begin(atfork_world);
+	atfork_world->sig.signum = SIGUSR1;
+	atfork_world->sig.cookie = atfork_world;
+	atfork_world->sig.handler = signal_heard;
+	check_int(iv_signal_register(&atfork_world->sig), 0);
+}
+
+static void early_atfork(void)
+{
+	struct world w;
+	pid_t pid;
+
+	need_wiping();
+	check_int(pthread_atfork(NULL, NULL, begin_anew), 0);
+	iv_init();
+	world_begin(&w);
+	expect_each(&w);
+	atfork_world = &w;
+	pid = fork_checked();
+	expect_each(&w);
+	if (pid == 0) {
+		check_int(raise(SIGUSR1), 0);
+		await(&w, SIGNAL);
+		iv_deinit();
+		_exit(0);
+	}
+	check_child(pid);
+	world_end(&w);
+	iv_deinit();
 }
 
 static void do_deinit(struct world *w)
@@ -1098,6 +1192,14 @@ static const struct check_case cases[] = {
 	  idle_child, EACH, 0 },
 	{ "a child that unregisters leaves the parent all its events",
 	  unregistering_child, EACH, 0 },
+	{ "... also where madvise is refused",
+	  unregistering_without_madvise, EACH, 0 },
+	{ "... also where madvise succeeds and does nothing",
+	  unregistering_with_madvise_in_vain, EACH, 0 },
+	{ "... also a child of _Fork()",
+	  unregistering_child_of__Fork, EACH, 0 },
+	{ "a child may begin anew in a handler of pthread_atfork()",
+	  early_atfork, EACH, 0 },
 	{ "a child that ends its loop leaves the parent all its events",
 	  deinit_child, EACH, 0 },
 	{ "a child hears all its events, and leaves the parent those to come",
