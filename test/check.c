@@ -7,7 +7,10 @@
 #include <iv.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,14 +151,21 @@ static int is_form_of(const char *call, const char *name)
 	       (call[len] == '\0' || !strcmp(call + len, "_time64"));
 }
 
+static void install_filter(const struct sock_fprog *prog)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, prog) < 0)
+		skip("no seccomp filter can be installed");
+}
+
 /* The lower half of an argument is what a filter is to look at. */
 #define ARG(n)								\
 	(offsetof(struct seccomp_data, args) + 8 * (n) +		\
 	 4 * (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__))
 
 /* For the program as it was built; another may know the number otherwise. */
-static void install_filter(unsigned int number, int err, int arg,
-			   unsigned int bits)
+static void refuse_call(unsigned int number, int err, int arg,
+			unsigned int bits)
 {
 	struct sock_filter rules[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
@@ -172,9 +182,7 @@ static void install_filter(unsigned int number, int err, int arg,
 		.filter	= rules,
 	};
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
-		skip("no seccomp filter can be installed");
+	install_filter(&prog);
 }
 
 void refuse_with(const char *syscall_name, int err, int arg, unsigned int bits)
@@ -184,7 +192,7 @@ void refuse_with(const char *syscall_name, int err, int arg, unsigned int bits)
 
 	for (i = 0; i < NUM_CALLS; i++) {
 		if (is_form_of(calls[i].name, syscall_name)) {
-			install_filter(calls[i].number, err, arg, bits);
+			refuse_call(calls[i].number, err, arg, bits);
 			num++;
 		}
 	}
@@ -199,6 +207,101 @@ void refuse_with(const char *syscall_name, int err, int arg, unsigned int bits)
 void refuse(const char *syscall_name, int err)
 {
 	refuse_with(syscall_name, err, 0, 0);
+}
+
+void forbid_system_calls(void)
+{
+	static struct sock_filter rules[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	static const struct sock_fprog prog = {
+		.len	= sizeof(rules) / sizeof(rules[0]),
+		.filter	= rules,
+	};
+
+	install_filter(&prog);
+}
+
+struct tied {
+	void		(*fn)(void *);
+	void		*arg;
+	atomic_int	returned;
+};
+
+static void *tied_thread(void *_t)
+{
+	struct tied *t = _t;
+
+	forbid_system_calls();
+	t->fn(t->arg);
+	atomic_store(&t->returned, 1);
+	syscall(SYS_exit, 0);
+	abort();
+}
+
+void without_system_calls(void (*fn)(void *), void *arg)
+{
+	struct tied t = { .fn = fn, .arg = arg };
+	pthread_t thread;
+
+	check_int(pthread_create(&thread, NULL, tied_thread, &t), 0);
+	while (!atomic_load(&t.returned))
+		sched_yield();
+	/* Not joined: not every libc learns of an end like this. */
+	check_int(pthread_detach(thread), 0);
+}
+
+void need_self_exec(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	check(pid >= 0);
+	if (pid == 0) {
+		/* Where all goes well, none of its cases has such a name. */
+		if (freopen("/dev/null", "w", stdout) != NULL)
+			execl("/proc/self/exe", "test", "\n", (char *)NULL);
+		_exit(errno);
+	}
+	check_int(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == ENOEXEC)
+		skip("this program cannot execute itself");
+	check_int(status, 0);
+}
+
+void need_orphans(void)
+{
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) == 0)
+		return;
+	check_int(errno, EINVAL);
+	skip("no process can become the parent of orphans");
+}
+
+void need_silent_abort(void)
+{
+	int fd[2];
+	pid_t pid;
+	char c;
+	int said;
+
+	check_int(pipe(fd), 0);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		check_int(dup2(fd[1], 2), 2);
+		abort();
+	}
+	close(fd[1]);
+	said = read(fd[0], &c, 1) == 1;
+	close(fd[0]);
+	check_int(waitpid(pid, NULL, 0), pid);
+	if (said)
+		skip("abort() itself says something here");
 }
 
 int variant_is_pipe(void)

@@ -84,6 +84,21 @@ void refuse(const char *syscall_name, int err);
 /* ... if the argument of that number, from 0, has all of these bits. */
 void refuse_with(const char *syscall_name, int err, int arg, unsigned int bits);
 
+/* Whatever but exit(2) and exit_group(2) kills the process from now on. */
+void forbid_system_calls(void);
+
+/* Run fn(arg) in a thread that is forbidden them, and wait for its return. */
+void without_system_calls(void (*fn)(void *), void *arg);
+
+/*
+ * What an emulator of another processor cannot do, each tried: the case is
+ * skipped where this program cannot execute itself, where orphans do not
+ * become children of this process, or where abort() says something.
+ */
+void need_self_exec(void);
+void need_orphans(void);
+void need_silent_abort(void);
+
 /* Is the running variant one that has its eventfd(2) refused? */
 int variant_is_pipe(void);
 

@@ -579,7 +579,7 @@ static void draining_parent_killed(void)
 	int num;
 
 	map_channel();
-	check_int(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	need_orphans();
 	for (num = 0; num < DELIVERY_STEPS; num++)
 		kill_parent_after(num);
 	check_int(munmap(channel, sizeof(*channel)), 0);
@@ -916,7 +916,7 @@ static void daemon_loop(void)
 	int status;
 	pid_t pid;
 
-	check_int(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	need_orphans();
 	pid = fork_checked();
 	if (pid == 0) {
 		target_begin();

@@ -135,6 +135,7 @@ static void interrupted(void)
 	int status;
 	pid_t pid;
 
+	need_self_exec();
 	if (!can_trace())
 		skip("strace is missing, or not allowed to trace");
 	check(len > 0);

@@ -92,8 +92,10 @@ static pid_t fork_checked(void)
 /* Run this program anew, to do what its arguments say. */
 static pid_t execute(const char *what, const char *arg)
 {
-	pid_t pid = fork_checked();
+	pid_t pid;
 
+	need_self_exec();
+	pid = fork_checked();
 	if (pid == 0) {
 		execl("/proc/self/exe", "test", "as", what, arg, (char *)NULL);
 		_exit(99);

@@ -579,6 +579,7 @@ static void exec_child(void)
 	int before = num_descriptors();
 	int state;
 
+	need_self_exec();
 	for (state = NEW; state < STATES; state++) {
 		iv_init();
 		world_begin(&w);
@@ -635,7 +636,7 @@ static void daemon_child(void)
 {
 	int state;
 
-	check_int(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	need_orphans();
 	for (state = NEW; state < STATES; state++)
 		daemon_in_state(state);
 }
