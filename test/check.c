@@ -528,7 +528,7 @@ static void run_variant(const struct check_case *c, struct variant v)
 	int ret;
 
 	name_variant(name, sizeof(name), v);
-	if (only != NULL && c->variants != ONCE && strcmp(only, name))
+	if (only != NULL && c->variants != ONCE && !is_word_of(name, only))
 		return;
 
 	ret = why != NULL ? -1 : passed(c, v);

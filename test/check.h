@@ -11,7 +11,8 @@
  *
  *	program			all cases
  *	program NAME		the cases whose name contains NAME
- *	TEST_VARIANT=poll/pipe	in the environment: this variant alone
+ *	TEST_VARIANT=poll/pipe	in the environment: this variant alone, or
+ *				several with blanks between
  */
 
 #ifndef CHECK_H
