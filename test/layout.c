@@ -7,8 +7,16 @@
 #include <iv_avl.h>
 #include <iv_event.h>
 #include <iv_event_raw.h>
+#include <iv_fd_pump.h>
+#ifdef __linux__
+#include <iv_inotify.h>
+#endif
 #include <iv_list.h>
+#include <iv_popen.h>
+#include <iv_signal.h>
 #include <iv_tls.h>
+#include <iv_wait.h>
+#include <iv_work.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,6 +85,51 @@ MEMBER(iv_event_raw, cookie, 0, 0);
 MEMBER(iv_event_raw, handler, 8, 4);
 MEMBER(iv_event_raw, event_rfd, 16, 8);
 MEMBER(iv_event_raw, event_wfd, 144, 72);
+
+SIZE(iv_signal, 216, 112);
+MEMBER(iv_signal, signum, 0, 0);
+MEMBER(iv_signal, flags, 4, 4);
+MEMBER(iv_signal, cookie, 8, 8);
+MEMBER(iv_signal, handler, 16, 12);
+
+SIZE(iv_wait_interest, 128, 64);
+MEMBER(iv_wait_interest, pid, 0, 0);
+MEMBER(iv_wait_interest, cookie, 8, 4);
+MEMBER(iv_wait_interest, handler, 16, 8);
+
+SIZE(iv_popen_request, 32, 16);
+MEMBER(iv_popen_request, file, 0, 0);
+MEMBER(iv_popen_request, argv, 8, 4);
+MEMBER(iv_popen_request, type, 16, 8);
+
+SIZE(iv_work_pool, 40, 20);
+MEMBER(iv_work_pool, max_threads, 0, 0);
+MEMBER(iv_work_pool, cookie, 8, 4);
+MEMBER(iv_work_pool, thread_start, 16, 8);
+MEMBER(iv_work_pool, thread_stop, 24, 12);
+
+SIZE(iv_work_item, 40, 20);
+MEMBER(iv_work_item, cookie, 0, 0);
+MEMBER(iv_work_item, work, 8, 4);
+MEMBER(iv_work_item, completion, 16, 8);
+
+#ifdef __linux__
+SIZE(iv_inotify, 152, 76);
+
+SIZE(iv_inotify_watch, 80, 40);
+MEMBER(iv_inotify_watch, inotify, 0, 0);
+MEMBER(iv_inotify_watch, pathname, 8, 4);
+MEMBER(iv_inotify_watch, mask, 16, 8);
+MEMBER(iv_inotify_watch, cookie, 24, 12);
+MEMBER(iv_inotify_watch, handler, 32, 16);
+#endif
+
+SIZE(iv_fd_pump, 56, 36);
+MEMBER(iv_fd_pump, from_fd, 0, 0);
+MEMBER(iv_fd_pump, to_fd, 4, 4);
+MEMBER(iv_fd_pump, cookie, 8, 8);
+MEMBER(iv_fd_pump, set_bands, 16, 12);
+MEMBER(iv_fd_pump, flags, 24, 16);
 
 /* With a time_t of 8 bytes a timer is larger where pointers have 4. */
 #define OF_TIME(lp64, ilp32, time64)					\
