@@ -1,0 +1,146 @@
+/*
+ * libivykis: a client of redis by the adapter that hiredis brings with it.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ *	hiredis_client SOCKET NUM	NUM commands, their replies, and disconnect
+ *	hiredis_client SOCKET		end the server and see the connection break
+ *
+ * Commands are sent before the replies to the ones before them are there: one
+ * half of them at once, and one more with each reply.
+ */
+
+#include <hiredis/adapters/ivykis.h>
+#include <hiredis/async.h>
+#include <hiredis/hiredis.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static intptr_t num;
+static intptr_t num_sent;
+static intptr_t num_replies;
+static int num_connects;
+static int num_disconnects;
+static int how_disconnected;
+
+static void fail(const char *what)
+{
+	printf("%s, after %ld of %ld replies\n", what, (long)num_replies,
+	       (long)num);
+	exit(1);
+}
+
+/* Of all lengths, so that replies are cut anywhere. */
+static const char *text_of(intptr_t i)
+{
+	static char text[2048];
+	int len = i % 1000;
+
+	snprintf(text, sizeof(text), "%ld:%0*d", (long)i, len + 1, 0);
+
+	return text;
+}
+
+static int is_right(const redisReply *r, intptr_t i)
+{
+	if (i % 2 == 0)
+		return r->type == REDIS_REPLY_INTEGER && r->integer == i / 2 + 1;
+
+	return r->type == REDIS_REPLY_STRING && !strcmp(r->str, text_of(i));
+}
+
+static void replied(redisAsyncContext *ac, void *reply, void *cookie);
+
+static void send_one(redisAsyncContext *ac)
+{
+	intptr_t i = num_sent++;
+	int ret;
+
+	if (i % 2 == 0)
+		ret = redisAsyncCommand(ac, replied, (void *)i, "INCR counter");
+	else
+		ret = redisAsyncCommand(ac, replied, (void *)i, "ECHO %s",
+					text_of(i));
+	if (ret != REDIS_OK)
+		fail("a command was refused");
+}
+
+static void replied(redisAsyncContext *ac, void *reply, void *cookie)
+{
+	if (reply == NULL)
+		fail("the connection broke");
+	if ((intptr_t)cookie != num_replies)
+		fail("a reply came out of order");
+	if (!is_right(reply, num_replies))
+		fail("a reply was another one's");
+
+	num_replies++;
+	if (num_sent < num)
+		send_one(ac);
+	if (num_replies == num)
+		redisAsyncDisconnect(ac);
+}
+
+static void no_reply(redisAsyncContext *ac, void *reply, void *cookie)
+{
+	(void)ac;
+	(void)cookie;
+	if (reply != NULL)
+		fail("a server that ended replied");
+	num_replies++;
+}
+
+static void connected(const redisAsyncContext *ac, int status)
+{
+	(void)ac;
+	if (status != REDIS_OK)
+		fail("the server was not reached");
+	num_connects++;
+}
+
+static void disconnected(const redisAsyncContext *ac, int status)
+{
+	(void)ac;
+	how_disconnected = status;
+	num_disconnects++;
+}
+
+int main(int argc, char **argv)
+{
+	redisAsyncContext *ac;
+	int breaks = argc < 3;
+
+	if (argc < 2)
+		return 2;
+	num = breaks ? 2 : atol(argv[2]);
+
+	iv_init();
+	ac = redisAsyncConnectUnix(argv[1]);
+	if (ac == NULL || ac->err)
+		fail("no connection");
+	if (redisIvykisAttach(ac) != REDIS_OK)
+		fail("the adapter refused");
+	redisAsyncSetConnectCallback(ac, connected);
+	redisAsyncSetDisconnectCallback(ac, disconnected);
+	if (breaks) {
+		redisAsyncCommand(ac, no_reply, NULL, "SHUTDOWN NOSAVE");
+		redisAsyncCommand(ac, no_reply, NULL, "PING");
+	}
+	while (!breaks && num_sent < num / 2)
+		send_one(ac);
+
+	/* Returns when the adapter has nothing registered any more. */
+	iv_main();
+	iv_deinit();
+
+	if (num_replies != num)
+		fail("the loop ended");
+	if (num_connects != 1 || num_disconnects != 1)
+		fail("connected and disconnected other than once");
+	if (how_disconnected != (breaks ? REDIS_ERR : REDIS_OK))
+		fail("it ended the other way");
+	printf("%ld replies\n", (long)num);
+
+	return 0;
+}

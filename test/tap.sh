@@ -1,0 +1,55 @@
+# What the test scripts share.  Sourced, it makes $dir, which is removed at the
+# end, when the processes named in $running are killed, too.  The verdicts are
+# written as TAP.
+# shellcheck shell=sh disable=SC2034
+
+: "${TOP_BUILDDIR:=$TOP_SRCDIR/build}" "${CC:=cc}"
+dir=$(mktemp -d) || exit 1
+running=
+num=0
+# shellcheck disable=SC2086 # several of them
+trap '[ -z "$running" ] || kill -9 $running 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# verdict NAME COMMAND...: what the command says is a comment of the verdict.
+verdict()
+{
+	subject=$1
+	shift
+	num=$((num + 1))
+	if "$@" >"$dir/out" 2>&1; then
+		echo "ok $num - $subject"
+	else
+		sed 's/^/# /' "$dir/out" >&2
+		echo "not ok $num - $subject"
+	fi
+}
+
+# skip NAME REASON
+skip()
+{
+	num=$((num + 1))
+	echo "ok $num - $1 # SKIP $2"
+}
+
+# needs COMMAND PACKAGE: nothing can be tested without.
+needs()
+{
+	command -v "$1" >/dev/null && return
+	echo "1..0 # SKIP $2 is not installed"
+	exit 0
+}
+
+# until_true PID COMMAND...: as long as the process lives, and has not hung.
+until_true()
+{
+	pid=$1
+	shift
+	tries=0
+	until "$@"; do
+		kill -0 "$pid" 2>/dev/null || return 1
+		tries=$((tries + 1))
+		[ $tries -lt 6000 ] || return 1
+		sleep 0.1
+	done
+}
