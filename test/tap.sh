@@ -3,6 +3,12 @@
 # written as TAP.
 # shellcheck shell=sh disable=SC2034
 
+# One that takes half an hour has hung.
+if [ -z "${TAP_LIMITED-}" ]; then
+	export TAP_LIMITED=1
+	exec timeout --foreground -k 10 1800 "$0" "$@"
+fi
+
 : "${TOP_BUILDDIR:=$TOP_SRCDIR/build}" "${CC:=cc}"
 dir=$(mktemp -d) || exit 1
 running=
