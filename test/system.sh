@@ -1,0 +1,76 @@
+# The libivykis that the system has installed, and test programs built with its
+# headers and linked with it, in $dir/system.  Sourced after tap.sh.
+# shellcheck shell=sh disable=SC2154
+
+system=$dir/system
+
+# Quiet: what is said if there is none is up to the caller.
+find_system()
+{
+	[ -d "$system" ] && return
+	lib=$(dpkg-query -L libivykis0 2>/dev/null | grep '\.so\.0$') &&
+	headers=$(dpkg-query -L libivykis-dev 2>/dev/null | grep '/iv.*\.h$') ||
+		return 1
+	# One made from this tree says nothing about others.
+	nm -D "$lib" | grep -q iv_event_raw_export && return 1
+
+	mkdir -p "$system/include" &&
+	ln -s "$lib" "$system/libivykis.so" &&
+	ln -s "$lib" "$system/libivykis.so.0" || return 1
+	for header in $headers; do
+		ln -s "$header" "$system/include"
+	done
+}
+
+all_programs()
+{
+	for source in "$TOP_SRCDIR"/test/*.c; do
+		! grep -q 'return check_main(' "$source" || basename "$source" .c
+	done
+}
+
+# The old headers do not compile alone, and what is newer than they are is
+# declared for them.
+write_newer()
+{
+	cat >"$system/newer.h" <<-END
+	#include <stddef.h>
+	struct iv_event_raw;
+	struct iv_work_item;
+	struct iv_work_pool;
+	int iv_event_raw_export(const struct iv_event_raw *);
+	int iv_event_raw_post_fd(int);
+	void iv_work_pool_submit_continuation(struct iv_work_pool *,
+					      struct iv_work_item *);
+	END
+}
+
+# compile_system SOURCE OBJECT FLAG...
+compile_system()
+{
+	[ -f "$system/newer.h" ] || write_newer
+	source=$1
+	object=$2
+	shift 2
+	if pkg-config --exists libseccomp 2>/dev/null; then
+		set -- "$@" -DHAVE_SECCOMP
+	fi
+	$CC -std=gnu11 -D_GNU_SOURCE -O1 -g -I"$system/include" \
+		-include "$system/newer.h" "$@" -c "$source" -o "$object"
+}
+
+# build_system PROGRAM FLAG...: what to link it with besides.
+build_system()
+{
+	program=$1
+	shift
+	for object in check "$program"; do
+		[ -f "$system/$object.o" ] ||
+		compile_system "$TOP_SRCDIR/test/$object.c" \
+			"$system/$object.o" || return 1
+	done
+	# shellcheck disable=SC2046 # several words
+	$CC "$system/$program.o" "$system/check.o" "$@" -pthread \
+		-o "$system/$program" \
+		$(pkg-config --libs libseccomp 2>/dev/null)
+}
