@@ -3,12 +3,14 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
+#include <fcntl.h>
 #include <iv.h>
 #include <iv_event.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -676,6 +678,55 @@ static void descriptor_limit(void)
 	iv_main();
 	check_int(c.calls, 1);
 	check_int(num_descriptors(), before);
+	iv_deinit();
+}
+
+static void *register_refused(void *err)
+{
+	struct counted c = { .calls = 0 };
+
+	iv_init();
+	/* To this thread alone. */
+	refuse("epoll_ctl", (intptr_t)err);
+	IV_EVENT_INIT(&c.ev);
+	c.ev.handler = leave;
+	c.ev.cookie = &c;
+	if (iv_event_register(&c.ev) == 0)
+		iv_event_unregister(&c.ev);
+	iv_deinit();
+
+	return NULL;
+}
+
+static void refused_beside_others(void)
+{
+	struct counted c = { .calls = 0 };
+
+	iv_init();
+	start(&c.ev, leave, &c);
+	in_thread(register_refused, (void *)(intptr_t)ENOSPC);
+	in_thread(post, &c.ev);
+	iv_main();
+	check_int(c.calls, 1);
+	iv_deinit();
+}
+
+static void pipes_are_close_on_exec(void)
+{
+	struct counted c = { .calls = 0 };
+	int fd;
+
+	refuse("eventfd2", ENOSYS);
+	refuse("eventfd", ENOSYS);
+	iv_init();
+	start(&c.ev, leave, &c);
+	for (fd = 3; fd < 100; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+
+		check(flags < 0 || (flags & FD_CLOEXEC));
+	}
+	in_thread(post, &c.ev);
+	iv_main();
 	iv_deinit();
 }
 
@@ -1452,6 +1503,10 @@ static const struct check_case cases[] = {
 	  post_never_registered, ONCE, 0 },
 	{ "at the descriptor limit registering fails, and works afterwards",
 	  descriptor_limit, EACH, 0 },
+	{ "a loop that is refused its wake-up leaves other loops theirs",
+	  refused_beside_others, EACH_METHOD, 0 },
+	{ "pipes that stand in for an eventfd are close-on-exec",
+	  pipes_are_close_on_exec, EACH_METHOD, 0 },
 	{ "iv_deinit with events registered keeps no descriptor",
 	  deinit_registered, EACH, 0 },
 	{ "a thread that ends with events registered keeps no descriptor",

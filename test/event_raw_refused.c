@@ -6,6 +6,7 @@
  * thread with a loop of its own must change nothing for the others.
  */
 
+#include <fcntl.h>
 #include <iv.h>
 #include <iv_event_raw.h>
 #include <pthread.h>
@@ -259,7 +260,7 @@ static void no_pipe_either(void)
 	iv_deinit();
 }
 
-static void forbidden_while_registered(void)
+static void refused_while_registered(int err)
 {
 	struct counted a, b;
 
@@ -268,8 +269,8 @@ static void forbidden_while_registered(void)
 	check_int(iv_event_raw_register(&a.ev), 0);
 	if (is_pipe(&a.ev))
 		skip("eventfd(2) is refused from outside");
-	refuse("eventfd2", EPERM);
-	refuse("eventfd", EPERM);
+	refuse("eventfd2", err);
+	refuse("eventfd", err);
 	prepare(&b);
 	check_int(iv_event_raw_register(&b.ev), 0);
 	check(is_pipe(&b.ev));
@@ -279,6 +280,45 @@ static void forbidden_while_registered(void)
 	iv_event_raw_unregister(&a.ev);
 	expect_call(&b);
 	iv_event_raw_unregister(&b.ev);
+	iv_deinit();
+}
+
+static void forbidden_while_registered(void)
+{
+	refused_while_registered(EPERM);
+}
+
+static void gone_while_registered(void)
+{
+	refused_while_registered(ENOSYS);
+}
+
+/* What stands before the libc's call. */
+static int pipe_is_refused;
+
+int pipe(int fd[2])
+{
+	if (!pipe_is_refused)
+		return pipe2(fd, 0);
+
+	errno = ENOSYS;
+	return -1;
+}
+
+/* With pipe(2) the flags would come a moment later. */
+static void flags_from_birth(void)
+{
+	struct counted c;
+
+	pipe_is_refused = 1;
+	refuse("eventfd2", ENOSYS);
+	refuse("eventfd", ENOSYS);
+	iv_init();
+	prepare(&c);
+	check_int(iv_event_raw_register(&c.ev), 0);
+	check(is_pipe(&c.ev));
+	expect_call(&c);
+	iv_event_raw_unregister(&c.ev);
 	iv_deinit();
 }
 
@@ -589,6 +629,10 @@ static const struct check_case cases[] = {
 	  no_eventfd, EACH_METHOD, 0 },
 	{ "an object keeps its eventfd when eventfd(2) is forbidden later",
 	  forbidden_while_registered, EACH_METHOD, 0 },
+	{ "... and when it is not there any more",
+	  gone_while_registered, EACH_METHOD, 0 },
+	{ "a pipe has its flags from birth: pipe(2) is not needed",
+	  flags_from_birth, EACH_METHOD, 0 },
 	{ "a refusal of pipe2(2) too fails the registration",
 	  no_pipe_either, EACH_METHOD, 0 },
 	{ "a refusal of epoll_ctl(2) fails the registration at once",

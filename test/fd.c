@@ -1354,6 +1354,41 @@ static void none_of_many_starves(void)
 	iv_deinit();
 }
 
+static int num_called;
+
+static void count_call(void *cookie)
+{
+	(void)cookie;
+	num_called++;
+}
+
+/* The kernel may refuse as many at a time, but not a few of them. */
+static void many_objects_watch_one_descriptor(void)
+{
+	const int num = 70000;
+	const int few = 1000;
+	struct iv_fd *objects = calloc(num, sizeof(*objects));
+	int i;
+
+	check(objects != NULL);
+	open_pair();
+	set_up(-1);
+	for (i = 0; i < num && !variant_is_epoll(); i++) {
+		IV_FD_INIT(&objects[i]);
+		objects[i].fd = near;
+		objects[i].handler_out = count_call;
+		iv_fd_register(&objects[i]);
+	}
+	while (i > few)
+		iv_fd_unregister(&objects[--i]);
+	run_passes(1);
+	check_int(num_called, i);
+	while (i > 0)
+		iv_fd_unregister(&objects[--i]);
+	free(objects);
+	tear_down();
+}
+
 static void large_numbers(void)
 {
 	int fd;
@@ -1549,6 +1584,8 @@ static const struct check_case cases[] = {
 	  small_stack, EACH_METHOD, 0 },
 	{ "of many that are always ready, none starves",
 	  none_of_many_starves, EACH_METHOD, 0 },
+	{ "one descriptor may be in 70000 objects, unless by epoll",
+	  many_objects_watch_one_descriptor, EACH_METHOD, 0 },
 	{ "descriptors above 65535 are like others",
 	  large_numbers, EACH_METHOD, 0 },
 	{ "two loops may watch one descriptor",

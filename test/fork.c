@@ -331,6 +331,38 @@ static void do_unregister(struct world *w)
 	iv_main();
 }
 
+static void child_without_the_descriptor(void)
+{
+	struct world w;
+	pid_t pid;
+
+	memset(&w, 0, sizeof(w));
+	check_int(pipe2(w.pipe, O_CLOEXEC), 0);
+	iv_init();
+	IV_FD_INIT(&w.fd);
+	w.fd.fd = w.pipe[0];
+	w.fd.cookie = &w;
+	w.fd.handler_in = fd_heard;
+	iv_fd_register(&w.fd);
+	cause(&w, FD);
+	await(&w, FD);
+
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		iv_fd_unregister(&w.fd);
+		_exit(0);
+	}
+	check_child(pid);
+
+	w.heard = 0;
+	cause(&w, FD);
+	await(&w, FD);
+	iv_fd_unregister(&w.fd);
+	world_close(&w);
+	iv_deinit();
+}
+
 static void unregistering_child(void)
 {
 	all_states(&(struct deed){ do_unregister, 0 });
@@ -1191,6 +1223,8 @@ static void threads_of_parent(void)
 static const struct check_case cases[] = {
 	{ "a child that does nothing leaves the parent all its events",
 	  idle_child, EACH, 0 },
+	{ "a child that unregisters a descriptor leaves the parent its own",
+	  child_without_the_descriptor, EACH_METHOD, 0 },
 	{ "a child that unregisters leaves the parent all its events",
 	  unregistering_child, EACH, 0 },
 	{ "... also where madvise is refused",

@@ -4,6 +4,7 @@
  */
 
 #include <iv.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -468,6 +469,12 @@ static void zeroed_memory_is_a_task(void)
 
 static void initialised_before_the_loop(void)
 {
+	pthread_key_t key;
+
+	/* Not ours, and no pointer. */
+	check_int(pthread_key_create(&key, NULL), 0);
+	check_int(pthread_setspecific(key, (void *)64), 0);
+
 	set(&a, "a", register_b);
 	set(&b, "b", mark);
 	begin();

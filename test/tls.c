@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include "check.h"
 
 /* What happened, one letter each. */
@@ -527,6 +528,39 @@ static void register_much_several_times(void)
 	}
 }
 
+/* The process's first key, whatever number it has, belongs to somebody else. */
+static void keys_of_others_mean_nothing(void)
+{
+	static struct iv_tls_user user = { .sizeof_state = 8 };
+	pthread_key_t key;
+
+	iv_tls_user_register(&user);
+	check_int(pthread_key_create(&key, NULL), 0);
+	check_int(pthread_setspecific(key, &key), 0);
+	check_int(iv_inited(), 0);
+	check(iv_tls_user_ptr(&user) == NULL);
+	iv_init();
+	check(iv_tls_user_ptr(&user) != NULL);
+	check(iv_tls_user_ptr(&user) != pthread_getspecific(key));
+	iv_deinit();
+	check(pthread_getspecific(key) == &key);
+}
+
+static void begin_without_memory(void)
+{
+	static struct iv_tls_user user = { .sizeof_state = 256 << 20 };
+	struct rlimit lim = { 64 << 20, 64 << 20 };
+
+	iv_tls_user_register(&user);
+	check_int(setrlimit(RLIMIT_AS, &lim), 0);
+	iv_init();
+}
+
+static void shortage_of_memory_is_fatal(void)
+{
+	check_fatal(begin_without_memory, "iv_init");
+}
+
 static void impossible_sizes_are_fatal(void)
 {
 	check_fatal(register_size_max, "iv_tls_user_register");
@@ -552,6 +586,10 @@ static const struct check_case cases[] = {
 	  loops_do_not_share_areas, EACH_METHOD, 0 },
 	{ "users may be registered before main",
 	  constructors_may_register, ONCE, 0 },
+	{ "before the first loop, other libraries' keys mean nothing",
+	  keys_of_others_mean_nothing, ONCE, 0 },
+	{ "a loop for which there is no memory is fatal",
+	  shortage_of_memory_is_fatal, ONCE, 0 },
 	{ "sizes that overflow are fatal",
 	  impossible_sizes_are_fatal, ONCE, 0 },
 };

@@ -525,6 +525,32 @@ static void number_used_again(void)
 }
 
 
+static void stop_of_another_child(void)
+{
+	struct watched c;
+	siginfo_t info;
+	int status;
+	pid_t pid;
+
+	iv_init();
+	spawn(&c, pause_for_ever, NULL);
+	pid = fork_pausing();
+	check_int(kill(pid, SIGSTOP), 0);
+	/* It has stopped, and is still to be waited for. */
+	check_int(waitid(P_PID, pid, &info, WSTOPPED | WNOWAIT), 0);
+	run_loop();
+	check_int(c.num, 0);
+	check_int(waitpid(pid, &status, WUNTRACED | WNOHANG), pid);
+	check_int(status, STOPPED);
+
+	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
+	await(&c, 1);
+	end(&c);
+	check_int(kill(pid, SIGKILL), 0);
+	check_int(waitpid(pid, &status, 0), pid);
+	iv_deinit();
+}
+
 static void other_children_are_left_alone(void)
 {
 	struct watched c;
@@ -1499,7 +1525,9 @@ int main(int argc, char **argv)
 		  number_used_again, ONCE, 0 },
 		{ "children without an interest are not waited for (W1, W2)",
 		  other_children_are_left_alone, EACH_METHOD, 0 },
-		{ "a child that is not watched any more may die (W1)",
+		{ "a child without an interest stops for who waits for it (W2)",
+	  stop_of_another_child, EACH_METHOD, 0 },
+	{ "a child that is not watched any more may die (W1)",
 		  unregistered_child_dies, EACH_METHOD, 0 },
 		{ "system(3) in another thread gets its status (W2)",
 		  system_in_another_thread, ONCE, 0 },
