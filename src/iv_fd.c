@@ -10,7 +10,8 @@
  *
  * A forked child never touches the parent's kernel objects: whoever is about
  * to talk to the kernel asks for the loop's method by method_of(), which
- * gives a loop that came over a fork objects of its own first.
+ * gives a loop that came over a fork objects of its own first.  If these cannot
+ * be had the loop has no method, and the next who asks tries again.
  */
 
 #include <fcntl.h>
@@ -82,12 +83,13 @@ static void set_process_method(const struct iv_fd_poll_method *from,
 /*
  * Set up the first usable method.  One that is merely short of descriptors or
  * memory stays the method of the process; this loop makes do with the next.
+ * -1 with errno if there is none: ENOSYS, unless it was such a shortage.
  */
-static void choose_method(struct iv_state *st)
+static int choose_method(struct iv_state *st)
 {
 	const struct iv_fd_poll_method *begin =
 		atomic_load_explicit(&process_method, memory_order_relaxed);
-	int shortage = 0;
+	int err = ENOSYS;
 	int i = 0;
 
 	while (begin != NULL && methods[i] != begin)
@@ -101,18 +103,16 @@ static void choose_method(struct iv_state *st)
 		if (methods[i]->init(st) == 0) {
 			st->fd.method = methods[i];
 			set_process_method(NULL, methods[i]);
-			return;
+			return 0;
 		}
 		if (!iv_fd_not_here_with_flags(errno)) {
-			shortage = errno;
+			err = errno;
 			set_process_method(NULL, methods[i]);
 		}
 	}
+	errno = err;
 
-	if (shortage)
-		iv_fatal("iv_init: cannot initialise event dispatcher: %s",
-			 strerror(shortage));
-	iv_fatal("iv_init: no suitable event dispatcher");
+	return -1;
 }
 
 void iv_fd_replace_method(struct iv_state *st,
@@ -128,19 +128,36 @@ void iv_fd_init(struct iv_state *st)
 	INIT_IV_LIST_HEAD(&st->fd.changed);
 	INIT_IV_LIST_HEAD(&st->fd.ready);
 	st->fd.generation = iv_process_generation();
-	choose_method(st);
+	if (choose_method(st) == 0)
+		return;
+
+	if (errno == ENOSYS)
+		iv_fatal("iv_init: no suitable event dispatcher");
+	iv_fatal("iv_init: cannot initialise event dispatcher: %s",
+		 strerror(errno));
+}
+
+static void end_method(struct iv_state *st)
+{
+	if (st->fd.method != NULL)
+		st->fd.method->deinit(st);
+	st->fd.method = NULL;
 }
 
 void iv_fd_deinit(struct iv_state *st)
 {
-	st->fd.method->deinit(st);
+	end_method(st);
 }
 
 static int reserve(struct iv_state *st)
 {
 	const struct iv_fd_poll_method *method = st->fd.method;
 
-	return method->reserve != NULL ? method->reserve(st, st->fd.num) : 0;
+	/* Without a method it is made up for in start_anew(). */
+	if (method == NULL || method->reserve == NULL)
+		return 0;
+
+	return method->reserve(st, st->fd.num);
 }
 
 static void note_change(struct iv_state *st, struct iv_fd_ *fd)
@@ -152,14 +169,18 @@ static void note_change(struct iv_state *st, struct iv_fd_ *fd)
 }
 
 /* The loop came over a fork: forget the parent's kernel objects. */
-static void start_anew(struct iv_state *st)
+static int start_anew(struct iv_state *st)
 {
 	struct iv_list_head *ilh;
 
-	st->fd.method->deinit(st);
-	choose_method(st);
-	if (reserve(st) < 0)
-		iv_fatal("iv_fd: out of memory after fork");
+	end_method(st);
+	if (choose_method(st) < 0)
+		return -1;
+	if (reserve(st) < 0) {
+		end_method(st);
+		errno = ENOMEM;
+		return -1;
+	}
 
 	iv_list_for_each (ilh, &st->fd.all) {
 		struct iv_fd_ *fd = iv_container_of(ilh, struct iv_fd_, all);
@@ -167,16 +188,21 @@ static void start_anew(struct iv_state *st)
 		fd->told = 0;
 		note_change(st, fd);
 	}
+	st->fd.generation = iv_process_generation();
+
+	return 0;
 }
 
+static int is_inherited(const struct iv_state *st)
+{
+	return st->fd.generation != iv_process_generation();
+}
+
+/* NULL with errno if a loop that came over a fork can have none. */
 static const struct iv_fd_poll_method *method_of(struct iv_state *st)
 {
-	unsigned int generation = iv_process_generation();
-
-	if (st->fd.generation != generation) {
-		st->fd.generation = generation;
-		start_anew(st);
-	}
+	if (is_inherited(st) && start_anew(st) < 0)
+		return NULL;
 
 	return st->fd.method;
 }
@@ -197,6 +223,10 @@ tell(struct iv_state *st, const struct iv_fd_poll_method *method,
 void iv_fd_wait(struct iv_state *st, const struct timespec *until)
 {
 	const struct iv_fd_poll_method *method = method_of(st);
+
+	if (method == NULL)
+		iv_fatal("iv_main: cannot start anew after fork: %s (errno %d)",
+			 strerror(errno), errno);
 
 	while (!iv_list_empty(&st->fd.changed)) {
 		struct iv_list_head *ilh = st->fd.changed.next;
@@ -352,7 +382,7 @@ int iv_fd_register_try(struct iv_fd *_fd)
 
 	check(fd, "iv_fd_register_try");
 	method = method_of(st);
-	if (enlist(st, fd) < 0)
+	if (method == NULL || enlist(st, fd) < 0)
 		return -1;
 
 	if ((fd->wanted ? method->tell : method->probe)(st, fd) < 0) {
@@ -379,11 +409,11 @@ void iv_fd_unregister(struct iv_fd *_fd)
 {
 	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
 	struct iv_state *st = owner_of(fd, "iv_fd_unregister");
-	const struct iv_fd_poll_method *method = method_of(st);
 
 	fd->wanted = 0;
-	if (fd->told)
-		tell(st, method, fd, "iv_fd_unregister");
+	/* Otherwise it is the parent's kernel objects that were told. */
+	if (fd->told && !is_inherited(st))
+		tell(st, st->fd.method, fd, "iv_fd_unregister");
 	delist(st, fd);
 }
 
