@@ -1,0 +1,1399 @@
+/*
+ * libivykis: each call that can fail, refused in turn.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A scenario uses one object from its registration to its end.  It is run
+ * again and again, each time in a new process in which the n-th system call,
+ * or the n-th allocation, is refused: for n = 1, 2, ... until a run makes no
+ * n-th one.  Calls of the scenario's own thread and of all others, children
+ * included, are counted apart, so that n means the same call each time.
+ *
+ * System calls are refused by the kernel: a seccomp(2) filter asks this program
+ * about each call that is made, and it answers with an errno that the call can
+ * have.  Allocations are refused by the linker's --wrap, which has the
+ * library's calls of malloc(3) and its kin go through functions below.
+ *
+ * A run is right if everything works all the same; or if a call says -1 with
+ * that errno and works when it is tried again; or if it ends in a call of
+ * iv_fatal() that is written down here.  In the first two cases there are as
+ * many descriptors and allocations at its end as at its start, and all works
+ * once more in the same process.
+ *
+ *	torture NAME		the scenarios whose name contains NAME
+ *	TORTURE=all		each errno of each call, and refusals that stay
+ *	TORTURE=SPEC		one run, as it is named where one was not right
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_event.h>
+#include <iv_event_raw.h>
+#include <iv_fd_pump.h>
+#include <iv_inotify.h>
+#include <iv_popen.h>
+#include <iv_signal.h>
+#include <iv_thread.h>
+#include <iv_wait.h>
+#include <iv_work.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef HAVE_SECCOMP
+#include <seccomp.h>
+#endif
+#include "check.h"
+
+/* How long a run may take before it has hung. */
+#define MAX_MS		60000
+
+/* Where this many runs went wrong, the rest tells nothing new. */
+#define MAX_WRONG	5
+
+enum what { CALLS, ALLOCATIONS };
+enum who { MAIN, OTHERS };
+
+static const char *const what_names[] = { "calls", "allocations" };
+static const char *const who_names[] = { "main", "others" };
+
+/* What is refused in a run. */
+struct plan {
+	enum what	what;
+	enum who	who;
+	int		n;
+	int		err;		/* 0: the first that there is */
+	int		stays;		/* until the library has said so */
+};
+
+/* What the run's processes and this program know of each other. */
+struct shared {
+	struct plan	plan;
+	atomic_int	listener;	/* 0: not yet; -1: impossible */
+	atomic_int	taken;
+	atomic_int	armed;		/* what happens now is counted */
+	atomic_int	lifted;
+	atomic_int	count[2];
+	atomic_int	refused;	/* how many times */
+	int		nr;		/* the call that was refused */
+	int		err;
+	atomic_int	said;
+	char		fatal[1024];
+};
+
+static struct shared *shared;
+static pid_t main_tid;
+
+
+/*
+ * What can be refused, and how.  Not here: what the kernel refuses to nobody
+ * who asks for what makes sense, such as close(2) or the removal of a
+ * descriptor from an epoll set; and what would be a lie about the state of
+ * things, such as ECHILD for a child that is there.
+ */
+struct call {
+	const char	*name;
+	int		errs[8];
+	int		stays;		/* a shortage: it can last */
+	int		arg;		/* only with this ... */
+	unsigned int	value;		/* ... of its arguments; 0: always */
+};
+
+static const struct call calls[] = {
+	{ "clone", { EAGAIN, ENOMEM }, 1, 0, 0 },
+	{ "clone3", { EAGAIN, ENOMEM }, 1, 0, 0 },
+	{ "dup2", { EBUSY, EINTR }, 0, 0, 0 },
+	{ "epoll_create1", { EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, EINVAL },
+	  1, 0, 0 },
+	{ "epoll_ctl", { ENOMEM, ENOSPC }, 1, 1, EPOLL_CTL_ADD },
+	{ "epoll_pwait2", { EINTR, EPERM, ENOSYS }, 0, 0, 0 },
+	{ "epoll_wait", { EINTR, EINVAL }, 0, 0, 0 },
+	{ "eventfd2", { EMFILE, ENFILE, ENOMEM, ENODEV, EPERM, ENOSYS,
+			EINVAL }, 1, 0, 0 },
+	{ "execve", { ENOMEM, EACCES, ENOENT }, 0, 0, 0 },
+	{ "inotify_add_watch", { ENOSPC, ENOMEM, EACCES, EINVAL }, 1, 0, 0 },
+	{ "inotify_init1", { EMFILE, ENFILE, ENOMEM }, 1, 0, 0 },
+	{ "kill", { EPERM }, 0, 0, 0 },
+	{ "madvise", { EINVAL }, 0, 0, 0 },
+	{ "mmap", { ENOMEM }, 1, 0, 0 },
+	{ "mprotect", { ENOMEM }, 1, 0, 0 },
+	{ "openat", { EMFILE, ENFILE, ENOMEM, ENOENT }, 0, 0, 0 },
+	{ "pidfd_open", { EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, EINVAL },
+	  1, 0, 0 },
+	{ "pipe2", { EMFILE, ENFILE }, 1, 0, 0 },
+	{ "poll", { EINTR, ENOMEM }, 0, 0, 0 },
+	{ "ppoll", { EINTR, ENOMEM, EPERM, ENOSYS }, 0, 0, 0 },
+	{ "prlimit64", { EPERM, EINVAL }, 1, 0, 0 },
+	{ "read", { EAGAIN, EINTR, EIO }, 0, 0, 0 },
+	{ "splice", { EAGAIN, EINTR, ENOMEM, EINVAL, EPERM, ENOSYS },
+	  0, 0, 0 },
+	{ "timerfd_create", { ENOSYS, EPERM, EINVAL, EMFILE, ENFILE, ENOMEM,
+			      ENODEV }, 1, 0, 0 },
+	{ "timerfd_settime", { EPERM, ENOSYS }, 1, 0, 0 },
+	{ "write", { EINTR }, 0, 0, 0 },
+};
+
+#define NUM(array)	((int)(sizeof(array) / sizeof((array)[0])))
+
+/* How the library may end a process because of which refusal. */
+static const struct {
+	const char	*message;
+	const char	*calls;
+} fatals[] = {
+	{ "iv_init: out of memory", " mmap malloc" },
+	/* The variants exclude what it would fall back on. */
+	{ "iv_init: cannot initialise event dispatcher: ", " epoll_create1" },
+	{ "iv_init: no suitable event dispatcher", " epoll_create1" },
+	{ "iv_main: cannot start anew after fork: ",
+	  " epoll_create1 malloc" },
+	{ "iv_main: cannot wait for descriptors: ",
+	  " epoll_wait poll ppoll" },
+	{ "iv_main: cannot add descriptor ", " epoll_ctl" },
+	{ "iv_fd_register: out of memory", " malloc" },
+	{ "iv_event_raw: cannot read descriptor ", " read" },
+	{ "iv_inotify: cannot read descriptor ", " read" },
+	{ "iv_wait_interest_register: ",
+	  " eventfd2 pipe2 epoll_ctl malloc" },
+	{ "iv_main: no descriptor to wake the loop after fork (errno ",
+	  " eventfd2 pipe2 epoll_ctl malloc" },
+};
+
+
+/*
+ * Allocations, which are counted whoever makes them.
+ */
+static atomic_int allocations;
+
+void *__real_aligned_alloc(size_t align, size_t size);
+void *__real_calloc(size_t num, size_t size);
+void __real_free(void *mem);
+void *__real_malloc(size_t size);
+void *__real_realloc(void *mem, size_t size);
+void *__real_reallocarray(void *mem, size_t num, size_t size);
+void *__wrap_aligned_alloc(size_t align, size_t size);
+void *__wrap_calloc(size_t num, size_t size);
+void __wrap_free(void *mem);
+void *__wrap_malloc(size_t size);
+void *__wrap_realloc(void *mem, size_t size);
+void *__wrap_reallocarray(void *mem, size_t num, size_t size);
+
+static enum who self(void)
+{
+	return gettid() == main_tid ? MAIN : OTHERS;
+}
+
+static int is_hit(enum what what, enum who who, int nr)
+{
+	const struct plan *plan = &shared->plan;
+
+	if (atomic_load(&shared->lifted) || plan->what != what)
+		return 0;
+	if (plan->who == who && atomic_load(&shared->count[who]) == plan->n)
+		return 1;
+
+	return plan->stays && atomic_load(&shared->refused) > 0 &&
+	       shared->nr == nr;
+}
+
+static int allocation_is_refused(void)
+{
+	enum who who = self();
+
+	if (shared == NULL || shared->plan.what != ALLOCATIONS ||
+	    !atomic_load(&shared->armed))
+		return 0;
+	atomic_fetch_add(&shared->count[who], 1);
+	if (!is_hit(ALLOCATIONS, who, -1))
+		return 0;
+
+	shared->nr = -1;
+	shared->err = ENOMEM;
+	atomic_fetch_add(&shared->refused, 1);
+	errno = ENOMEM;
+
+	return 1;
+}
+
+static void *counted(void *mem)
+{
+	if (mem != NULL)
+		atomic_fetch_add(&allocations, 1);
+
+	return mem;
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t size)
+{
+	return allocation_is_refused() ? NULL :
+	       counted(__real_aligned_alloc(align, size));
+}
+
+void *__wrap_calloc(size_t num, size_t size)
+{
+	return allocation_is_refused() ? NULL :
+	       counted(__real_calloc(num, size));
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return allocation_is_refused() ? NULL : counted(__real_malloc(size));
+}
+
+static void *counted_again(void *old, void *mem)
+{
+	return old == NULL ? counted(mem) : mem;
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	return allocation_is_refused() ? NULL :
+	       counted_again(old, __real_realloc(old, size));
+}
+
+void *__wrap_reallocarray(void *old, size_t num, size_t size)
+{
+	return allocation_is_refused() ? NULL :
+	       counted_again(old, __real_reallocarray(old, num, size));
+}
+
+void __wrap_free(void *mem)
+{
+	if (mem != NULL)
+		atomic_fetch_sub(&allocations, 1);
+	__real_free(mem);
+}
+
+
+/*
+ * What scenarios are made of.
+ */
+static void arm(void)
+{
+	atomic_store(&shared->armed, 1);
+}
+
+static void disarm(void)
+{
+	atomic_store(&shared->armed, 0);
+}
+
+/* What the scenario does itself is not refused. */
+#define own(statement)							\
+	do {								\
+		int was_armed = atomic_exchange(&shared->armed, 0);	\
+									\
+		statement;						\
+		atomic_store(&shared->armed, was_armed);		\
+	} while (0)
+
+/* A call said -1: it has a reason, gives it, and the reason goes. */
+static void said(const char *call)
+{
+	int err = errno;
+
+	atomic_store(&shared->lifted, 1);
+	atomic_fetch_add(&shared->said, 1);
+	if (!atomic_load(&shared->refused))
+		check_failed(__FILE__, __LINE__, call);
+	/* What pthread_create(3) makes of a lack of memory. */
+	if (err != shared->err && err != EAGAIN)
+		check_equal(__FILE__, __LINE__, call, err, shared->err);
+}
+
+#define try(call)							\
+	do {								\
+		if ((call) < 0) {					\
+			own(said(#call));				\
+			check((call) >= 0);				\
+		}							\
+	} while (0)
+
+static int calls_made;
+
+static void count(void *unused)
+{
+	(void)unused;
+	calls_made++;
+}
+
+static void begin(void)
+{
+	iv_init();
+	calls_made = 0;
+	arm();
+}
+
+static void end(int want)
+{
+	iv_deinit();
+	disarm();
+	check_int(calls_made, want);
+}
+
+
+/*
+ * Scenarios.
+ */
+static void add_ms(struct timespec *ts, int ms)
+{
+	ts->tv_nsec += ms * 1000000L;
+}
+
+static void loop(void)
+{
+	struct iv_task task = { .handler = count };
+	struct iv_timer timer = { .handler = count };
+
+	calls_made = 0;
+	arm();
+	iv_init();
+	/* Is the library linked such that its allocations are seen here? */
+	own(check(atomic_load(&allocations) > 0));
+	IV_TASK_INIT(&task);
+	iv_task_register(&task);
+	IV_TIMER_INIT(&timer);
+	timer.expires = iv_now;
+	add_ms(&timer.expires, 1);
+	iv_timer_register(&timer);
+	iv_main();
+	end(2);
+}
+
+static void unregister_raw(void *_ev)
+{
+	count(NULL);
+	iv_event_raw_unregister(_ev);
+}
+
+static void prepare_raw(struct iv_event_raw *ev)
+{
+	IV_EVENT_RAW_INIT(ev);
+	ev->cookie = ev;
+	ev->handler = unregister_raw;
+}
+
+static void raw_event(void)
+{
+	struct iv_event_raw ev;
+
+	prepare_raw(&ev);
+	begin();
+	try(iv_event_raw_register(&ev));
+	iv_event_raw_post(&ev);
+	iv_main();
+	end(1);
+}
+
+static void exported_raw_event(void)
+{
+	struct iv_event_raw ev;
+	int fd = -1;
+
+	prepare_raw(&ev);
+	begin();
+	try(iv_event_raw_register(&ev));
+	try(fd = iv_event_raw_export(&ev));
+	try(iv_event_raw_post_fd(fd));
+	iv_main();
+	close(fd);
+	end(1);
+}
+
+/* The last word of one page and the first of the next, and a full array. */
+#define MANY	62
+
+static void many_raw_events(void)
+{
+	static struct iv_event_raw ev[MANY + 4];
+	int i;
+
+	begin();
+	disarm();
+	for (i = 0; i < MANY + 4; i++) {
+		prepare_raw(&ev[i]);
+		if (i == MANY)
+			arm();
+		try(iv_event_raw_register(&ev[i]));
+	}
+	disarm();
+	for (i = 0; i < MANY + 4; i++)
+		iv_event_raw_post(&ev[i]);
+	iv_main();
+	end(MANY + 4);
+}
+
+static void unregister_event(void *_ev)
+{
+	count(NULL);
+	iv_event_unregister(_ev);
+}
+
+static void *post_event(void *ev)
+{
+	iv_event_post(ev);
+
+	return NULL;
+}
+
+/* More than the loop's first array has room for. */
+#define EVENTS	6
+
+static void event(void)
+{
+	struct iv_event ev[EVENTS];
+	pthread_t t;
+	int i;
+
+	begin();
+	for (i = 0; i < EVENTS; i++) {
+		IV_EVENT_INIT(&ev[i]);
+		ev[i].cookie = &ev[i];
+		ev[i].handler = unregister_event;
+		try(iv_event_register(&ev[i]));
+	}
+	own(check_int(pthread_create(&t, NULL, post_event, &ev[0]), 0));
+	for (i = 1; i < EVENTS; i++)
+		iv_event_post(&ev[i]);
+	iv_main();
+	own(check_int(pthread_join(t, NULL), 0));
+	end(EVENTS);
+}
+
+static void got_byte(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+	char c;
+
+	own(check_int(read(fd->fd, &c, 1), 1));
+	count(NULL);
+	iv_fd_set_handler_in(fd, NULL);
+}
+
+static void got_room(void *_fd)
+{
+	count(NULL);
+	iv_fd_unregister(_fd);
+}
+
+static void prepare_fd(struct iv_fd *fd, int num)
+{
+	IV_FD_INIT(fd);
+	fd->fd = num;
+	fd->cookie = fd;
+	fd->handler_in = got_byte;
+	fd->handler_out = got_room;
+}
+
+static void descriptor(void)
+{
+	struct iv_fd fd;
+	int sv[2];
+
+	check_int(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	check_int(write(sv[1], "ab", 2), 2);
+	begin();
+
+	prepare_fd(&fd, sv[0]);
+	try(iv_fd_register_try(&fd));
+	iv_main();
+
+	prepare_fd(&fd, sv[0]);
+	fd.handler_in = NULL;
+	fd.handler_out = NULL;
+	try(iv_fd_register_try(&fd));
+	iv_fd_set_handler_in(&fd, got_byte);
+	iv_fd_set_handler_out(&fd, got_room);
+	iv_main();
+
+	prepare_fd(&fd, sv[1]);
+	fd.handler_in = NULL;
+	iv_fd_register(&fd);
+	iv_main();
+
+	end(5);
+	close(sv[0]);
+	close(sv[1]);
+}
+
+/* Waits with one limit, until the timer descriptor has it. */
+#define WAITS	7
+
+static int waits;
+
+static void post_again(void *_ev)
+{
+	struct iv_event_raw *ev = _ev;
+
+	if (++waits < WAITS)
+		iv_event_raw_post(ev);
+	else
+		iv_event_raw_unregister(ev);
+}
+
+static void timer(void)
+{
+	struct iv_timer first = { .handler = count };
+	struct iv_event_raw ev;
+
+	begin();
+	disarm();
+	prepare_raw(&ev);
+	ev.handler = post_again;
+	check_int(iv_event_raw_register(&ev), 0);
+	iv_event_raw_post(&ev);
+	waits = 0;
+	arm();
+
+	IV_TIMER_INIT(&first);
+	first.expires = iv_now;
+	add_ms(&first.expires, 50);
+	iv_timer_register(&first);
+	iv_main();
+	end(1);
+	check_int(waits, WAITS);
+}
+
+static void got_signal(void *s)
+{
+	count(NULL);
+	iv_signal_unregister(s);
+}
+
+static void signals(void)
+{
+	struct iv_signal s = { .signum = SIGUSR1, .handler = got_signal };
+	struct iv_signal mine = { .signum = SIGUSR2, .handler = got_signal,
+				  .flags = IV_SIGNAL_FLAG_THIS_THREAD };
+
+	s.cookie = &s;
+	mine.cookie = &mine;
+	begin();
+	try(iv_signal_register(&s));
+	try(iv_signal_register(&mine));
+	raise(SIGUSR1);
+	raise(SIGUSR2);
+	iv_main();
+	end(2);
+}
+
+static void exit_with_3(void *unused)
+{
+	(void)unused;
+	_exit(3);
+}
+
+static void child_changed(void *_w, int status, const struct rusage *rusage)
+{
+	(void)rusage;
+	check_int(WIFEXITED(status) && WEXITSTATUS(status) == 3, 1);
+	count(NULL);
+	iv_wait_interest_unregister(_w);
+}
+
+static void wait_spawn(void)
+{
+	struct iv_wait_interest w = { .handler = child_changed };
+
+	w.cookie = &w;
+	begin();
+	try(iv_wait_interest_register_spawn(&w, exit_with_3, NULL));
+	iv_main();
+	end(1);
+}
+
+static void wait_register(void)
+{
+	struct iv_wait_interest w = { .handler = child_changed };
+
+	w.cookie = &w;
+	begin();
+	own(w.pid = fork());
+	check(w.pid >= 0);
+	if (w.pid == 0)
+		_exit(3);
+	iv_wait_interest_register(&w);
+	iv_main();
+	end(1);
+}
+
+static void popen_read(void)
+{
+	char *argv[] = { "echo", "hello", NULL };
+	struct iv_popen_request r = {
+		.file = "echo", .argv = argv, .type = "r",
+	};
+	char buf[16];
+	ssize_t len;
+	int fd = -1;
+
+	begin();
+	try(fd = iv_popen_request_submit(&r));
+	iv_main();
+	disarm();
+	len = read(fd, buf, sizeof(buf));
+	close(fd);
+	/* What its process was refused ends it, as when it cannot be found. */
+	if (!atomic_load(&shared->refused) ||
+	    (shared->plan.who == MAIN && !shared->plan.stays))
+		check_int(len, 6);
+	iv_popen_request_close(&r);
+	end(0);
+}
+
+static void popen_close(void)
+{
+	char *argv[] = { "sleep", "1000", NULL };
+	struct iv_popen_request r = {
+		.file = "sleep", .argv = argv, .type = "w",
+	};
+	int fd = -1;
+
+	begin();
+	try(fd = iv_popen_request_submit(&r));
+	iv_popen_request_close(&r);
+	iv_main();
+	close(fd);
+	end(0);
+}
+
+#define ITEMS	4
+
+static atomic_int worked;
+static struct iv_work_pool *pool;
+
+static void work(void *unused)
+{
+	(void)unused;
+	atomic_fetch_add(&worked, 1);
+}
+
+static void completed(void *unused)
+{
+	(void)unused;
+	if (++calls_made == ITEMS)
+		iv_work_pool_put(pool);
+}
+
+static void work_and_continue(void *_item)
+{
+	work(NULL);
+	iv_work_pool_submit_continuation(pool, _item);
+}
+
+static void work_pool(void)
+{
+	struct iv_work_pool p = { .max_threads = 2 };
+	struct iv_work_item items[ITEMS];
+	int i;
+
+	atomic_store(&worked, 0);
+	begin();
+	pool = &p;
+	try(iv_work_pool_create(&p));
+	for (i = 0; i < ITEMS; i++) {
+		items[i].cookie = &items[i];
+		items[i].work = work;
+		items[i].completion = completed;
+	}
+	items[0].work = work_and_continue;
+	items[0].cookie = &items[ITEMS - 1];
+	for (i = 0; i < ITEMS - 1; i++)
+		iv_work_pool_submit_work(&p, &items[i]);
+	iv_main();
+	end(ITEMS);
+	check_int(atomic_load(&worked), ITEMS);
+}
+
+static atomic_int thread_calls;
+
+static void unregister_in_thread(void *_ev)
+{
+	atomic_fetch_add(&thread_calls, 1);
+	iv_event_raw_unregister(_ev);
+}
+
+static void thread_with_loop(void *unused)
+{
+	struct iv_event_raw ev;
+
+	(void)unused;
+	prepare_raw(&ev);
+	ev.handler = unregister_in_thread;
+	iv_init();
+	try(iv_event_raw_register(&ev));
+	iv_event_raw_post(&ev);
+	iv_main();
+	iv_deinit();
+}
+
+static void thread(void)
+{
+	atomic_store(&thread_calls, 0);
+	begin();
+	try(iv_thread_create("tortured", thread_with_loop, NULL));
+	iv_main();
+	end(0);
+	check_int(atomic_load(&thread_calls), 1);
+}
+
+static void file_created(void *_w, struct inotify_event *ev)
+{
+	struct iv_inotify_watch *w = _w;
+
+	check(ev->mask & IN_CREATE);
+	count(NULL);
+	iv_inotify_watch_unregister(w);
+	iv_inotify_unregister(w->inotify);
+}
+
+static void inotify(void)
+{
+	char dir[] = "/tmp/torture-XXXXXX";
+	char file[sizeof(dir) + 2];
+	struct iv_inotify in;
+	struct iv_inotify_watch w = {
+		.inotify = &in, .pathname = dir, .mask = IN_CREATE,
+		.handler = file_created,
+	};
+	int fd;
+
+	check(mkdtemp(dir) != NULL);
+	snprintf(file, sizeof(file), "%s/f", dir);
+	w.cookie = &w;
+	begin();
+	IV_INOTIFY_INIT(&in);
+	try(iv_inotify_register(&in));
+	try(iv_inotify_watch_register(&w));
+	own(fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	check(fd >= 0);
+	close(fd);
+	iv_main();
+	end(1);
+	check_int(unlink(file), 0);
+	check_int(rmdir(dir), 0);
+}
+
+static void ignore_bands(void *unused, int in, int out)
+{
+	(void)unused;
+	(void)in;
+	(void)out;
+}
+
+/* 0, or -1 if the pump said so. */
+static int pump_through(void)
+{
+	struct iv_fd_pump p = {
+		.set_bands = ignore_bands,
+		.flags = IV_FD_PUMP_FLAG_RELAY_EOF,
+	};
+	char buf[16];
+	int from[2], to[2];
+	int ret;
+
+	own(check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
+				 from), 0));
+	own(check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
+				 to), 0));
+	own(check_int(write(from[1], "hello", 5), 5));
+	close(from[1]);
+
+	p.from_fd = from[0];
+	p.to_fd = to[0];
+	iv_fd_pump_init(&p);
+	do {
+		ret = iv_fd_pump_pump(&p);
+	} while (ret > 0);
+	if (ret < 0)
+		own(said("iv_fd_pump_pump(&p)"));
+	else
+		own(check_int(read(to[1], buf, sizeof(buf)), 5));
+	iv_fd_pump_destroy(&p);
+	close(from[0]);
+	close(to[0]);
+	close(to[1]);
+
+	return ret;
+}
+
+static void pump(void)
+{
+	int i;
+
+	begin();
+	/* By a new pipe, and by one from the cache. */
+	for (i = 0; i < 2; i++) {
+		if (pump_through() < 0)
+			check_int(pump_through(), 0);
+	}
+	end(0);
+}
+
+/* In a child that has the loop from its parent, and in the parent after. */
+struct inherited {
+	struct iv_event		ev;
+	struct iv_event_raw	raw;
+	struct iv_fd		fd;
+	int			sv[2];
+};
+
+static void inherit(struct inherited *i)
+{
+	IV_EVENT_INIT(&i->ev);
+	i->ev.cookie = &i->ev;
+	i->ev.handler = unregister_event;
+	check_int(iv_event_register(&i->ev), 0);
+	prepare_raw(&i->raw);
+	check_int(iv_event_raw_register(&i->raw), 0);
+	check_int(socketpair(AF_UNIX, SOCK_STREAM, 0, i->sv), 0);
+	prepare_fd(&i->fd, i->sv[0]);
+	i->fd.handler_in = NULL;
+	check_int(iv_fd_register_try(&i->fd), 0);
+}
+
+static void use_inherited(struct inherited *i)
+{
+	iv_event_post(&i->ev);
+	iv_event_raw_post(&i->raw);
+	iv_main();
+}
+
+static void new_after_fork(struct inherited *i)
+{
+	struct iv_event_raw ev;
+
+	prepare_raw(&ev);
+	try(iv_event_raw_register(&ev));
+	iv_event_raw_post(&ev);
+	use_inherited(i);
+	check_int(calls_made, 4);
+}
+
+static void unregister_after_fork(struct inherited *i)
+{
+	iv_fd_unregister(&i->fd);
+	iv_event_unregister(&i->ev);
+	iv_event_raw_unregister(&i->raw);
+	iv_main();
+	check_int(calls_made, 0);
+}
+
+static void run_after_fork(struct inherited *i)
+{
+	use_inherited(i);
+	check_int(calls_made, 3);
+}
+
+/* A child ends as it did. */
+static void end_as(pid_t pid)
+{
+	int status;
+
+	check_int(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status)) {
+		signal(WTERMSIG(status), SIG_DFL);
+		raise(WTERMSIG(status));
+	}
+	if (status)
+		_exit(WEXITSTATUS(status));
+}
+
+static void after_fork(void (*fn)(struct inherited *i))
+{
+	struct inherited i;
+	pid_t pid;
+
+	begin();
+	disarm();
+	inherit(&i);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		arm();
+		fn(&i);
+		iv_deinit();
+		disarm();
+		_exit(0);
+	}
+	end_as(pid);
+	disarm();
+
+	use_inherited(&i);
+	close(i.sv[0]);
+	close(i.sv[1]);
+	end(3);
+}
+
+static void fork_and_register(void)
+{
+	after_fork(new_after_fork);
+}
+
+static void fork_and_unregister(void)
+{
+	after_fork(unregister_after_fork);
+}
+
+static void fork_and_run(void)
+{
+	after_fork(run_after_fork);
+}
+
+
+/*
+ * One run.
+ */
+static void write_down(const char *msg)
+{
+	disarm();
+	snprintf(shared->fatal, sizeof(shared->fatal), "%s", msg);
+}
+
+static void run_twice(void (*scenario)(void))
+{
+	const struct rlimit no_core = { 0, 0 };
+	int descriptors = num_descriptors();
+	int before = atomic_load(&allocations);
+	int i;
+
+	iv_set_fatal_msg_handler(write_down);
+	(void)setrlimit(RLIMIT_CORE, &no_core);
+	for (i = 0; i < 2; i++) {
+		scenario();
+		disarm();
+		atomic_store(&shared->lifted, 1);
+		check_int(num_descriptors(), descriptors);
+		check_int(atomic_load(&allocations), before);
+	}
+}
+
+#ifdef HAVE_SECCOMP
+
+static int number_of(const struct call *c)
+{
+	return seccomp_syscall_resolve_name(c->name);
+}
+
+/* -1 where the kernel has no such filters. */
+static int install_filter(void)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int i;
+
+	check(ctx != NULL);
+	for (i = 0; i < NUM(calls); i++) {
+		int nr = number_of(&calls[i]);
+
+		if (nr >= 0)
+			check_int(seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, nr, 0),
+				  0);
+	}
+	if (seccomp_load(ctx) < 0)
+		return -1;
+
+	return seccomp_notify_fd(ctx);
+}
+
+static void run_child(void (*scenario)(void))
+{
+	int fd;
+
+	(void)setpgid(0, 0);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	main_tid = gettid();
+	if (shared->plan.what == CALLS) {
+		fd = install_filter();
+		atomic_store(&shared->listener, fd);
+		if (fd < 0)
+			_exit(0);
+		while (!atomic_load(&shared->taken))
+			usleep(100);
+		close(fd);
+	}
+	run_twice(scenario);
+	_exit(0);
+}
+
+static const struct call *find_call(const struct seccomp_data *d)
+{
+	int i;
+
+	for (i = 0; i < NUM(calls); i++) {
+		const struct call *c = &calls[i];
+
+		if (number_of(c) == d->nr)
+			return c->value == 0 || d->args[c->arg] == c->value ?
+			       c : NULL;
+	}
+
+	return NULL;
+}
+
+/* Threads in another order than last time make other calls. */
+static int can_be(const struct call *c, int err)
+{
+	int i;
+
+	for (i = 0; c->errs[i] != 0; i++) {
+		if (err == 0 || c->errs[i] == err)
+			return 1;
+	}
+
+	return 0;
+}
+
+/* The errno for this call, or 0. */
+static int refusal(const struct seccomp_notif *req, pid_t pid)
+{
+	enum who who = (pid_t)req->pid == pid ? MAIN : OTHERS;
+	const struct call *c = find_call(&req->data);
+
+	if (c == NULL || !atomic_load(&shared->armed))
+		return 0;
+	atomic_fetch_add(&shared->count[who], 1);
+	if (!is_hit(CALLS, who, req->data.nr) || !can_be(c, shared->plan.err))
+		return 0;
+
+	if (!atomic_load(&shared->refused)) {
+		shared->nr = req->data.nr;
+		shared->err = shared->plan.err ? shared->plan.err : c->errs[0];
+	}
+	atomic_fetch_add(&shared->refused, 1);
+
+	return shared->err;
+}
+
+static void answer(int listener, pid_t pid)
+{
+	struct seccomp_notif req;
+	struct seccomp_notif_resp resp = { 0 };
+
+	memset(&req, 0, sizeof(req));
+	/* It may be gone, killed or interrupted. */
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &req) < 0)
+		return;
+	resp.id = req.id;
+	resp.error = -refusal(&req, pid);
+	if (resp.error == 0)
+		resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+	(void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
+}
+
+/* A copy of the child's descriptor. */
+static int take_listener(pid_t pid, int pidfd)
+{
+	int fd;
+
+	while ((fd = atomic_load(&shared->listener)) == 0) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			check_failed(__FILE__, __LINE__, "a filter's start");
+		usleep(100);
+	}
+	if (fd > 0)
+		fd = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	atomic_store(&shared->taken, 1);
+
+	return fd;
+}
+
+/* 0 if the run has hung. */
+static int supervise(pid_t pid)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	long end_ms = now_ms() + MAX_MS;
+	struct pollfd pfd[2];
+
+	check(pidfd >= 0);
+	pfd[0] = (struct pollfd){ .fd = pidfd, .events = POLLIN };
+	pfd[1] = (struct pollfd){ .fd = -1, .events = POLLIN };
+	if (shared->plan.what == CALLS) {
+		pfd[1].fd = take_listener(pid, pidfd);
+		if (pfd[1].fd < 0)
+			skip("no seccomp filter can be listened to");
+	}
+
+	do {
+		(void)poll(pfd, 2, 1000);
+		if (pfd[1].revents & POLLIN)
+			answer(pfd[1].fd, pid);
+	} while (!(pfd[0].revents & POLLIN) && now_ms() < end_ms);
+
+	close(pidfd);
+	if (pfd[1].fd >= 0)
+		close(pfd[1].fd);
+
+	return (pfd[0].revents & POLLIN) != 0;
+}
+
+/* The status of the run's process; -1: it has hung. */
+static int run(void (*scenario)(void), const struct plan *plan)
+{
+	int ended, status;
+	pid_t pid;
+
+	memset(shared, 0, sizeof(*shared));
+	shared->plan = *plan;
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0)
+		run_child(scenario);
+	ended = supervise(pid);
+	(void)kill(-pid, SIGKILL);
+	check_int(waitpid(pid, &status, 0), pid);
+
+	return ended ? status : -1;
+}
+
+static const struct call *refused_call(void)
+{
+	int i;
+
+	for (i = 0; i < NUM(calls); i++) {
+		if (number_of(&calls[i]) == shared->nr)
+			return &calls[i];
+	}
+
+	return NULL;
+}
+
+static const char *refused_name(void)
+{
+	const struct call *c = refused_call();
+
+	return c != NULL ? c->name : "malloc";
+}
+
+static int is_word_of(const char *word, const char *list)
+{
+	const char *s = strstr(list, word);
+	size_t len = strlen(word);
+
+	while (s != NULL && (s[-1] != ' ' || (s[len] != ' ' && s[len] != '\0')))
+		s = strstr(s + 1, word);
+
+	return s != NULL;
+}
+
+static int fatal_is_right(void)
+{
+	int i;
+
+	for (i = 0; i < NUM(fatals); i++) {
+		if (!strncmp(shared->fatal, fatals[i].message,
+			     strlen(fatals[i].message)) &&
+		    is_word_of(refused_name(), fatals[i].calls))
+			return 1;
+	}
+
+	return 0;
+}
+
+
+/*
+ * All runs of a scenario.
+ */
+static struct {
+	int	runs, worked, said, fatal, wrong;
+} sum;
+
+static void tell(int status)
+{
+	const struct plan *plan = &shared->plan;
+
+	fprintf(stderr, "# %s: %s", refused_name(), strerror(shared->err));
+	if (status == -1)
+		fprintf(stderr, ": hung\n");
+	else
+		fprintf(stderr, ": wait status %#x%s%s\n", status,
+			shared->fatal[0] ? ", " : "", shared->fatal);
+	fprintf(stderr, "# again: TORTURE=%s,%s,%d,%d,%d\n",
+		what_names[plan->what], who_names[plan->who], plan->n,
+		shared->err, plan->stays);
+}
+
+/* 0 if the scenario ended without the refusal. */
+static int judge(void (*scenario)(void), const struct plan *plan)
+{
+	int status = run(scenario, plan);
+
+	if (status == 0 && !atomic_load(&shared->refused))
+		return 0;
+
+	sum.runs++;
+	if (status == 0 && atomic_load(&shared->said))
+		sum.said++;
+	else if (status == 0)
+		sum.worked++;
+	else if (shared->fatal[0] && WIFSIGNALED(status) &&
+		 WTERMSIG(status) == SIGABRT && fatal_is_right())
+		sum.fatal++;
+	else
+		sum.wrong++, tell(status);
+
+	return 1;
+}
+
+/* The same call again, with its other errnos, and refused for longer. */
+static void all_ways(void (*scenario)(void), struct plan plan)
+{
+	const struct call *c = refused_call();
+	int i;
+
+	if (c == NULL) {
+		plan.stays = 1;
+		(void)judge(scenario, &plan);
+		return;
+	}
+	for (plan.stays = 0; plan.stays <= c->stays; plan.stays++) {
+		for (i = !plan.stays; c->errs[i] != 0; i++) {
+			plan.err = c->errs[i];
+			(void)judge(scenario, &plan);
+		}
+	}
+}
+
+static void torture_all(void (*scenario)(void), int all)
+{
+	struct plan plan = { 0 };
+
+	for (plan.what = CALLS; plan.what <= ALLOCATIONS; plan.what++) {
+		for (plan.who = MAIN; plan.who <= OTHERS; plan.who++) {
+			for (plan.n = 1; sum.wrong < MAX_WRONG; plan.n++) {
+				if (!judge(scenario, &plan))
+					break;
+				if (all)
+					all_ways(scenario, plan);
+			}
+		}
+	}
+}
+
+static void torture_once(void (*scenario)(void), const char *spec)
+{
+	struct plan plan = { 0 };
+	char what[16], who[16];
+
+	check_int(sscanf(spec, "%15[a-z],%15[a-z],%d,%d,%d", what, who,
+			 &plan.n, &plan.err, &plan.stays), 5);
+	plan.what = strcmp(what, what_names[CALLS]) ? ALLOCATIONS : CALLS;
+	plan.who = strcmp(who, who_names[MAIN]) ? OTHERS : MAIN;
+	if (!judge(scenario, &plan))
+		fprintf(stderr, "# not reached\n");
+}
+
+static void torture(void (*scenario)(void))
+{
+	const char *how = getenv("TORTURE");
+	struct plan none = { 0 };
+
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(shared != MAP_FAILED);
+
+	/* Without a refusal it works, as it does with one that never comes. */
+	check_int(run(scenario, &none), 0);
+	check_int(atomic_load(&shared->said), 0);
+
+	if (how != NULL && strchr(how, ',') != NULL)
+		torture_once(scenario, how);
+	else
+		torture_all(scenario, how != NULL && !strcmp(how, "all"));
+
+	printf("# refused %d times: %d worked, %d said so, %d fatal\n",
+	       sum.runs, sum.worked, sum.said, sum.fatal);
+	check_int(sum.wrong, 0);
+	munmap(shared, sizeof(*shared));
+}
+
+#else
+
+static void torture(void (*scenario)(void))
+{
+	(void)scenario;
+	(void)run_twice;
+	skip("built without libseccomp");
+}
+
+#endif
+
+#define SCENARIO(name)							\
+	static void torture_##name(void)				\
+	{								\
+		torture(name);						\
+	}
+
+SCENARIO(loop)
+SCENARIO(raw_event)
+SCENARIO(exported_raw_event)
+SCENARIO(many_raw_events)
+SCENARIO(event)
+SCENARIO(descriptor)
+SCENARIO(timer)
+SCENARIO(signals)
+SCENARIO(wait_spawn)
+SCENARIO(wait_register)
+SCENARIO(popen_read)
+SCENARIO(popen_close)
+SCENARIO(work_pool)
+SCENARIO(thread)
+SCENARIO(inotify)
+SCENARIO(pump)
+SCENARIO(fork_and_register)
+SCENARIO(fork_and_unregister)
+SCENARIO(fork_and_run)
+
+#define SECONDS	120
+
+static const struct check_case cases[] = {
+	{ "a loop from its start to its end", torture_loop, EACH_METHOD,
+	  SECONDS },
+	{ "a loop with other methods to fall back on", torture_loop, ONCE,
+	  SECONDS },
+	{ "a raw event", torture_raw_event, EACH, SECONDS },
+	{ "a raw event with an exported descriptor",
+	  torture_exported_raw_event, EACH_BACKEND, SECONDS },
+	{ "a raw event that needs a new page and a longer array",
+	  torture_many_raw_events, EACH, SECONDS },
+	{ "an event, posted by another thread", torture_event, EACH,
+	  SECONDS },
+	{ "a descriptor", torture_descriptor, EACH_METHOD, SECONDS },
+	{ "a timer, waited for in several passes", torture_timer, EACH_METHOD,
+	  SECONDS },
+	{ "signals", torture_signals, EACH, SECONDS },
+	{ "a child process, made by the library", torture_wait_spawn, EACH,
+	  SECONDS },
+	{ "a child process, made by the program", torture_wait_register, EACH,
+	  SECONDS },
+	{ "a program that is read from", torture_popen_read, EACH_BACKEND,
+	  SECONDS },
+	{ "a program that is given up", torture_popen_close, EACH_BACKEND,
+	  SECONDS },
+	{ "a pool of threads", torture_work_pool, EACH, SECONDS },
+	{ "a thread with a loop of its own", torture_thread, EACH, SECONDS },
+	{ "a watch of files", torture_inotify, EACH_METHOD, SECONDS },
+	{ "a pump", torture_pump, EACH_METHOD, SECONDS },
+	{ "a loop inherited over a fork that gets a new object",
+	  torture_fork_and_register, EACH, SECONDS },
+	{ "a loop inherited over a fork that loses its objects",
+	  torture_fork_and_unregister, EACH, SECONDS },
+	{ "a loop inherited over a fork that runs on", torture_fork_and_run,
+	  EACH, SECONDS },
+	{ "a loop inherited over a fork that falls back on another method",
+	  torture_fork_and_register, ONCE, SECONDS },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}
