@@ -22,11 +22,14 @@ find_system()
 	done
 }
 
+# Not those that put themselves between the library and the libc.
 all_programs()
 {
 	for source in "$TOP_SRCDIR"/test/*.c; do
-		! grep -q 'return check_main(' "$source" || basename "$source" .c
+		grep -q 'return check_main(' "$source" &&
+			! grep -q '__real_' "$source" && basename "$source" .c
 	done
+	true
 }
 
 # The old headers do not compile alone, and what is newer than they are is
@@ -52,11 +55,8 @@ compile_system()
 	source=$1
 	object=$2
 	shift 2
-	if pkg-config --exists libseccomp 2>/dev/null; then
-		set -- "$@" -DHAVE_SECCOMP
-	fi
 	$CC -std=gnu11 -D_GNU_SOURCE -O1 -g -I"$system/include" \
-		-include "$system/newer.h" "$@" -c "$source" -o "$object"
+		-I"$TOP_BUILDDIR/test" -include "$system/newer.h" "$@" -c "$source" -o "$object"
 }
 
 # build_system PROGRAM FLAG...: what to link it with besides.
@@ -69,8 +69,6 @@ build_system()
 		compile_system "$TOP_SRCDIR/test/$object.c" \
 			"$system/$object.o" || return 1
 	done
-	# shellcheck disable=SC2046 # several words
 	$CC "$system/$program.o" "$system/check.o" "$@" -pthread \
-		-o "$system/$program" \
-		$(pkg-config --libs libseccomp 2>/dev/null)
+		-o "$system/$program"
 }
