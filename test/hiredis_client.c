@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static intptr_t num;
 static intptr_t num_sent;
@@ -114,6 +115,8 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return 2;
 	num = breaks ? 2 : atol(argv[2]);
+	/* A hundred times what they take. */
+	alarm(300);
 
 	iv_init();
 	ac = redisAsyncConnectUnix(argv[1]);

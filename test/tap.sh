@@ -3,18 +3,35 @@
 # written as TAP.
 # shellcheck shell=sh disable=SC2034
 
-# One that takes half an hour has hung.
+# One that takes half an hour has hung.  It is a process group of its own, which
+# is stopped as a whole, whatever runs in it: at its limit, and with this shell.
 if [ -z "${TAP_LIMITED-}" ]; then
 	export TAP_LIMITED=1
-	exec timeout --foreground -k 10 1800 "$0" "$@"
+	env --default-signal=INT,QUIT \
+		timeout -k 10 "${TAP_LIMIT:-1800}" "$0" "$@" &
+	trap 'kill $! 2>/dev/null' HUP INT TERM
+	wait $! && exit
+	status=$?
+	# What came may have been a signal, so not the end yet.
+	wait $! 2>/dev/null
+	exit $status
 fi
 
 : "${TOP_BUILDDIR:=$TOP_SRCDIR/build}" "${CC:=cc}"
 dir=$(mktemp -d) || exit 1
 running=
 num=0
-# shellcheck disable=SC2086 # several of them
-trap '[ -z "$running" ] || kill -9 $running 2>/dev/null; rm -rf "$dir"' EXIT
+
+clean_up()
+{
+	# shellcheck disable=SC2086 # several of them
+	[ -z "$running" ] || {
+		kill -9 $running
+		wait $running
+	} 2>/dev/null
+	rm -rf "$dir"
+}
+trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 
 # verdict NAME COMMAND...: what the command says is a comment of the verdict.
