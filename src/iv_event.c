@@ -156,8 +156,10 @@ static void run_batch(struct iv_state *st)
 	while (st->event.head != st->event.batch) {
 		struct iv_event_ *ev = st->event.queue[st->event.head++];
 
-		if (ev != NULL)
-			deliver(ev);
+		if (ev == NULL)
+			continue;
+		st->stats.events++;
+		deliver(ev);
 	}
 }
 
@@ -182,7 +184,7 @@ int iv_event_run_in_round(struct iv_state *st)
 static void woken(void *_st)
 {
 	/* To have the descriptor drained is all that there was to do. */
-	(void)_st;
+	((struct iv_state *)_st)->stats.wakes++;
 }
 
 static int register_wake(struct iv_state *st)

@@ -46,6 +46,7 @@
 #include <sys/eventfd.h>
 #endif
 #include "iv_private.h"
+#include "iv_probe.h"
 
 _Static_assert(ATOMIC_LONG_LOCK_FREE == 2,
 	       "the word is used in signal handlers and between processes");
@@ -203,12 +204,14 @@ static void got_event(void *_this)
 	int drained = drain(this->event_rfd.fd);
 
 	word_drained(word, drainer);
+	iv_stats_raw(drained);
 	if (!drained)
 		return;
 
 	if (this->handler == NULL)
 		iv_fatal("iv_event_raw: %p was posted and has no handler",
 			 (void *)this);
+	IV_PROBE_RAW_DELIVERED(this);
 	/* The last touch of *this, which the handler may free. */
 	this->handler(this->cookie);
 }
@@ -280,6 +283,7 @@ static void post_by_write(const struct iv_event_raw *this, atomic_ulong *word,
 							w | POSTED,
 							memory_order_relaxed,
 							memory_order_relaxed);
+	IV_PROBE_RAW_WRITTEN(this);
 	errno = saved_errno;
 }
 
@@ -322,8 +326,10 @@ static void post_slowly(const struct iv_event_raw *this, atomic_ulong *word)
 
 	if (word != NULL) {
 		w = look_again(word);
-		if (is_posted(word))
+		if (is_posted(word)) {
+			IV_PROBE_RAW_SKIPPED(this);
 			return;
+		}
 	}
 
 	if (this->event_wfd >= 0)
@@ -334,8 +340,11 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 {
 	atomic_ulong *word = word_of(this);
 
-	if (word == NULL || !is_posted(word))
-		post_slowly(this, word);
+	if (word != NULL && is_posted(word)) {
+		IV_PROBE_RAW_SKIPPED(this);
+		return;
+	}
+	post_slowly(this, word);
 }
 
 

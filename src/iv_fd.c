@@ -256,6 +256,7 @@ static void serve(struct iv_state *st, struct iv_fd_ *fd)
 
 	fd->reported = 0;
 	st->fd.handled = fd;
+	st->stats.fds++;
 
 	if ((bands & BAND_ERR) && fd->handler_err != NULL)
 		fd->handler_err(fd->cookie);

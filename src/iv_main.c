@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include "iv_private.h"
+#include "iv_probe.h"
 
 IV_THREAD_LOCAL struct iv_state *iv_self;
 
@@ -23,6 +24,7 @@ static void end_loop(struct iv_state *st)
 	iv_tls_deinit_thread(st);
 	iv_event_deinit(st);
 	iv_fd_deinit(st);
+	iv_stats_tell(st);
 
 	iv_self = NULL;
 	free(st);
@@ -38,6 +40,7 @@ static void init_process(void)
 	iv_process_init();
 	iv_event_process_init();
 	iv_fd_exclude_methods(iv_process_getenv("IV_EXCLUDE_POLL_METHOD"));
+	iv_stats_ask(iv_process_getenv("IV_STATS"));
 	if (pthread_key_create(&thread_end, end_thread) != 0)
 		iv_fatal("iv_init: cannot create a thread key");
 }
@@ -119,7 +122,11 @@ static void wait(struct iv_state *st)
 	if (iv_task_queued(st) || !iv_event_fall_asleep(st))
 		until = &past;
 
+	st->stats.waits++;
+	st->stats.sleeps += until != &past;
+	IV_PROBE_LOOP_SLEEP(st, until);
 	iv_fd_wait(st, until);
+	IV_PROBE_LOOP_WAKE(st);
 	iv_event_wake_up(st);
 	iv_time_invalidate(st);
 	st->rounds = 0;
@@ -132,6 +139,7 @@ void iv_main(void)
 	st->running++;
 	st->quit = 0;
 	for (;;) {
+		st->stats.passes++;
 		iv_timer_run(st);
 		run_round(st);
 		if (st->quit || !st->numobjs)

@@ -99,7 +99,27 @@ struct iv_event_state {
 	struct iv_event_raw	wake;
 };
 
+/*
+ * What a loop has done so far, counted by whoever does it, in the loop's thread.
+ * Posts are not counted where they are made: they come from threads without a
+ * loop, from signal handlers and from other processes, and a number that all of
+ * these share would cost more than a post does.
+ */
+struct iv_stats {
+	unsigned long		passes;
+	unsigned long		waits;		/* asked the kernel */
+	unsigned long		sleeps;		/* ... ready to wait for it */
+	unsigned long		fds;		/* served, iv_event_raw's too */
+	unsigned long		raws;		/* handlers called, wakes too */
+	unsigned long		spurious;	/* somebody else drained it */
+	unsigned long		wakes;		/* by a post to an iv_event */
+	unsigned long		events;
+	unsigned long		tasks;
+	unsigned long		timers;
+};
+
 struct iv_state {
+	struct iv_stats		stats;
 	int			quit;
 	int			running;	/* nested calls of iv_main() */
 	unsigned int		rounds;		/* since the last wait */
@@ -267,6 +287,18 @@ void iv_timer_init(struct iv_state *st);
 void iv_timer_run(struct iv_state *st);
 /* When the first timer is due ({0, 0}: already, surely); 0 if there is none. */
 int iv_timer_next(const struct iv_state *st, struct timespec *when);
+
+/* iv_stats.c */
+/* The calling thread's loop has looked at a raw event that was ready. */
+static inline void iv_stats_raw(int drained)
+{
+	iv_self->stats.raws += drained;
+	iv_self->stats.spurious += !drained;
+}
+
+/* Let each loop tell its counts at its end, if the word is "1". */
+void iv_stats_ask(const char *word);
+void iv_stats_tell(const struct iv_state *st);
 
 /* iv_fd.c */
 /* Never use these poll methods, given by names with white space between. */

@@ -68,6 +68,7 @@ int iv_task_run_one(struct iv_state *st)
 	t->owner = NULL;
 	t->round = st->task.round;
 	st->numobjs--;
+	st->stats.tasks++;
 
 	if (t->handler == NULL)
 		iv_fatal("iv_task: %p is due and has no handler", (void *)t);

@@ -87,6 +87,7 @@ void iv_timer_run(struct iv_state *st)
 		iv_list_del(&t->list);
 		t->an.height = NOT_REGISTERED;
 		st->numobjs--;
+		st->stats.timers++;
 
 		if (t->handler == NULL)
 			iv_fatal("iv_timer: %p is due and has no handler",

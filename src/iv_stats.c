@@ -1,0 +1,49 @@
+/*
+ * libivykis: what a loop has done, told at its end.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Counting is unconditional, as an addition in memory that the loop has at hand
+ * anyway costs less than a look whether to count.
+ */
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include "iv_private.h"
+
+/* Constant since iv_init(). */
+static int asked;
+
+void iv_stats_ask(const char *word)
+{
+	asked = !strcmp(word, "1");
+}
+
+void iv_stats_tell(const struct iv_state *st)
+{
+	const struct iv_stats *s = &st->stats;
+	char line[512];
+	ssize_t ret;
+	int state;
+	int len;
+
+	if (!asked)
+		return;
+
+	len = snprintf(line, sizeof(line),
+		       "ivykis: pid=%ld tid=%lu passes=%lu waits=%lu "
+		       "sleeps=%lu fds=%lu raws=%lu spurious=%lu wakes=%lu "
+		       "events=%lu tasks=%lu timers=%lu\n",
+		       (long)getpid(), iv_get_thread_id(), s->passes, s->waits,
+		       s->sleeps, s->fds, s->raws, s->spurious, s->wakes,
+		       s->events, s->tasks, s->timers);
+
+	/*
+	 * In one piece, as other threads' loops may end, too.  A thread may be
+	 * cancelled at a write, and would leave the loop half ended.
+	 */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	ret = write(STDERR_FILENO, line, len);
+	(void)ret;
+	pthread_setcancelstate(state, NULL);
+}
