@@ -246,8 +246,27 @@ void iv_word_put(atomic_ulong *word);
 /* iv_time.c */
 void iv_time_invalidate(struct iv_state *st);
 const struct timespec *iv_time_now(struct iv_state *st);
-int iv_time_compare(const struct timespec *a, const struct timespec *b);
 struct timespec iv_time_normalised(const struct timespec *ts);
+int iv_time_compare_odd(const struct timespec *a, const struct timespec *b);
+
+#define IV_NSEC_PER_SEC	1000000000L
+
+static inline int iv_time_is_normal(const struct timespec *ts)
+{
+	return ts->tv_nsec >= 0 && ts->tv_nsec < IV_NSEC_PER_SEC;
+}
+
+/* By the sums of both members: negative, 0, positive. */
+static inline int
+iv_time_compare(const struct timespec *a, const struct timespec *b)
+{
+	if (!iv_time_is_normal(a) || !iv_time_is_normal(b))
+		return iv_time_compare_odd(a, b);
+	if (a->tv_sec != b->tv_sec)
+		return a->tv_sec < b->tv_sec ? -1 : 1;
+
+	return (a->tv_nsec > b->tv_nsec) - (a->tv_nsec < b->tv_nsec);
+}
 
 /* *left = what is left until the given time, by a fresh look at the clock. */
 void iv_time_left(struct timespec *left, const struct timespec *until);

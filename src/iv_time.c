@@ -9,7 +9,6 @@
 
 #include "iv_private.h"
 
-#define NSEC_PER_SEC	1000000000L
 #define MSEC_PER_DAY	86400000
 
 static void read_clock(struct timespec *ts)
@@ -40,35 +39,30 @@ struct timespec iv_time_normalised(const struct timespec *ts)
 	struct timespec ret = *ts;
 	time_t carry;
 
-	if (ts->tv_nsec >= 0 && ts->tv_nsec < NSEC_PER_SEC)
+	if (iv_time_is_normal(ts))
 		return ret;
 
-	carry = ts->tv_nsec / NSEC_PER_SEC;
-	ret.tv_nsec = ts->tv_nsec % NSEC_PER_SEC;
+	carry = ts->tv_nsec / IV_NSEC_PER_SEC;
+	ret.tv_nsec = ts->tv_nsec % IV_NSEC_PER_SEC;
 	if (ret.tv_nsec < 0) {
-		ret.tv_nsec += NSEC_PER_SEC;
+		ret.tv_nsec += IV_NSEC_PER_SEC;
 		carry--;
 	}
 	if (__builtin_add_overflow(ts->tv_sec, carry, &ret.tv_sec)) {
 		/* As near to the sum as a time_t goes. */
 		ret.tv_sec = ts->tv_sec;
-		ret.tv_nsec = carry > 0 ? NSEC_PER_SEC - 1 : 0;
+		ret.tv_nsec = carry > 0 ? IV_NSEC_PER_SEC - 1 : 0;
 	}
 
 	return ret;
 }
 
-int iv_time_compare(const struct timespec *a, const struct timespec *b)
+int iv_time_compare_odd(const struct timespec *a, const struct timespec *b)
 {
 	struct timespec na = iv_time_normalised(a);
 	struct timespec nb = iv_time_normalised(b);
 
-	if (na.tv_sec != nb.tv_sec)
-		return na.tv_sec < nb.tv_sec ? -1 : 1;
-	if (na.tv_nsec != nb.tv_nsec)
-		return na.tv_nsec < nb.tv_nsec ? -1 : 1;
-
-	return 0;
+	return iv_time_compare(&na, &nb);
 }
 
 void iv_time_left(struct timespec *left, const struct timespec *until)
@@ -87,7 +81,7 @@ void iv_time_left(struct timespec *left, const struct timespec *until)
 	left->tv_nsec = until->tv_nsec - now.tv_nsec;
 	if (left->tv_nsec < 0) {
 		left->tv_sec--;
-		left->tv_nsec += NSEC_PER_SEC;
+		left->tv_nsec += IV_NSEC_PER_SEC;
 	}
 }
 
