@@ -62,7 +62,6 @@ void iv_init(void)
 	iv_self = st;
 	iv_fd_init(st);
 	iv_task_init(st);
-	iv_timer_init(st);
 	iv_event_init(st);
 	iv_tls_init_thread(st);
 }

@@ -23,6 +23,7 @@
 
 struct iv_event_;
 struct iv_fd_;
+struct iv_timer_;
 struct iv_fd_poll_method;
 struct pollfd;
 
@@ -42,10 +43,22 @@ struct iv_task_state {
 };
 
 /* iv_timer.c */
+#define IV_TIMER_LEVELS	7
+#define IV_TIMER_SLOTS	64
+
+/* Both members hold timers of the same few ticks. */
+struct iv_timer_list {
+	struct iv_timer_	*heap;
+	struct iv_timer_	*fresh;
+};
+
 struct iv_timer_state {
-	struct iv_avl_tree	tree;
-	struct iv_avl_node	*first;
-	struct iv_list_head	expired;
+	unsigned int		num;
+	unsigned long		number;		/* registrations so far */
+	uint64_t		base;
+	uint64_t		used[IV_TIMER_LEVELS];	/* a bit a list */
+	struct iv_timer_list	ring[IV_TIMER_LEVELS][IV_TIMER_SLOTS];
+	struct iv_timer_	*put_off;
 };
 
 /* iv_fd_epoll.c */
@@ -246,6 +259,13 @@ void iv_word_put(atomic_ulong *word);
 /* iv_time.c */
 void iv_time_invalidate(struct iv_state *st);
 const struct timespec *iv_time_now(struct iv_state *st);
+
+/* The latest time that a look at the clock gave, or {0, 0}. */
+static inline const struct timespec *iv_time_latest(const struct iv_state *st)
+{
+	return &st->time.now;
+}
+
 struct timespec iv_time_normalised(const struct timespec *ts);
 int iv_time_compare_odd(const struct timespec *a, const struct timespec *b);
 
@@ -302,10 +322,9 @@ static inline unsigned int iv_task_round(const struct iv_state *st)
 }
 
 /* iv_timer.c */
-void iv_timer_init(struct iv_state *st);
 void iv_timer_run(struct iv_state *st);
 /* When the first timer is due ({0, 0}: already, surely); 0 if there is none. */
-int iv_timer_next(const struct iv_state *st, struct timespec *when);
+int iv_timer_next(struct iv_state *st, struct timespec *when);
 
 /* iv_stats.c */
 /* The calling thread's loop has looked at a raw event that was ready. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include "check.h"
@@ -18,6 +19,22 @@
 #define TIME_MIN	(-TIME_MAX - 1)
 
 static const struct timespec past;
+
+/* In place of the libc's: how often does the library look at the clock? */
+static unsigned long looks;
+
+int clock_gettime(clockid_t id, struct timespec *ts)
+{
+	long number = SYS_clock_gettime;
+
+#ifdef SYS_clock_gettime64
+	if (sizeof(time_t) > sizeof(long))
+		number = SYS_clock_gettime64;
+#endif
+	looks++;
+
+	return syscall(number, id, ts);
+}
 
 /* What happened, one letter each. */
 static char trace[64];
@@ -185,111 +202,234 @@ static void equal_ones_keep_their_order(void)
 	iv_deinit();
 }
 
-static unsigned int rnd(unsigned int n)
-{
-	static uint64_t x = 88172645463325252;
+/* A sequence of its own for each TEST_SEED in the environment. */
+#define SEED		88172645463325252
 
+static uint64_t seed;
+
+static uint64_t rnd64(void)
+{
+	static uint64_t x;
+
+	if (seed == 0) {
+		const char *env = getenv("TEST_SEED");
+
+		seed = env != NULL ? strtoull(env, NULL, 0) : SEED;
+		x = seed;
+	}
 	x ^= x << 13;
 	x ^= x >> 7;
 	x ^= x << 17;
 
-	return (x >> 20) % n;
+	return x;
 }
 
-/* Random operations, and what a sorted array says about them. */
-#define CROWD		2000
+static unsigned int rnd(unsigned int n)
+{
+	return (rnd64() >> 20) % n;
+}
 
-struct member {
+/*
+ * Random operations, in each pass of a loop and in the timers' handlers, and
+ * what a sorted array says about them.  Years have to pass, so the test sets
+ * the clock's value that the loop has kept since the wait.
+ */
+#define CROWD		500
+#define ROUNDS		24
+#define PASSES		4000
+
+static struct member {
 	struct iv_timer	timer;
-	unsigned long	number;		/* of its registration */
-};
+	unsigned long	number;		/* of its registration, or 0 */
+} crowd[CROWD];
 
-static struct member crowd[CROWD];
-static const struct member *order[CROWD];
-static int order_len, order_next;
+/* What is due in a step; void if the member has another number by then. */
+static struct due {
+	struct member	*member;
+	unsigned long	number;
+} due[CROWD];
+static int due_num, due_next;
+static unsigned long registrations, operations;
+static int round_now, pass_now;
 
-static int compare_members(const void *_a, const void *_b)
+#define agree(cond)							\
+	do {								\
+		if (!(cond)) {						\
+			fprintf(stderr, "# TEST_SEED=%llu: round %d, "	\
+				"pass %d\n", (unsigned long long)seed,	\
+				round_now, pass_now);			\
+			check_failed(__FILE__, __LINE__, #cond);	\
+		}							\
+	} while (0)
+
+/* Small numbers of nanoseconds as often as large ones. */
+static int64_t any_distance(int bits)
 {
-	const struct member *const *a = _a, *const *b = _b;
-	int diff = compare(&(*a)->timer.expires, &(*b)->timer.expires);
-
-	if (diff == 0)
-		diff = (*a)->number < (*b)->number ? -1 : 1;
-
-	return diff;
+	return rnd64() >> (63 - rnd(bits)) >> 1;
 }
 
-static void member_runs(void *_m)
+static struct timespec after(struct timespec ts, int64_t nsec)
 {
-	struct member *m = _m;
+	int64_t sum = ts.tv_nsec + nsec % NSEC_PER_SEC;
+	int64_t sec = nsec / NSEC_PER_SEC;
 
-	check(order_next < order_len);
-	check(order[order_next++] == m);
-	check_int(iv_timer_registered(&m->timer), 0);
-	check_not_early(&m->timer.expires);
+	if (sum >= NSEC_PER_SEC || sum < 0) {
+		sec += sum < 0 ? -1 : 1;
+		sum += sum < 0 ? NSEC_PER_SEC : -NSEC_PER_SEC;
+	}
+	if (ts.tv_sec > 0 && sec > TIME_MAX - ts.tv_sec)
+		return at(TIME_MAX, sum);
+
+	return at(ts.tv_sec + sec, sum);
 }
 
 static struct timespec any_expiry(void)
 {
-	switch (rnd(4)) {
+	struct timespec ts = after(iv_now, any_distance(63));
+
+	switch (rnd(16)) {
 	case 0:
-		return at(rnd(5), rnd(5));
 	case 1:
-		return at(-(time_t)rnd(5), rnd(1000000000));
+		return after(iv_now, -any_distance(63));
 	case 2:
-		return at(rnd(5), -(long)rnd(1000000000));
+	case 3:
+		return crowd[rnd(CROWD)].timer.expires;
+	case 4:
+	case 5:
+		ts.tv_nsec &= -1UL << 18;
+		return ts;
+	case 6:
+		ts.tv_sec -= ts.tv_sec % (1 << rnd(20));
+		ts.tv_nsec = 0;
+		return ts;
+	case 7:
+		return at(TIME_MAX - rnd(2), rnd(NSEC_PER_SEC));
+	case 8:
+		return at(ts.tv_sec - 2, ts.tv_nsec + 2 * NSEC_PER_SEC);
 	default:
-		return in_ms(rnd(20));
+		return ts;
 	}
 }
 
 static void operate(void)
 {
-	static unsigned long registrations;
 	struct member *m = &crowd[rnd(CROWD)];
 
-	check_int(iv_timer_registered(&m->timer), m->number != 0);
+	operations++;
+	agree(iv_timer_registered(&m->timer) == (m->number != 0));
 	if (m->number) {
 		iv_timer_unregister(&m->timer);
 		m->number = 0;
-	} else {
+	}
+	if (rnd(3)) {
 		m->timer.expires = any_expiry();
 		m->number = ++registrations;
 		iv_timer_register(&m->timer);
 	}
 }
 
-static void sort_crowd(void)
+static void skip_void(void)
+{
+	while (due_next < due_num &&
+	       due[due_next].member->number != due[due_next].number)
+		due_next++;
+}
+
+static void member_runs(void *_m)
+{
+	struct member *m = _m;
+	int i;
+
+	skip_void();
+	agree(due_next < due_num);
+	agree(due[due_next].member == m);
+	due_next++;
+	agree(!iv_timer_registered(&m->timer));
+	m->number = 0;
+	for (i = rnd(4); i > 0; i--)
+		operate();
+}
+
+static int compare_due(const void *_a, const void *_b)
+{
+	const struct due *a = _a, *b = _b;
+	int diff = compare(&a->member->timer.expires,
+			   &b->member->timer.expires);
+
+	if (diff == 0)
+		diff = a->number < b->number ? -1 : 1;
+
+	return diff;
+}
+
+static void expect_what_is_due(void)
+{
+	struct timespec now = iv_now;
+	int i;
+
+	due_num = 0;
+	due_next = 0;
+	for (i = 0; i < CROWD; i++) {
+		struct member *m = &crowd[i];
+
+		if (m->number && compare(&m->timer.expires, &now) <= 0)
+			due[due_num++] = (struct due){ m, m->number };
+	}
+	qsort(due, due_num, sizeof(due[0]), compare_due);
+}
+
+static void end_round(void)
 {
 	int i;
 
-	order_len = 0;
-	order_next = 0;
 	for (i = 0; i < CROWD; i++) {
 		if (crowd[i].number)
-			order[order_len++] = &crowd[i];
+			iv_timer_unregister(&crowd[i].timer);
+		crowd[i].number = 0;
 	}
-	qsort(order, order_len, sizeof(order[0]), compare_members);
+	remove_busy();
+}
+
+static void operate_in_pass(void *cookie)
+{
+	static struct timespec clock;
+	int i;
+
+	(void)cookie;
+	skip_void();
+	agree(due_next == due_num);
+	if (pass_now++ == 0)
+		clock = iv_now;
+
+	clock = after(clock, any_distance(rnd(1000) ? 38 : 59));
+	*(struct timespec *)&iv_now = clock;
+	if (pass_now > PASSES) {
+		end_round();
+		return;
+	}
+
+	for (i = rnd(rnd(4) ? 20 : 200); i > 0; i--)
+		operate();
+	expect_what_is_due();
 }
 
 static void random_operations_keep_the_order(void)
 {
-	int i, j;
+	int i;
 
-	iv_init();
 	for (i = 0; i < CROWD; i++)
 		set(&crowd[i].timer, past, member_runs, &crowd[i]);
 
-	for (i = 0; i < 20; i++) {
-		for (j = 0; j < 5000; j++)
-			operate();
-		sort_crowd();
+	for (round_now = 0; round_now < ROUNDS; round_now++) {
+		pass_now = 0;
+		due_num = 0;
+		due_next = 0;
+		iv_init();
+		add_busy(operate_in_pass, NULL);
 		iv_main();
-		check_int(order_next, order_len);
-		for (j = 0; j < CROWD; j++)
-			crowd[j].number = 0;
+		iv_deinit();
 	}
-	iv_deinit();
+	check(operations > 3000000);
 }
 
 #define MILLION		1048570
@@ -527,6 +667,23 @@ static void never_early_in_a_busy_loop(void)
 
 static struct iv_timer near, distant;
 
+/* A pass looks at the clock once for the timers, once for its wait. */
+static void waits_once_for_a_timer(void)
+{
+	unsigned long before;
+	struct timespec soon;
+
+	iv_init();
+	add(&distant, in_ms(100000000), no_handler_of_this_runs, NULL);
+	soon = in_ms(1300);
+	add(&near, soon, mark_unless_early, &near);
+	before = looks;
+	iv_main();
+	expect("t");
+	check(looks - before <= 4);
+	iv_deinit();
+}
+
 static void register_near(void *cookie)
 {
 	(void)cookie;
@@ -607,6 +764,33 @@ static void again_twice(void *letter)
 		iv_timer_register(&a);
 	else
 		remove_busy();
+}
+
+static void register_b(void *letter)
+{
+	mark(letter);
+	add(&b, past, mark, "b");
+}
+
+static void run_nested(void *letter)
+{
+	mark(letter);
+	iv_main();
+	mark("n");
+}
+
+static void a_step_in_a_handler_is_a_new_one(void)
+{
+	struct iv_timer t[4];
+
+	iv_init();
+	add(&t[0], in_ms(-4), register_b, "1");
+	add(&t[1], in_ms(-3), run_nested, "2");
+	add(&t[2], in_ms(-2), mark, "3");
+	add(&t[3], in_ms(20), mark, "4");
+	iv_main();
+	expect("12b34n");
+	iv_deinit();
 }
 
 static void one_run_for_one_registration(void)
@@ -757,8 +941,8 @@ static const struct check_case cases[] = {
 	  runs_in_order_of_expiry, EACH_METHOD, 0 },
 	{ "timers of equal expiry run in the order of their registration",
 	  equal_ones_keep_their_order, EACH_METHOD, 0 },
-	{ "100000 random operations leave the order of a sorted array",
-	  random_operations_keep_the_order, EACH_METHOD, 0 },
+	{ "three million random operations leave the order of a sorted array",
+	  random_operations_keep_the_order, ONCE, 60 },
 	{ "1048570 timers, 1 ns apart, run in order",
 	  a_million_in_order, EACH_METHOD, 0 },
 	{ "a timer in the past may be registered in its handler each time",
@@ -775,12 +959,16 @@ static const struct check_case cases[] = {
 	  never_early, EACH_METHOD, 0 },
 	{ "timers are never early in a loop that wakes all the time",
 	  never_early_in_a_busy_loop, EACH_METHOD, 0 },
+	{ "a loop waits once for a timer",
+	  waits_once_for_a_timer, EACH_METHOD, 0 },
 	{ "a wait for a distant timer is cut by a nearer one",
 	  a_nearer_one_is_not_late, EACH_METHOD, 0 },
 	{ "a timer that is unregistered leaves the next one its time",
 	  one_taken_back_hurries_no_other, EACH_METHOD, 0 },
 	{ "what a batch registers runs after the tasks and a wait",
 	  new_ones_wait_for_the_next_step, EACH_METHOD, 0 },
+	{ "a loop inside a handler runs what is due in a step of its own",
+	  a_step_in_a_handler_is_a_new_one, EACH_METHOD, 0 },
 	{ "a timer runs once for each registration",
 	  one_run_for_one_registration, EACH_METHOD, 0 },
 	{ "a timer of the batch is registered until it runs, and cancellable",
