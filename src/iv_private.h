@@ -46,18 +46,14 @@ struct iv_task_state {
 #define IV_TIMER_LEVELS	7
 #define IV_TIMER_SLOTS	64
 
-/* Both members hold timers of the same few ticks. */
-struct iv_timer_list {
-	struct iv_timer_	*heap;
-	struct iv_timer_	*fresh;
-};
-
 struct iv_timer_state {
 	unsigned int		num;
 	unsigned long		number;		/* registrations so far */
 	uint64_t		base;
 	uint64_t		used[IV_TIMER_LEVELS];	/* a bit a list */
-	struct iv_timer_list	ring[IV_TIMER_LEVELS][IV_TIMER_SLOTS];
+	struct iv_timer_	*ring[IV_TIMER_LEVELS][IV_TIMER_SLOTS];
+	struct iv_timer_	*heap;
+	struct iv_timer_	*fresh;
 	struct iv_timer_	*put_off;
 };
 
@@ -266,7 +262,7 @@ static inline const struct timespec *iv_time_latest(const struct iv_state *st)
 	return &st->time.now;
 }
 
-struct timespec iv_time_normalised(const struct timespec *ts);
+struct timespec iv_time_normalised_odd(const struct timespec *ts);
 int iv_time_compare_odd(const struct timespec *a, const struct timespec *b);
 
 #define IV_NSEC_PER_SEC	1000000000L
@@ -274,6 +270,12 @@ int iv_time_compare_odd(const struct timespec *a, const struct timespec *b);
 static inline int iv_time_is_normal(const struct timespec *ts)
 {
 	return ts->tv_nsec >= 0 && ts->tv_nsec < IV_NSEC_PER_SEC;
+}
+
+/* Users set tv_nsec to anything: the sum of both members is what counts. */
+static inline struct timespec iv_time_normalised(const struct timespec *ts)
+{
+	return iv_time_is_normal(ts) ? *ts : iv_time_normalised_odd(ts);
 }
 
 /* By the sums of both members: negative, 0, positive. */

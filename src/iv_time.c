@@ -33,17 +33,13 @@ const struct timespec *iv_time_now(struct iv_state *st)
 	return &st->time.now;
 }
 
-/* Users set tv_nsec to anything: the sum of both members is what counts. */
-struct timespec iv_time_normalised(const struct timespec *ts)
+struct timespec iv_time_normalised_odd(const struct timespec *ts)
 {
-	struct timespec ret = *ts;
-	time_t carry;
+	time_t carry = ts->tv_nsec / IV_NSEC_PER_SEC;
+	struct timespec ret = {
+		.tv_nsec = ts->tv_nsec % IV_NSEC_PER_SEC,
+	};
 
-	if (iv_time_is_normal(ts))
-		return ret;
-
-	carry = ts->tv_nsec / IV_NSEC_PER_SEC;
-	ret.tv_nsec = ts->tv_nsec % IV_NSEC_PER_SEC;
 	if (ret.tv_nsec < 0) {
 		ret.tv_nsec += IV_NSEC_PER_SEC;
 		carry--;

@@ -2,27 +2,24 @@
  * libivykis: calls to be made when their time has come.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Time is counted in ticks of about a quarter of a millisecond.  The timers of
- * a loop are in a wheel of LEVELS rings of SLOTS lists: a list of level 0
- * stands for one tick, a list of each further level for SLOTS times as much.
- * A timer goes into the lowest ring that reaches from the tick `base' to its
- * own, or into the list of `base' if its own has passed.  `base' follows the
- * clock, and what is in a list that it enters is put in anew, further down.
+ * Time is counted in ticks of about a quarter of a millisecond.  What is to
+ * come is in a wheel of LEVELS rings of SLOTS lists: a list of level 0 stands
+ * for one tick, a list of each further level for SLOTS times as much.  A timer
+ * goes into the lowest ring that reaches from the tick `base', which follows
+ * the clock, to its own.  Lists that base enters are put in anew, further down,
+ * and what is not after base is `near'.
  *
- * The ticks only say which lists may hold the first timer: never more than one
- * of a ring.  Those are sorted, as late as possible, so the order and the time
- * to wait for are exact.  A list has two parts.  To register is to put in
- * front of `fresh', and most timeouts are unregistered before anybody asks for
- * their order: a far timer is moved in constant time.  When a list is asked for
- * its first timer, what is fresh becomes a sorted chain and is melded with
+ * Lists are in no order, and most timeouts are unregistered before anybody asks
+ * for one: a timer is moved in constant time.  Near timers are sorted, as late
+ * as possible: `fresh' ones become a chain in order, which is melded with
  * `heap', a skew heap: no timer is before the one whose `next' or `side' it
  * is.  A chain is a heap without a `side'; to take out of it takes as little.
  *
  * Timers of equal expiry are in the order of the numbers they registered with.
  * These also tell what was registered since a timer step began: if it is due,
- * it is put off, out of the wheel, until the step ends.
+ * it is put off, out of wheel and heap, until the step ends.
  *
- * The wheel takes 7 KiB a loop, on ILP32 half of that, and nothing allocates.
+ * The wheel takes 3.5 KiB a loop, on ILP32 half of that, and nothing allocates.
  */
 
 #include "iv_private.h"
@@ -72,6 +69,16 @@ static uint64_t tick_of(const struct timespec *expires)
 
 	return (uint64_t)ts.tv_sec << TICK_BITS |
 		ts.tv_nsec >> (NSEC_BITS - TICK_BITS);
+}
+
+/* The earliest time of a tick that has times. */
+static struct timespec time_of(uint64_t tick)
+{
+	return (struct timespec){
+		.tv_sec		= tick >> TICK_BITS,
+		.tv_nsec	= (tick << (NSEC_BITS - TICK_BITS)) &
+				  ((1 << NSEC_BITS) - 1),
+	};
 }
 
 static void link_to(struct iv_timer_ **place, struct iv_timer_ *t)
@@ -180,69 +187,54 @@ static struct iv_timer_ *sort(struct iv_timer_ *list)
 	return chain;
 }
 
-/* The first of a list, or NULL. */
-static struct iv_timer_ *first_of(struct iv_timer_list *list)
+/* The first of those that are near, or NULL. */
+static struct iv_timer_ *first_near(struct iv_timer_state *ts)
 {
-	if (list->fresh != NULL) {
-		meld(&list->heap, list->heap, sort(list->fresh));
-		list->fresh = NULL;
+	if (ts->fresh != NULL) {
+		meld(&ts->heap, ts->heap, sort(ts->fresh));
+		ts->fresh = NULL;
 	}
 
-	return list->heap;
+	return ts->heap;
+}
+
+/* The lowest ring that reaches from base to the tick. */
+static int level_of(uint64_t base, uint64_t tick)
+{
+	int level = (63 - __builtin_clzll(tick - base)) / SLOT_BITS;
+
+	/* A ring is a list short if base is not the first tick of its own. */
+	return level + ((tick >> SLOT_BITS * level) -
+			(base >> SLOT_BITS * level) == SLOTS);
 }
 
 static void put_in(struct iv_timer_state *ts, struct iv_timer_ *t)
 {
 	uint64_t tick = tick_of(&t->expires);
-	int level = 0;
+	int level;
 	int slot;
 
-	if (tick < ts->base)
-		tick = ts->base;
-	while ((tick >> SLOT_BITS * level) - (ts->base >> SLOT_BITS * level) >=
-	       SLOTS)
-		level++;
+	if (tick <= ts->base) {
+		push(&ts->fresh, t);
+		return;
+	}
+
+	level = level_of(ts->base, tick);
 	slot = (tick >> SLOT_BITS * level) % SLOTS;
-	push(&ts->ring[level][slot].fresh, t);
+	push(&ts->ring[level][slot], t);
 	ts->used[level] |= UINT64_C(1) << slot;
 }
 
-/* Put in anew what is in a heap or a list. */
-static void put_in_all(struct iv_timer_state *ts, struct iv_timer_ *t)
+static void put_in_all(struct iv_timer_state *ts, struct iv_timer_ **list)
 {
+	struct iv_timer_ *t = *list;
+
+	*list = NULL;
 	while (t != NULL) {
-		struct iv_timer_ *next = t->side;
+		struct iv_timer_ *next = t->next;
 
-		if (next != NULL) {
-			t->side = next->next;
-			next->next = t;
-		} else {
-			next = t->next;
-			put_in(ts, t);
-		}
+		put_in(ts, t);
 		t = next;
-	}
-}
-
-/*
- * Nothing in the wheel may be before the new base, and first() has been asked:
- * so in the lists that are entered nothing is fresh.
- */
-static void advance(struct iv_timer_state *ts, uint64_t base)
-{
-	int level;
-
-	if (base <= ts->base)
-		return;
-	ts->base = base;
-
-	/* The list of level 0 that is entered is in its place. */
-	for (level = 1; level < LEVELS; level++) {
-		int slot = (base >> SLOT_BITS * level) % SLOTS;
-		struct iv_timer_ *heap = ts->ring[level][slot].heap;
-
-		ts->ring[level][slot].heap = NULL;
-		put_in_all(ts, heap);
 	}
 }
 
@@ -250,7 +242,7 @@ static void advance(struct iv_timer_state *ts, uint64_t base)
  * The first list of a ring that is not empty, or NULL; *start is the first
  * tick that it stands for.  Unregistering leaves the bits of lists alone.
  */
-static struct iv_timer_list *
+static struct iv_timer_ *
 first_list(struct iv_timer_state *ts, int level, uint64_t *start)
 {
 	uint64_t pos = ts->base >> SLOT_BITS * level;
@@ -262,47 +254,68 @@ first_list(struct iv_timer_state *ts, int level, uint64_t *start)
 				  *used << (SLOTS - turn) % SLOTS;
 		int ahead = __builtin_ctzll(turned);
 		int slot = (turn + ahead) % SLOTS;
-		struct iv_timer_list *list = &ts->ring[level][slot];
 
 		*start = (pos + ahead) << SLOT_BITS * level;
-		if (list->heap != NULL || list->fresh != NULL)
-			return list;
+		if (ts->ring[level][slot] != NULL)
+			return ts->ring[level][slot];
 		*used &= ~(UINT64_C(1) << slot);
 	}
 
 	return NULL;
 }
 
-/* The first of all, or NULL. */
-static struct iv_timer_ *first(struct iv_timer_state *ts)
+/* The first tick that a list stands for, if it is before the given one. */
+static uint64_t first_start(struct iv_timer_state *ts, uint64_t tick)
 {
-	struct iv_timer_ *ret = NULL;
-	uint64_t tick = LAST_TICK;
+	uint64_t start;
 	int level;
 
 	for (level = 0; level < LEVELS; level++) {
-		uint64_t start;
-		struct iv_timer_list *list = first_list(ts, level, &start);
-		struct iv_timer_ *t;
-
-		if (list == NULL || start > tick)
-			continue;
-		t = first_of(list);
-		if (ret == NULL || is_before(t, ret)) {
-			ret = t;
-			tick = tick_of(&t->expires);
-		}
-		if (tick <= ts->base)
-			break;
+		if (first_list(ts, level, &start) != NULL && start < tick)
+			tick = start;
 	}
 
-	return ret;
+	return tick;
+}
+
+/* Nothing is near, and the lists that begin before the new base are empty. */
+static void advance(struct iv_timer_state *ts, uint64_t base)
+{
+	struct iv_timer_ **list = &ts->ring[0][base % SLOTS];
+	int level;
+
+	ts->base = base;
+	link_to(&ts->fresh, *list);
+	*list = NULL;
+
+	/* The lists that are entered begin here; what is in them goes down. */
+	for (level = 1; level < LEVELS; level++) {
+		int slot = (base >> SLOT_BITS * level) % SLOTS;
+
+		put_in_all(ts, &ts->ring[level][slot]);
+	}
+}
+
+/* The first of those that are due, or NULL. */
+static struct iv_timer_ *
+first_due(struct iv_timer_state *ts, const struct timespec *now)
+{
+	struct iv_timer_ *t;
+
+	while ((t = first_near(ts)) == NULL) {
+		uint64_t tick = tick_of(now);
+
+		if (tick <= ts->base)
+			return NULL;
+		advance(ts, first_start(ts, tick));
+	}
+
+	return iv_time_compare(&t->expires, now) <= 0 ? t : NULL;
 }
 
 static void return_put_off(struct iv_timer_state *ts)
 {
-	put_in_all(ts, ts->put_off);
-	ts->put_off = NULL;
+	put_in_all(ts, &ts->put_off);
 }
 
 void iv_timer_run(struct iv_state *st)
@@ -318,9 +331,7 @@ void iv_timer_run(struct iv_state *st)
 	/* A handler that calls iv_main() has made this step a new one. */
 	return_put_off(ts);
 	now = *iv_time_now(st);
-	while ((t = first(ts)) != NULL &&
-	       iv_time_compare(&t->expires, &now) <= 0) {
-		advance(ts, tick_of(&t->expires));
+	while ((t = first_due(ts, &now)) != NULL) {
 		take_out(t);
 		/* Is its number one of those given away since? */
 		if (t->number - number < ts->number - number) {
@@ -337,18 +348,61 @@ void iv_timer_run(struct iv_state *st)
 				 (void *)t);
 		t->handler(t->cookie);
 	}
-	advance(ts, tick_of(&now));
 	return_put_off(ts);
+}
+
+/* In a list of more timers than this the first is not looked for. */
+#define FEW		16
+
+/*
+ * When a list is to be looked at again: when its first timer is due or, if it
+ * has many, when base may enter it.
+ */
+static struct timespec
+list_next(const struct iv_timer_ *list, uint64_t start)
+{
+	const struct iv_timer_ *first = list;
+	int num;
+
+	for (num = 0; list != NULL && num < FEW; num++) {
+		if (is_before(list, first))
+			first = list;
+		list = list->next;
+	}
+
+	return list == NULL ? first->expires : time_of(start);
+}
+
+static struct timespec lists_next(struct iv_timer_state *ts)
+{
+	struct timespec ret = time_of(LAST_TICK);
+	int level;
+
+	for (level = 0; level < LEVELS; level++) {
+		uint64_t start;
+		struct iv_timer_ *list = first_list(ts, level, &start);
+		struct timespec next;
+
+		if (list == NULL || start > tick_of(&ret))
+			continue;
+		next = list_next(list, start);
+		if (iv_time_compare(&next, &ret) < 0)
+			ret = iv_time_normalised(&next);
+	}
+
+	return ret;
 }
 
 int iv_timer_next(struct iv_state *st, struct timespec *when)
 {
-	const struct iv_timer_ *t = first(&st->timer);
+	const struct iv_timer_ *t;
 
-	if (t == NULL)
+	if (st->timer.num == 0)
 		return 0;
 
-	*when = iv_time_normalised(&t->expires);
+	t = first_near(&st->timer);
+	*when = t != NULL ? iv_time_normalised(&t->expires) :
+			    lists_next(&st->timer);
 	if (when->tv_sec < 0)
 		*when = (struct timespec){ 0 };
 

@@ -5,6 +5,7 @@
 
 #include <iv.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,18 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 	looks++;
 
 	return syscall(number, id, ts);
+}
+
+/* In place of the libc's: how long is the loop ready to sleep? */
+static int poll_ms;
+
+int poll(struct pollfd *fds, nfds_t num, int ms)
+{
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
+
+	poll_ms = ms;
+
+	return ppoll(fds, num, ms < 0 ? NULL : &ts, NULL);
 }
 
 /* What happened, one letter each. */
@@ -684,6 +697,72 @@ static void waits_once_for_a_timer(void)
 	iv_deinit();
 }
 
+static long ms_until(const struct timespec *ts)
+{
+	struct timespec now;
+
+	check(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+
+	return ((int64_t)(ts->tv_sec - now.tv_sec) * NSEC_PER_SEC +
+		ts->tv_nsec - now.tv_nsec + 999999) / 1000000;
+}
+
+/* The second pass of the loop sees that clock. */
+static struct timespec clock_ahead;
+
+static void set_clock_ahead(void *cookie)
+{
+	(void)cookie;
+	if (passes_left == 2)
+		*(struct timespec *)&iv_now = clock_ahead;
+	if (--passes_left == 0)
+		iv_quit();
+}
+
+/* Of num timers, half of them registered near the time of the first. */
+static void check_sleep(int num, int ms)
+{
+	struct iv_timer t[64];
+	struct timespec soon = in_ms(ms);
+	long most = ms_until(&soon);
+	int i;
+
+	for (i = 0; i < num; i++) {
+		int nth = (i + num / 2) % num;
+
+		if (i == num / 2) {
+			clock_ahead = after(soon, -(int64_t)rnd(ms) * 500000);
+			passes_left = 2;
+			iv_main();
+		}
+		add(&t[i], after(soon, (int64_t)(num - nth - 1) * ms * 1000),
+		    no_handler_of_this_runs, NULL);
+	}
+	passes_left = 1;
+	iv_main();
+	check(poll_ms > 0 && poll_ms <= most);
+	if (num < 16)
+		check(poll_ms >= ms_until(&soon));
+
+	while (num > 0)
+		iv_timer_unregister(&t[--num]);
+}
+
+static void sleeps_until_the_first(void)
+{
+	int num, ms;
+
+	setenv("IV_EXCLUDE_POLL_METHOD", "epoll-timerfd epoll ppoll", 1);
+	iv_init();
+	add_busy(set_clock_ahead, NULL);
+	for (num = 1; num <= 64; num *= 2) {
+		for (ms = 10000; ms < 50000000; ms += 100 + ms / 8)
+			check_sleep(num, ms);
+	}
+	remove_busy();
+	iv_deinit();
+}
+
 static void register_near(void *cookie)
 {
 	(void)cookie;
@@ -961,6 +1040,8 @@ static const struct check_case cases[] = {
 	  never_early_in_a_busy_loop, EACH_METHOD, 0 },
 	{ "a loop waits once for a timer",
 	  waits_once_for_a_timer, EACH_METHOD, 0 },
+	{ "a loop sleeps until the first of its timers, however far",
+	  sleeps_until_the_first, ONCE, 0 },
 	{ "a wait for a distant timer is cut by a nearer one",
 	  a_nearer_one_is_not_late, EACH_METHOD, 0 },
 	{ "a timer that is unregistered leaves the next one its time",
