@@ -45,18 +45,6 @@ struct iv_event_ {
 _Static_assert(sizeof(struct iv_event_) <= sizeof(struct iv_event),
 	       "struct iv_event_ has to fit into struct iv_event");
 
-static int stack_is_empty(const struct iv_state *st)
-{
-	/* Relaxed: what is on it is read by take_stack() only. */
-	return atomic_load_explicit(&st->event.posted,
-				    memory_order_relaxed) == NULL;
-}
-
-int iv_event_queued(const struct iv_state *st)
-{
-	return !stack_is_empty(st) || st->event.head != st->event.tail;
-}
-
 static void enqueue(struct iv_state *st, unsigned int slot, struct iv_event_ *ev)
 {
 	st->event.queue[slot] = ev;
@@ -89,7 +77,9 @@ static void take_stack(struct iv_state *st)
 	unsigned int num = 0;
 	unsigned int slot;
 
-	if (stack_is_empty(st))
+	/* Relaxed: what is on it is read below. */
+	if (atomic_load_explicit(&st->event.posted,
+				 memory_order_relaxed) == NULL)
 		return;
 
 	/* Acquire: pairs with the release in push(), for `next'. */
@@ -165,7 +155,7 @@ static void run_batch(struct iv_state *st)
 
 void iv_event_run(struct iv_state *st)
 {
-	if (iv_event_queued(st) && !st->event.own)
+	if (!st->event.own)
 		run_batch(st);
 }
 

@@ -146,7 +146,8 @@ void iv_main(void)
 
 		if (!skip_wait(st))
 			wait(st);
-		iv_event_run(st);
+		if (iv_event_queued(st))
+			iv_event_run(st);
 		iv_fd_run(st);
 	}
 	st->running--;

@@ -199,8 +199,17 @@ extern struct iv_process_state *iv_process;
 /* getenv(3), "" for an unset variable and for all of a privileged program. */
 const char *iv_process_getenv(const char *name);
 
+unsigned int iv_process_new_generation(void);
+
 /* A number that differs between a process and its children, never 0. */
-unsigned int iv_process_generation(void);
+static inline unsigned int iv_process_generation(void)
+{
+	/* Relaxed: the numbers are all that is exchanged. */
+	unsigned int now = atomic_load_explicit(&iv_process->generation,
+						memory_order_relaxed);
+
+	return now != 0 ? now : iv_process_new_generation();
+}
 
 /*
  * A lock whose holder is a process: what was held by another thread when a
@@ -253,7 +262,11 @@ atomic_ulong *iv_word_get(void);
 void iv_word_put(atomic_ulong *word);
 
 /* iv_time.c */
-void iv_time_invalidate(struct iv_state *st);
+static inline void iv_time_invalidate(struct iv_state *st)
+{
+	st->time.valid = 0;
+}
+
 const struct timespec *iv_time_now(struct iv_state *st);
 
 /* The latest time that a look at the clock gave, or {0, 0}. */
@@ -307,9 +320,14 @@ void iv_task_init(struct iv_state *st);
 void iv_task_begin_round(struct iv_state *st);
 int iv_task_run_one(struct iv_state *st);
 void iv_task_end_round(struct iv_state *st);
-int iv_task_queued(const struct iv_state *st);
 /* Is no task of this round left that was registered before pos? */
 int iv_task_reached(const struct iv_state *st, unsigned long pos);
+
+static inline int iv_task_queued(const struct iv_state *st)
+{
+	return !iv_list_empty(&st->task.next) ||
+	       !iv_list_empty(&st->task.current);
+}
 
 /* The position that the next task to be registered gets. */
 static inline unsigned long iv_task_position(const struct iv_state *st)
@@ -324,7 +342,14 @@ static inline unsigned int iv_task_round(const struct iv_state *st)
 }
 
 /* iv_timer.c */
-void iv_timer_run(struct iv_state *st);
+void iv_timer_step(struct iv_state *st);
+
+static inline void iv_timer_run(struct iv_state *st)
+{
+	if (st->timer.num != 0)
+		iv_timer_step(st);
+}
+
 /* When the first timer is due ({0, 0}: already, surely); 0 if there is none. */
 int iv_timer_next(struct iv_state *st, struct timespec *when);
 
@@ -353,7 +378,14 @@ void iv_fd_run(struct iv_state *st);
 void iv_event_process_init(void);
 void iv_event_init(struct iv_state *st);
 void iv_event_deinit(struct iv_state *st);
-int iv_event_queued(const struct iv_state *st);
+static inline int iv_event_queued(const struct iv_state *st)
+{
+	/* Relaxed: what is on the stack is read by take_stack() only. */
+	return atomic_load_explicit(&st->event.posted,
+				    memory_order_relaxed) != NULL ||
+	       st->event.head != st->event.tail;
+}
+
 /* To be called before each wait. */
 void iv_event_notice_fork(struct iv_state *st);
 /* Announce that the loop will sleep; 0 if something is queued: it must not. */

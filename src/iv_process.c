@@ -95,18 +95,12 @@ static void map_state(void)
 		iv_fatal("iv_init: out of memory");
 }
 
-unsigned int iv_process_generation(void)
+unsigned int iv_process_new_generation(void)
 {
 	/* Survives the fork, and so tells what the parent's number was. */
 	static atomic_uint latest;
 	unsigned int now;
 	unsigned int seen = 0;
-
-	/* Relaxed here and below: the numbers are all that is exchanged. */
-	now = atomic_load_explicit(&iv_process->generation,
-				   memory_order_relaxed);
-	if (now != 0)
-		return now;
 
 	now = atomic_fetch_add_explicit(&latest, 1, memory_order_relaxed) + 1;
 	if (!atomic_compare_exchange_strong_explicit(&iv_process->generation,

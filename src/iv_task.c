@@ -34,12 +34,6 @@ static struct iv_task_ *first(const struct iv_list_head *list)
 	return iv_container_of(list->next, struct iv_task_, list);
 }
 
-int iv_task_queued(const struct iv_state *st)
-{
-	return !iv_list_empty(&st->task.next) ||
-	       !iv_list_empty(&st->task.current);
-}
-
 void iv_task_begin_round(struct iv_state *st)
 {
 	iv_list_splice_tail_init(&st->task.next, &st->task.current);

@@ -18,11 +18,6 @@ static void read_clock(struct timespec *ts)
 		iv_fatal("iv_time: no clock can be read (errno %d)", errno);
 }
 
-void iv_time_invalidate(struct iv_state *st)
-{
-	st->time.valid = 0;
-}
-
 const struct timespec *iv_time_now(struct iv_state *st)
 {
 	if (!st->time.valid) {

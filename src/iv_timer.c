@@ -318,15 +318,12 @@ static void return_put_off(struct iv_timer_state *ts)
 	put_in_all(ts, &ts->put_off);
 }
 
-void iv_timer_run(struct iv_state *st)
+void iv_timer_step(struct iv_state *st)
 {
 	struct iv_timer_state *ts = &st->timer;
 	unsigned long number = ts->number;
 	struct timespec now;
 	struct iv_timer_ *t;
-
-	if (ts->num == 0)
-		return;
 
 	/* A handler that calls iv_main() has made this step a new one. */
 	return_put_off(ts);
