@@ -63,31 +63,9 @@ _Static_assert(ATOMIC_LONG_LOCK_FREE == 2,
 /* How often a post looks whether a drain has ended. */
 #define LOOKS		32
 
-static void pause_cpu(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#endif
-}
-
 static atomic_ulong *word_of(const struct iv_event_raw *this)
 {
 	return this->event_rfd.pad[10];
-}
-
-/*
- * Fence B.  The end of the epoch, a compare-exchange, comes before the handler's
- * loads.  Partner: fence A in iv_event_raw_post(), whose caller's stores come
- * before its look at the word.
- */
-static void fence_b(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	/* The compare-exchange is a fence; only the compiler needs another. */
-	atomic_signal_fence(memory_order_seq_cst);
-#else
-	atomic_thread_fence(memory_order_seq_cst);
-#endif
 }
 
 /*
@@ -107,9 +85,13 @@ static unsigned long word_draining(atomic_ulong *word)
 		add = (w & DRAINERS) < DRAINERS ? DRAINER : 0;
 	} while (!atomic_compare_exchange_weak_explicit(word, &w,
 					(w & ~POSTED) + EPOCH + add,
-					memory_order_seq_cst,
+					memory_order_relaxed,
 					memory_order_relaxed));
-	fence_b();
+	/*
+	 * Fence B.  The end of the epoch comes before the handler's loads.
+	 * Partner: fence A in is_posted().
+	 */
+	iv_full_fence();
 
 	return (w & DRAINERS) < DRAINERS - DRAINER ? DRAINER : 0;
 }
@@ -298,7 +280,7 @@ static unsigned long look_again(atomic_ulong *word)
 	int i;
 
 	for (i = 0; (w & DRAINERS) && i < LOOKS; i++) {
-		pause_cpu();
+		iv_pause();
 		w = atomic_load_explicit(word, memory_order_relaxed);
 	}
 

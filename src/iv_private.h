@@ -178,6 +178,14 @@ static inline void iv_full_fence(void)
 #endif
 }
 
+/* To be called in a loop that waits for another processor. */
+static inline void iv_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
 /* iv_word.c */
 struct iv_word_state {
 	struct page	*open;
