@@ -1322,6 +1322,10 @@ static void torture(void (*scenario)(void))
 {
 	(void)scenario;
 	(void)run_twice;
+	(void)calls;
+	(void)fatals;
+	(void)what_names;
+	(void)who_names;
 	skip("built without libseccomp");
 }
 
