@@ -76,6 +76,9 @@ void check_child(int pid);
 /* End this case as skipped. */
 void skip(const char *why) __attribute__((noreturn));
 
+/* ... once it has passed, for it could not do all that it is for. */
+void only_partly(const char *why);
+
 /*
  * Let the system call fail with the given errno from now on, in this process
  * and its children; skips the case where the kernel cannot.
