@@ -241,11 +241,12 @@ static pid_t fork_checked(void)
 }
 
 
-/* In what state the parent's objects are when it forks. */
+/* In what state the objects are that the child does something to. */
 enum state {
-	NEW,			/* the loop never ran */
-	USED,			/* the loop has run */
-	PENDING,		/* all are about to be called */
+	NEW,			/* inherited, of a loop that never ran */
+	USED,			/* inherited, of one that has run */
+	PENDING,		/* inherited, and about to be called */
+	OWN,			/* registered by the child, beside USED ones */
 	STATES,
 };
 
@@ -261,25 +262,45 @@ static void bring_to(struct world *w, enum state state)
 	}
 }
 
-/* What the child does; if it leaves what is pending, the parent hears that. */
+/*
+ * What the child does, and the wait status of a child that ends by that.  If it
+ * leaves what is pending, the parent hears that.
+ */
 struct deed {
 	void	(*fn)(struct world *w);
 	int	takes;		/* what of the pending ones it takes */
+	int	ends;		/* the child ends by it ... */
+	int	status;		/* ... so */
 };
 
+/* Descriptors of this process when it began. */
+static int begun_with;
+
 static void child_part(struct world *w, const struct deed *deed,
-		       const struct turns *t)
+		       const struct turns *t, enum state state)
 {
+	struct world own;
+
+	if (state == OWN) {
+		world_begin(&own);
+		w = &own;
+	}
 	deed->fn(w);
+	check(!deed->ends);
 	give(t->to_parent);
 	take(t->to_child);
 	_exit(0);
 }
 
 static void parent_part(struct world *w, const struct deed *deed,
-			const struct turns *t, enum state state)
+			const struct turns *t, enum state state, pid_t pid)
 {
-	take(t->to_parent);
+	siginfo_t info;
+
+	if (deed->ends)
+		check_int(waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
+	else
+		take(t->to_parent);
 	if (state == PENDING)
 		await(w, ALL & ~deed->takes);
 	expect_each(w);
@@ -291,16 +312,19 @@ static void one_state(const struct deed *deed, enum state state)
 	struct world w;
 	struct turns t;
 	pid_t pid;
+	int status;
 
+	begun_with = num_descriptors();
 	iv_init();
 	turns_begin(&t);
 	world_begin(&w);
 	bring_to(&w, state);
 	pid = fork_checked();
 	if (pid == 0)
-		child_part(&w, deed, &t);
-	parent_part(&w, deed, &t, state);
-	check_child(pid);
+		child_part(&w, deed, &t, state);
+	parent_part(&w, deed, &t, state, pid);
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(status, deed->status);
 	expect_each(&w);
 	world_end(&w);
 	turns_end(&t);
@@ -322,13 +346,13 @@ static void do_nothing(struct world *w)
 
 static void idle_child(void)
 {
-	all_states(&(struct deed){ do_nothing, 0 });
+	all_states(&(struct deed){ .fn = do_nothing });
 }
 
 static void do_unregister(struct world *w)
 {
 	world_unregister(w);
-	iv_main();
+	run_passes(1);
 }
 
 static void child_without_the_descriptor(void)
@@ -365,7 +389,7 @@ static void child_without_the_descriptor(void)
 
 static void unregistering_child(void)
 {
-	all_states(&(struct deed){ do_unregister, 0 });
+	all_states(&(struct deed){ .fn = do_unregister });
 }
 
 /* Linux before 4.14. */
@@ -459,7 +483,7 @@ static void do_deinit(struct world *w)
 
 static void deinit_child(void)
 {
-	all_states(&(struct deed){ do_deinit, 0 });
+	all_states(&(struct deed){ .fn = do_deinit });
 }
 
 static void do_run(struct world *w)
@@ -469,7 +493,7 @@ static void do_run(struct world *w)
 
 static void running_child(void)
 {
-	all_states(&(struct deed){ do_run, FD | RAW });
+	all_states(&(struct deed){ .fn = do_run, .takes = FD | RAW });
 }
 
 static void do_all(struct world *w)
@@ -483,12 +507,13 @@ static void do_all(struct world *w)
 	world_begin(w);
 	expect_each(w);
 	world_end(w);
+	iv_main();
 	iv_deinit();
 }
 
 static void versatile_child(void)
 {
-	all_states(&(struct deed){ do_all, FD | RAW });
+	all_states(&(struct deed){ .fn = do_all, .takes = FD | RAW });
 }
 
 static void do_change_handlers(struct world *w)
@@ -504,7 +529,7 @@ static void do_change_handlers(struct world *w)
 
 static void changing_child(void)
 {
-	all_states(&(struct deed){ do_change_handlers, 0 });
+	all_states(&(struct deed){ .fn = do_change_handlers });
 }
 
 static void do_register(struct world *w)
@@ -520,7 +545,7 @@ static void do_register(struct world *w)
 
 static void registering_child(void)
 {
-	all_states(&(struct deed){ do_register, FD | RAW });
+	all_states(&(struct deed){ .fn = do_register, .takes = FD | RAW });
 }
 
 static void do_post(struct world *w)
@@ -553,11 +578,44 @@ static void posting_child(void)
 	world_end(&w);
 	iv_deinit();
 
-	all_states(&(struct deed){ do_post, 0 });
+	all_states(&(struct deed){ .fn = do_post });
 }
 
-/* Fork, run the loop in the child for a while, and kill it. */
+static void do_post_and_die(struct world *w)
+{
+	do_post(w);
+	raise(SIGKILL);
+}
+
+static void do_run_and_die(struct world *w)
+{
+	expect_each(w);
+	do_post_and_die(w);
+}
+
 static void killed_child(void)
+{
+	all_states(&(struct deed){ .fn = do_post_and_die, .ends = 1,
+				   .status = SIGKILL });
+	all_states(&(struct deed){ .fn = do_run_and_die, .takes = FD | RAW,
+				   .ends = 1, .status = SIGKILL });
+}
+
+static void run_until_killed(struct world *w, int i)
+{
+	struct world own;
+
+	if (i % 3 == 0) {
+		world_begin(&own);
+		for (;;)
+			expect(&own, ALL);
+	}
+	for (;;)
+		expect(w, i % 3 == 1 ? TIMER : EVENT);
+}
+
+/* Wherever its loop is. */
+static void killed_at_random(void)
 {
 	struct world w;
 	pid_t pid;
@@ -567,8 +625,8 @@ static void killed_child(void)
 	world_begin(&w);
 	for (i = 0; i < 30; i++) {
 		pid = fork_checked();
-		while (pid == 0)
-			expect(&w, i % 2 ? TIMER : EVENT);
+		if (pid == 0)
+			run_until_killed(&w, i);
 		usleep(i * 100);
 		check_int(kill(pid, SIGKILL), 0);
 		check_int(waitpid(pid, NULL, 0), pid);
@@ -579,45 +637,65 @@ static void killed_child(void)
 }
 
 
-static char self[] = "/proc/self/exe";
-
-static void do_exec(struct world *w, int descriptors, int by_vfork)
+/* It has as many descriptors as the case began with. */
+static void execute(void)
 {
+	static char self[] = "/proc/self/exe";
 	static char num[16];
 	char *argv[] = { self, "executed", num, NULL };
-	pid_t pid;
 
-	snprintf(num, sizeof(num), "%d", descriptors);
-
-	pid = by_vfork ? vfork() : fork_checked();
-	if (pid == 0) {
-		execv(self, argv);
-		_exit(1);
-	}
-	expect_each(w);
-	check_child(pid);
-	expect_each(w);
+	snprintf(num, sizeof(num), "%d", begun_with);
+	execv(self, argv);
+	_exit(1);
 }
 
-/* The program that is executed: as many descriptors as its argument says? */
 static int executed(const char *descriptors)
 {
 	return num_descriptors() == atoi(descriptors) ? 0 : 1;
 }
 
+static void do_execute(struct world *w)
+{
+	(void)w;
+	execute();
+}
+
+static void do_run_and_execute(struct world *w)
+{
+	expect_each(w);
+	execute();
+}
+
 static void exec_child(void)
 {
+	need_self_exec();
+	all_states(&(struct deed){ .fn = do_execute, .ends = 1 });
+	all_states(&(struct deed){ .fn = do_run_and_execute,
+				   .takes = FD | RAW, .ends = 1 });
+}
+
+/* The child has the parent's very memory. */
+static void exec_after_vfork(void)
+{
 	struct world w;
-	int before = num_descriptors();
+	pid_t pid;
 	int state;
 
 	need_self_exec();
-	for (state = NEW; state < STATES; state++) {
+	begun_with = num_descriptors();
+	for (state = NEW; state < OWN; state++) {
 		iv_init();
 		world_begin(&w);
 		bring_to(&w, state);
-		do_exec(&w, before, 0);
-		do_exec(&w, before, 1);
+		pid = vfork();
+		if (pid == 0)
+			execute();
+		check(pid > 0);
+		if (state == PENDING)
+			await(&w, ALL);
+		expect_each(&w);
+		check_child(pid);
+		expect_each(&w);
 		world_end(&w);
 		iv_deinit();
 	}
@@ -669,7 +747,7 @@ static void daemon_child(void)
 	int state;
 
 	need_orphans();
-	for (state = NEW; state < STATES; state++)
+	for (state = NEW; state < OWN; state++)
 		daemon_in_state(state);
 }
 
@@ -696,8 +774,8 @@ static void run_then_fork(struct world *w)
 
 static void grandchildren(void)
 {
-	all_states(&(struct deed){ do_nothing_then_fork, FD | RAW });
-	all_states(&(struct deed){ run_then_fork, FD | RAW });
+	all_states(&(struct deed){ .fn = do_nothing_then_fork, .takes = FD | RAW });
+	all_states(&(struct deed){ .fn = run_then_fork, .takes = FD | RAW });
 }
 
 
@@ -711,6 +789,39 @@ static void run_many(struct world *w)
 		if (i % 8 == 0)
 			expect(w, EVENT | TIMER);
 	}
+}
+
+/* ... and with all there is, once the child has left what it inherited. */
+static void run_separately(struct world *w, pid_t pid)
+{
+	int i;
+
+	if (pid == 0) {
+		world_unregister(w);
+		world_begin(w);
+	}
+	for (i = 0; i < 100; i++)
+		expect_each(w);
+	if (pid == 0)
+		world_unregister(w);
+}
+
+static void both_run_separately(void)
+{
+	struct world w;
+	pid_t pid;
+
+	iv_init();
+	world_begin(&w);
+	expect_each(&w);
+	pid = fork_checked();
+	run_separately(&w, pid);
+	if (pid == 0)
+		_exit(0);
+	check_child(pid);
+	expect_each(&w);
+	world_end(&w);
+	iv_deinit();
 }
 
 static void both_run(void)
@@ -1220,6 +1331,58 @@ static void threads_of_parent(void)
 	iv_deinit();
 }
 
+/* Whatever the threads are amid when it forks, the child waits for none. */
+static void *come_and_go(void *unused)
+{
+	struct group p;
+
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		iv_init();
+		register_group(&p);
+		unregister_group(&p);
+		iv_deinit();
+	}
+
+	return unused;
+}
+
+static void use_new_group(void)
+{
+	struct group p;
+
+	register_group(&p);
+	post_group(&p);
+	hear_group(&p);
+	unregister_group(&p);
+}
+
+static void fork_amid_registrations(void)
+{
+	pthread_t t[2];
+	pid_t pid;
+	int i;
+
+	iv_init();
+	for (i = 0; i < 2; i++)
+		check_int(pthread_create(&t[i], NULL, come_and_go, NULL), 0);
+	for (i = 0; i < 300; i++) {
+		pid = fork_checked();
+		if (pid == 0) {
+			use_new_group();
+			iv_deinit();
+			iv_init();
+			use_new_group();
+			_exit(0);
+		}
+		check_child(pid);
+		use_new_group();
+	}
+	stop = 1;
+	for (i = 0; i < 2; i++)
+		check_int(pthread_join(t[i], NULL), 0);
+	iv_deinit();
+}
+
 static const struct check_case cases[] = {
 	{ "a child that does nothing leaves the parent all its events",
 	  idle_child, EACH, 0 },
@@ -1249,12 +1412,16 @@ static const struct check_case cases[] = {
 	  posting_child, EACH, 0 },
 	{ "a child that is killed leaves the parent all its events",
 	  killed_child, EACH, 0 },
+	{ "... also if that is at any time", killed_at_random, EACH, 0 },
 	{ "a child that executes a program inherits it no descriptor",
 	  exec_child, EACH, 0 },
+	{ "... also if by vfork", exec_after_vfork, EACH, 0 },
 	{ "a daemon that registered before it forked goes on",
 	  daemon_child, EACH, 0 },
 	{ "grandchildren hear all their events", grandchildren, EACH, 0 },
 	{ "parent and child run the loop at the same time", both_run, EACH, 0 },
+	{ "... and have all events, where the child registered its own",
+	  both_run_separately, EACH, 0 },
 	{ "a child's loop shares no descriptor of the library's own",
 	  own_descriptors, EACH, 0 },
 	{ "a busy child takes no wake-up from the parent",
@@ -1270,6 +1437,8 @@ static const struct check_case cases[] = {
 	  threads_of_child, EACH, 30 },
 	{ "events that the parent's threads post to during a fork still work",
 	  threads_of_parent, EACH_BACKEND, 30 },
+	{ "a child made while others register waits for no lock",
+	  fork_amid_registrations, EACH_BACKEND, 0 },
 };
 
 int main(int argc, char **argv)
