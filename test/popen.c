@@ -523,15 +523,15 @@ static void early_close(void)
 	iv_deinit();
 }
 
-static unsigned long ignored_signals(void)
+static unsigned long long ignored_signals(void)
 {
 	FILE *fp = fopen("/proc/self/status", "r");
-	unsigned long set = 0;
+	unsigned long long set = 0;
 	char line[256];
 
 	check(fp != NULL);
 	while (fgets(line, sizeof(line), fp) != NULL)
-		sscanf(line, "SigIgn: %lx", &set);
+		sscanf(line, "SigIgn: %llx", &set);
 	fclose(fp);
 
 	return set;
@@ -540,7 +540,7 @@ static unsigned long ignored_signals(void)
 static void dispositions(void)
 {
 	struct iv_popen_request r;
-	unsigned long ignored;
+	unsigned long long ignored;
 	struct iv_signal s;
 	char want[128];
 	int calls = 0;
@@ -557,8 +557,8 @@ static void dispositions(void)
 	/* SIGPIPE 13, SIGURG 23, SIGWINCH 28; the libc's own may be, too. */
 	ignored = ignored_signals();
 	check_int(ignored & 0x7fffffff, 0x08401000);
-	snprintf(want, sizeof(want), "SigBlk:\t%016lx\nSigIgn:\t%016lx\n", 0UL,
-		 ignored);
+	snprintf(want, sizeof(want), "SigBlk:\t%016llx\nSigIgn:\t%016llx\n",
+		 0ULL, ignored);
 	fd = submit(&r, "r",
 		    "grep -e SigBlk -e SigIgn /proc/self/status");
 	check_reads(fd, want);

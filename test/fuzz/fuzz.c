@@ -410,6 +410,18 @@ static void waits(int at_once)
 	}
 }
 
+/* What the headers make of these names where time_t was made longer. */
+#if defined(__GLIBC__) && defined(_TIME_BITS) && __SIZEOF_LONG__ == 4
+#if _TIME_BITS == 64
+#define __real_clock_gettime	__real___clock_gettime64
+#define __real_timerfd_settime	__real___timerfd_settime64
+#define __wrap_clock_gettime	__wrap___clock_gettime64
+#define __wrap_epoll_pwait2	__wrap___epoll_pwait2_time64
+#define __wrap_ppoll		__wrap___ppoll64
+#define __wrap_timerfd_settime	__wrap___timerfd_settime64
+#endif
+#endif
+
 int __real_clock_gettime(clockid_t id, struct timespec *ts);
 int __real_epoll_wait(int epfd, struct epoll_event *ev, int max, int ms);
 int __real_eventfd(unsigned int start, int flags);
