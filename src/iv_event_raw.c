@@ -136,7 +136,7 @@ static void pair_close(const int fd[2])
  */
 static int drain(int fd)
 {
-	uint64_t buf[512];
+	uint64_t buf[128];
 	ssize_t ret;
 	int drained = 0;
 	int i;
