@@ -1321,7 +1321,8 @@ static void small_stack(void)
 	/* The process's first loop raises the limit of descriptors. */
 	iv_init();
 	check_int(pthread_attr_init(&attr), 0);
-	check_int(pthread_attr_setstacksize(&attr, 65536), 0);
+	if (pthread_attr_setstacksize(&attr, 65536) == EINVAL)
+		skip("no stack may be that small here");
 	check_int(pthread_create(&thread, &attr, serve_many, NULL), 0);
 	check_int(pthread_join(thread, NULL), 0);
 	pthread_attr_destroy(&attr);

@@ -276,6 +276,27 @@ static void each_signal_to_its_objects(void)
 	iv_deinit();
 }
 
+static volatile sig_atomic_t delivered;
+
+static void note_delivery(int sig)
+{
+	delivered = sig;
+}
+
+/* Emulators keep some for themselves. */
+static int can_be_raised(int sig)
+{
+	struct sigaction sa = { .sa_handler = note_delivery }, old;
+
+	if (sigaction(sig, &sa, &old) < 0)
+		return 0;
+	delivered = 0;
+	raise(sig);
+	check_int(sigaction(sig, &old, NULL), 0);
+
+	return delivered == sig;
+}
+
 /* All signals that can be caught, with one another's numbers as neighbours. */
 static void all_signals(void)
 {
@@ -286,7 +307,8 @@ static void all_signals(void)
 	for (sig = 1; sig < _NSIG; sig++) {
 		set_up(&c[sig], sig, 0);
 		/* SIGALRM is the time limit's. */
-		if (sig == SIGALRM || iv_signal_register(&c[sig].s) < 0)
+		if (sig == SIGALRM || !can_be_raised(sig) ||
+		    iv_signal_register(&c[sig].s) < 0)
 			c[sig].calls = -1;
 	}
 	for (sig = 1; sig < _NSIG; sig++) {

@@ -616,6 +616,7 @@ static void no_memory(void)
 
 	if (ASAN || TSAN)
 		skip("a sanitizer needs its memory");
+	need_memory_limit();
 	iv_init();
 	name = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -792,6 +793,7 @@ static void child(void)
 
 	if (TSAN)
 		skip("TSan knows no threads in a child of a process with some");
+	need_threads_of_child();
 	iv_init();
 	sem_init(&running, 0, 0);
 	sem_init(&go_on, 0, 0);

@@ -1472,6 +1472,7 @@ static void fork_with_pool(void)
 	struct job jobs[MANY];
 	pid_t pid;
 
+	need_threads_of_child();
 	begin(2);
 	submit(&jobs[0], NULL, NULL);
 	complete(1);
