@@ -10,21 +10,35 @@
 #include <iv.h>
 #include <iv_event.h>
 #include <iv_event_raw.h>
+#include <iv_fd_pump.h>
+#include <iv_inotify.h>
+#include <iv_popen.h>
+#include <iv_signal.h>
+#include <iv_thread.h>
+#include <iv_wait.h>
+#include <iv_work.h>
+#include <linux/capability.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include "check.h"
 
 #define WANTED		131072
 #define NOBODY		65534
+#define OWNER		54321
 
 static void in_child(void (*fn)(void))
 {
@@ -475,6 +489,115 @@ static void privileged_programs_ignore_the_environment(void)
 	in_child(other_effective_gid);
 }
 
+/*
+ * A copy of this program with privileges from its file, as somebody without
+ * any runs it who would like to choose the method.
+ */
+static void copy_of_this_program(char *path, mode_t mode)
+{
+	int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	int to = mkostemp(path, O_CLOEXEC);
+	struct stat st;
+
+	check(from >= 0);
+	check(to >= 0);
+	check_int(fstat(from, &st), 0);
+	while (st.st_size > 0) {
+		ssize_t len = sendfile(to, from, NULL, st.st_size);
+
+		check(len > 0);
+		st.st_size -= len;
+	}
+	check_int(fchown(to, OWNER, OWNER), 0);
+	check_int(fchmod(to, mode), 0);
+	check_int(close(from), 0);
+	check_int(close(to), 0);
+}
+
+/* The program: was the environment heard? */
+static int privileged(const char *want)
+{
+	struct iv_event_raw none;
+
+	/* The system's library, which lacks this, would not do. */
+	IV_EVENT_RAW_INIT(&none);
+	check_errno(iv_event_raw_export(&none), EBADF);
+
+	if (geteuid() == NOBODY && getegid() == NOBODY &&
+	    !getauxval(AT_SECURE) && strcmp(want, "epoll"))
+		skip("the file system gives no privileges");
+	iv_init();
+	expect_method(want);
+
+	return 0;
+}
+
+static void run_as_nobody(const char *path, const char *want)
+{
+	int status;
+	pid_t pid = fork();
+
+	check(pid >= 0);
+	if (pid == 0) {
+		check_int(chdir("/"), 0);
+		become_nobody();
+		exclude("epoll-timerfd");
+		execl(path, path, "privileged", want, (char *)NULL);
+		_exit(errno == EACCES ? 126 : 99);
+	}
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(unlink(path), 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) >= 126)
+		skip("the program or the library is out of nobody's reach");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		_exit(77);
+	check_int(status, 0);
+}
+
+static void set_user_id_program(void)
+{
+	char path[] = "/tmp/ivykis.XXXXXX";
+
+	need_root();
+	copy_of_this_program(path, 04755);
+	run_as_nobody(path, "epoll-timerfd");
+}
+
+static void set_group_id_program(void)
+{
+	char path[] = "/tmp/ivykis.XXXXXX";
+
+	need_root();
+	copy_of_this_program(path, 02755);
+	run_as_nobody(path, "epoll-timerfd");
+}
+
+static void program_with_capabilities(void)
+{
+	char path[] = "/tmp/ivykis.XXXXXX";
+	struct vfs_cap_data caps = {
+		.magic_etc = VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE,
+		.data[0].permitted = 1U << CAP_NET_BIND_SERVICE,
+	};
+
+	need_root();
+	copy_of_this_program(path, 0755);
+	if (setxattr(path, "security.capability", &caps, XATTR_CAPS_SZ_2, 0)) {
+		check_int(unlink(path), 0);
+		skip("the file system holds no capabilities");
+	}
+	run_as_nobody(path, "epoll-timerfd");
+}
+
+static void program_without_privileges(void)
+{
+	char path[] = "/tmp/ivykis.XXXXXX";
+
+	need_root();
+	copy_of_this_program(path, 0755);
+	run_as_nobody(path, "epoll");
+}
+
 /* System calls that are refused. */
 static void work_without(const char *call, int err, const char *names,
 			 const char *want)
@@ -748,24 +871,171 @@ static void nothing(void *cookie)
 	(void)cookie;
 }
 
+static void status_of_nothing(void *cookie, int status,
+			      const struct rusage *rusage)
+{
+	(void)cookie;
+	(void)status;
+	(void)rusage;
+}
+
+static void event_of_nothing(void *cookie, struct inotify_event *event)
+{
+	(void)cookie;
+	(void)event;
+}
+
+static void bands_of_nothing(void *cookie, int in, int out)
+{
+	(void)cookie;
+	(void)in;
+	(void)out;
+}
+
+static struct iv_event event = { .handler = nothing };
+static struct iv_event_raw raw = { .handler = nothing };
+
+static void register_events(void)
+{
+	check_int(iv_event_register(&event), 0);
+	check_int(iv_event_raw_register(&raw), 0);
+	check_close_on_exec();
+}
+
+static void unregister_events(void)
+{
+	iv_event_raw_unregister(&raw);
+	iv_event_unregister(&event);
+}
+
+static void register_signal_and_child(void)
+{
+	static struct iv_signal s = { .signum = SIGUSR1, .handler = nothing };
+	static struct iv_wait_interest w = {
+		.pid = 1, .handler = status_of_nothing,
+	};
+
+	IV_SIGNAL_INIT(&s);
+	check_int(iv_signal_register(&s), 0);
+	check_close_on_exec();
+	IV_WAIT_INTEREST_INIT(&w);
+	iv_wait_interest_register(&w);
+	check_close_on_exec();
+}
+
+static void submit_popen(void)
+{
+	static char *argv[] = { "sleep", "1000", NULL };
+	static struct iv_popen_request r = {
+		.file = "sleep", .argv = argv, .type = "r",
+	};
+
+	IV_POPEN_REQUEST_INIT(&r);
+	check(iv_popen_request_submit(&r) >= 0);
+	check_close_on_exec();
+}
+
+static void register_inotify(void)
+{
+	static struct iv_inotify in;
+	static struct iv_inotify_watch w = {
+		.inotify = &in, .pathname = "/", .mask = IN_CREATE,
+		.handler = event_of_nothing,
+	};
+
+	IV_INOTIFY_INIT(&in);
+	check_int(iv_inotify_register(&in), 0);
+	IV_INOTIFY_WATCH_INIT(&w);
+	check_int(iv_inotify_watch_register(&w), 0);
+	check_close_on_exec();
+}
+
+/* With bytes that it holds. */
+static void begin_pump(void)
+{
+	static struct iv_fd_pump p = { .set_bands = bands_of_nothing };
+	int from[2], to[2];
+	char full[4096];
+
+	check_int(pipe2(from, O_CLOEXEC | O_NONBLOCK), 0);
+	check_int(pipe2(to, O_CLOEXEC | O_NONBLOCK), 0);
+	memset(full, 0, sizeof(full));
+	while (write(to[1], full, sizeof(full)) > 0)
+		;
+	check_int(write(from[1], full, sizeof(full)), sizeof(full));
+	IV_FD_PUMP_INIT(&p);
+	p.from_fd = from[0];
+	p.to_fd = to[1];
+	iv_fd_pump_init(&p);
+	check_int(iv_fd_pump_pump(&p), 1);
+	check_close_on_exec();
+}
+
+static sem_t working;
+
+static void hold_a_thread(void *cookie)
+{
+	(void)cookie;
+	sem_post(&working);
+	for (;;)
+		pause();
+}
+
+static void begin_threads(void)
+{
+	static struct iv_work_pool pool = { .max_threads = 1 };
+	static struct iv_work_item item = {
+		.work = hold_a_thread, .completion = nothing,
+	};
+
+	check_int(sem_init(&working, 0, 0), 0);
+	check_int(iv_thread_create("test", hold_a_thread, NULL), 0);
+	IV_WORK_POOL_INIT(&pool);
+	check_int(iv_work_pool_create(&pool), 0);
+	IV_WORK_ITEM_INIT(&item);
+	iv_work_pool_submit_work(&pool, &item);
+	check_int(sem_wait(&working), 0);
+	check_int(sem_wait(&working), 0);
+	check_close_on_exec();
+}
+
+/* What a program that is executed finds open. */
+static int executed(void)
+{
+	int fd;
+
+	for (fd = 3; fd < 1000; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0) {
+			fprintf(stderr, "# %d is open after exec\n", fd);
+			return 1;
+		}
+	}
+
+	return 0;
+}
+
+static void execute_anew(void)
+{
+	execl("/proc/self/exe", "test", "executed", (char *)NULL);
+	check_failed(__FILE__, __LINE__, "execl");
+}
+
 static void open_everything(void)
 {
-	struct iv_event event = { .handler = nothing };
-	struct iv_event_raw raw = { .handler = nothing };
-
 	forget_inherited();
 	open_pipe();
 	iv_init();
-	check_int(iv_event_register(&event), 0);
-	check_int(iv_event_raw_register(&raw), 0);
-	check_close_on_exec();
-	iv_event_raw_unregister(&raw);
-	iv_event_unregister(&event);
+	register_events();
+	unregister_events();
 	loop_works();
 	check_close_on_exec();
-	check_int(iv_event_register(&event), 0);
-	check_int(iv_event_raw_register(&raw), 0);
-	check_close_on_exec();
+	register_events();
+	register_signal_and_child();
+	submit_popen();
+	register_inotify();
+	begin_pump();
+	begin_threads();
+	in_child(execute_anew);
 }
 
 static void nothing_survives_exec(void)
@@ -834,6 +1104,14 @@ static const struct check_case cases[] = {
 	  something_must_be_left, ONCE, 0 },
 	{ "exclusions are ignored when real and effective ids differ",
 	  privileged_programs_ignore_the_environment, ONCE, 0 },
+	{ "... and in a program that is set-user-id, run by somebody else",
+	  set_user_id_program, ONCE, 0 },
+	{ "... or set-group-id",
+	  set_group_id_program, ONCE, 0 },
+	{ "... or has capabilities from its file",
+	  program_with_capabilities, ONCE, 0 },
+	{ "... and in no other program",
+	  program_without_privileges, ONCE, 0 },
 	{ "without epoll (ENOSYS) the method is ppoll",
 	  epoll_is_not_implemented, ONCE, 0 },
 	{ "without epoll (EPERM) the method is ppoll",
@@ -880,5 +1158,10 @@ static const struct check_case cases[] = {
 
 int main(int argc, char **argv)
 {
+	if (argc == 2 && !strcmp(argv[1], "executed"))
+		return executed();
+	if (argc == 3 && !strcmp(argv[1], "privileged"))
+		return privileged(argv[2]);
+
 	return check_main(cases, argc, argv);
 }
