@@ -165,6 +165,7 @@ int main(int argc, char **argv)
 	pool.max_threads = sysconf(_SC_NPROCESSORS_ONLN);
 	if (iv_work_pool_create(&pool) < 0) {
 		perror("checksums: iv_work_pool_create");
+		free(files);
 		return 1;
 	}
 	for (i = 0; i < argc - 1; i++)

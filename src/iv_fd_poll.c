@@ -13,7 +13,7 @@
 #include <string.h>
 #include "iv_fd_private.h"
 
-#define NO_SLOT		-1
+#define NO_SLOT		(-1)
 
 static int poll_init(struct iv_state *st)
 {

@@ -371,6 +371,7 @@ static int input(struct iv_fd_pump *p)
 			again = transfer_failed(p);
 	} while (ret < 0 && again > 0);
 
+	/* cppcheck-suppress uninitvar; the loop runs once */
 	if (ret == 0)
 		p->state = SAW_EOF;
 

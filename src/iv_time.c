@@ -101,9 +101,11 @@ void iv_invalidate_now(void)
 }
 
 /* No header declares these two any more; older binaries call them. */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 const struct timespec *__iv_now_location(void);
 void (iv_validate_now)(void);
 
+/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 const struct timespec *__iv_now_location(void)
 {
 	return &iv_state_for("iv_now")->time.now;

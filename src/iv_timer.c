@@ -83,6 +83,7 @@ static struct timespec time_of(uint64_t tick)
 
 static void link_to(struct iv_timer_ **place, struct iv_timer_ *t)
 {
+	/* What is in a list has a place.  NOLINTNEXTLINE(*core.NullDereference) */
 	*place = t;
 	if (t != NULL)
 		t->pprev = place;
