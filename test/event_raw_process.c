@@ -8,6 +8,7 @@
 #include <iv_event_raw.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -596,6 +597,105 @@ static void killed_posters(void)
 	iv_deinit();
 }
 
+/*
+ * What a child writes where it shares memory with the owner harms nobody else.
+ * The lowest bit says that a post is on its way: posts are silent then, until
+ * the next delivery, which one through an exported descriptor brings about.
+ */
+static atomic_ulong *word_of(struct counted *c)
+{
+	check(c->ev.event_rfd.pad[10] != NULL);
+
+	return c->ev.event_rfd.pad[10];
+}
+
+static void write_in_child(struct counted *c, unsigned long value)
+{
+	pid_t pid = fork_checked();
+
+	if (pid == 0) {
+		atomic_store(word_of(c), value);
+		_exit(0);
+	}
+	check_child(pid);
+}
+
+static void expect_recovery(struct counted *c, int fd)
+{
+	post_by(fd);
+	expect_call(c);
+	expect_no_call(c);
+}
+
+static void withstand(struct counted *c, int fd, unsigned long value)
+{
+	write_in_child(c, value);
+	iv_event_raw_post(&c->ev);
+	if (value & 1)
+		post_by(fd);
+	expect_call(c);
+	expect_no_call(c);
+	expect_recovery(c, fd);
+}
+
+static void any_word(void)
+{
+	struct counted c;
+	unsigned int i;
+	int fd;
+
+	iv_init();
+	start(&c);
+	fd = export(&c);
+	for (i = 0; i < 8 * sizeof(long); i++) {
+		withstand(&c, fd, 1UL << i);
+		withstand(&c, fd, ~(1UL << i));
+		withstand(&c, fd, ~0UL << i);
+		withstand(&c, fd, ~(~0UL << i));
+	}
+	close(fd);
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
+/* Something else each time, as fast as it can. */
+static void write_for_ever(atomic_ulong *word)
+{
+	unsigned long value = 1;
+
+	for (;;) {
+		value = value * 1103515245 + 12345;
+		atomic_store(word, value >> 8);
+	}
+}
+
+static void word_that_changes(void)
+{
+	struct counted c;
+	pid_t pid;
+	int i, fd;
+
+	iv_init();
+	start(&c);
+	fd = export(&c);
+	pid = fork_checked();
+	if (pid == 0)
+		write_for_ever(word_of(&c));
+
+	for (i = 0; i < 1000; i++) {
+		iv_event_raw_post(&c.ev);
+		post_by(fd);
+		expect_call(&c);
+	}
+	check_int(kill(pid, SIGKILL), 0);
+	check_int(waitpid(pid, NULL, 0), pid);
+	expect_recovery(&c, fd);
+
+	close(fd);
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
 static const struct check_case cases[] = {
 	{ "posts through an exported descriptor and others join each other",
 	  posts_by_export, EACH, 0 },
@@ -625,6 +725,10 @@ static const struct check_case cases[] = {
 	  process_sigpipe_waits, EACH_BACKEND, 0 },
 	{ "posters killed at random leave later posts unharmed",
 	  killed_posters, EACH, 0 },
+	{ "whatever a child writes to the word, later posts are heard",
+	  any_word, EACH_BACKEND, 0 },
+	{ "... also while it goes on writing",
+	  word_that_changes, EACH_BACKEND, 0 },
 };
 
 int main(int argc, char **argv)
