@@ -23,12 +23,16 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef CHECK_LEAKS
+#include <sanitizer/lsan_interface.h>
+#endif
 #include "check.h"
 
 #define EXIT_SKIPPED	77
 
 /* How many times as slow as expected a machine may be before it has hung. */
 #define SLOWEST		4
+#define SLOWER_BY_TOOL	5
 
 static const char *const methods[] = {
 	"epoll-timerfd", "epoll", "ppoll", "poll",
@@ -78,18 +82,66 @@ void check_equal(const char *file, int line, const char *what, long got,
 	_exit(1);
 }
 
-void skip(const char *why)
-{
-	fprintf(stderr, "# skipped: %s\n", why);
-	_exit(EXIT_SKIPPED);
-}
+/* Why the case was skipped; the process that gives the verdicts reads it. */
+static char *reason;
+
+#define REASON_SIZE	128
 
 static int exit_passed;
 
-void only_partly(const char *why)
+static void say_skipped(const char *why)
 {
 	fprintf(stderr, "# skipped: %s\n", why);
+	if (reason != NULL)
+		snprintf(reason, REASON_SIZE, "%s", why);
+}
+
+void skip(const char *why)
+{
+	say_skipped(why);
+	_exit(EXIT_SKIPPED);
+}
+
+void only_partly(const char *why)
+{
+	say_skipped(why);
 	exit_passed = EXIT_SKIPPED;
+}
+
+#if defined(__has_feature)
+#define HAS_FEATURE(x)	__has_feature(x)
+#else
+#define HAS_FEATURE(x)	0
+#endif
+
+static int tool(void)
+{
+#if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
+	return TSAN;
+#elif defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
+	return ASAN;
+#else
+	const char *preloaded = getenv("LD_PRELOAD");
+
+	/* What valgrind(1) puts there. */
+	if (preloaded != NULL && strstr(preloaded, "vgpreload") != NULL)
+		return MEMCHECK;
+
+	return 0;
+#endif
+}
+
+void skip_under(int tools, const char *why)
+{
+	static const char *const names[] = {
+		[ASAN] = "asan", [TSAN] = "tsan", [MEMCHECK] = "memcheck",
+	};
+	char text[REASON_SIZE];
+
+	if (!(tools & tool()))
+		return;
+	snprintf(text, sizeof(text), "%s %s", names[tool()], why);
+	skip(text);
 }
 
 void check_child(int pid)
@@ -234,6 +286,7 @@ void forbid_system_calls(void)
 		.filter	= rules,
 	};
 
+	skip_under(TSAN | MEMCHECK, "makes system calls of its own");
 	install_filter(&prog);
 }
 
@@ -268,9 +321,11 @@ void without_system_calls(void (*fn)(void *), void *arg)
 
 void need_self_exec(void)
 {
-	pid_t pid = fork();
+	pid_t pid;
 	int status;
 
+	skip_under(MEMCHECK, "is what would be executed");
+	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
 		/* Where all goes well, none of its cases has such a name. */
@@ -492,6 +547,21 @@ static int eventfd_is_refused(void)
 	return fd < 0;
 }
 
+/* Not at an _exit() by itself; and it takes a process of its own. */
+static void check_leaks(void)
+{
+#ifdef CHECK_LEAKS
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return;
+	if (pid == 0)
+		_exit(0);
+	check_int(waitpid(pid, NULL, 0), pid);
+	__lsan_do_leak_check();
+#endif
+}
+
 static void run_case(const struct check_case *c, struct variant v)
 {
 	int before;
@@ -499,7 +569,8 @@ static void run_case(const struct check_case *c, struct variant v)
 	/* To be killed with whatever it leaves behind. */
 	(void)setpgid(0, 0);
 	default_signals();
-	alarm(SLOWEST * (c->seconds ? c->seconds : 30));
+	alarm(SLOWEST * (tool() ? SLOWER_BY_TOOL : 1) *
+	      (c->seconds ? c->seconds : 30));
 
 	running = v;
 	if (v.method >= 0)
@@ -513,6 +584,7 @@ static void run_case(const struct check_case *c, struct variant v)
 	c->run();
 	check_int(num_descriptors(), before);
 	fflush(stdout);
+	check_leaks();
 	_exit(exit_passed);
 }
 
@@ -611,13 +683,14 @@ static void run_variant(const struct check_case *c, struct variant v)
 	if (only != NULL && c->variants != ONCE && !is_word_of(name, only))
 		return;
 
+	strcpy(reason, "as said");
 	ret = why != NULL ? -1 : passed(c, v);
 	num_failed += ret == 0;
 	printf("%sok %d - %s", ret != 0 ? "" : "not ", ++num_verdicts, c->name);
 	if (c->variants != ONCE)
 		printf(" (%s)", name);
 	if (ret < 0)
-		printf(" # SKIP %s", why != NULL ? why : "as said");
+		printf(" # SKIP %s", why != NULL ? why : reason);
 	printf("\n");
 }
 
@@ -640,6 +713,9 @@ int check_run(const struct check_case *cases, int num, int argc, char **argv)
 	/* What make(1) has open is none of ours. */
 	for (i = 3; i < 1024; i++)
 		(void)close(i);
+	reason = mmap(NULL, REASON_SIZE, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(reason != MAP_FAILED);
 	signal(SIGINT, stopped);
 	signal(SIGTERM, stopped);
 	for (i = 0; i < num; i++) {

@@ -79,6 +79,16 @@ void skip(const char *why) __attribute__((noreturn));
 /* ... once it has passed, for it could not do all that it is for. */
 void only_partly(const char *why);
 
+/* The tools that `make sanitize' runs the tests under. */
+enum check_tools {
+	ASAN = 1,
+	TSAN = 2,
+	MEMCHECK = 4,
+};
+
+/* The same, under one of these only: the tool ... */
+void skip_under(int tools, const char *why);
+
 /*
  * Let the system call fail with the given errno from now on, in this process
  * and its children; skips the case where the kernel cannot.

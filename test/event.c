@@ -714,8 +714,11 @@ static void refused_beside_others(void)
 static void pipes_are_close_on_exec(void)
 {
 	struct counted c = { .calls = 0 };
+	int others[100];
 	int fd;
 
+	for (fd = 3; fd < 100; fd++)
+		others[fd] = fcntl(fd, F_GETFD) >= 0;
 	refuse("eventfd2", ENOSYS);
 	refuse("eventfd", ENOSYS);
 	iv_init();
@@ -723,7 +726,7 @@ static void pipes_are_close_on_exec(void)
 	for (fd = 3; fd < 100; fd++) {
 		int flags = fcntl(fd, F_GETFD);
 
-		check(flags < 0 || (flags & FD_CLOEXEC));
+		check(others[fd] || flags < 0 || (flags & FD_CLOEXEC));
 	}
 	in_thread(post, &c.ev);
 	iv_main();

@@ -73,6 +73,7 @@ static int num_mappings(void)
 	int num = 0;
 	int c;
 
+	skip_under(MEMCHECK, "maps memory of its own");
 	check(f != NULL);
 	while ((c = getc(f)) != EOF)
 		num += c == '\n';
@@ -487,18 +488,6 @@ static void refuse_mmap(int arg, unsigned int bits)
 #endif
 }
 
-/* The address sanitizer's allocator knows no lack of memory. */
-static void skip_with_sanitizer(void)
-{
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-	skip("the address sanitizer needs memory");
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-	skip("the address sanitizer needs memory");
-#endif
-}
-
 #define PROT_ARG	2
 #define FLAGS_ARG	3
 
@@ -506,7 +495,7 @@ static void no_mmap(void)
 {
 	struct counted c;
 
-	skip_with_sanitizer();
+	skip_under(ASAN | MEMCHECK, "knows no lack of memory");
 	iv_init();
 	refuse_mmap(PROT_ARG, PROT_WRITE);
 	works_without_word(&c);
@@ -610,7 +599,7 @@ static void no_memory(void)
 	static struct counted c[OBJECTS];
 	int num, err, i;
 
-	skip_with_sanitizer();
+	skip_under(ASAN | MEMCHECK, "knows no lack of memory");
 	iv_init();
 	num = register_without_memory(c, &err);
 	if (num < OBJECTS)

@@ -25,17 +25,6 @@
 #include <sys/syscall.h>
 #include "check.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED	1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED	1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED	0
-#endif
-
 /* What stands before the libc's calls. */
 static _Thread_local int i_am_first;
 static atomic_int splice_is_gone;
@@ -810,8 +799,7 @@ static void no_buffer_at_all(void)
 	struct pump p;
 	void *eaten;
 
-	if (SANITIZED)
-		skip("the sanitizer has a malloc of its own");
+	skip_under(ASAN | TSAN, "has a malloc of its own");
 	refuse("pipe2", EMFILE);
 	set_up(&p, 0);
 	feed_all(5);

@@ -21,20 +21,6 @@
 #include <unistd.h>
 #include "check.h"
 
-#if !defined(__has_feature)
-#define __has_feature(feature)	0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-#define ASAN	1
-#else
-#define ASAN	0
-#endif
-#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-#define TSAN	1
-#else
-#define TSAN	0
-#endif
-
 /* The threads that a case made, by their kernel thread ids. */
 static atomic_int num_ids;
 static atomic_int ids[1024];
@@ -173,20 +159,19 @@ static void cancels_itself(void *arg)
 
 static void ways_to_end(void)
 {
+	skip_under(TSAN, "loses track of a thread that is cancelled");
 	iv_init();
 	must_create("returns", returns, &calls);
 	must_create("exits", exits, NULL);
-	/* TSan loses track of a thread that is cancelled. */
-	if (!TSAN)
-		must_create("cancels itself", cancels_itself, NULL);
+	must_create("cancels itself", cancels_itself, NULL);
 	iv_main();
-	check_int(calls, 3 - TSAN);
+	check_int(calls, 3);
 	/* Joined: the kernel may take a moment to forget them. */
-	wait_until_gone(3 - TSAN);
+	wait_until_gone(3);
 
 	must_create("returns", returns, &calls);
 	iv_main();
-	check_int(calls, 4 - TSAN);
+	check_int(calls, 4);
 	iv_deinit();
 }
 
@@ -614,8 +599,7 @@ static void no_memory(void)
 	struct rlimit lim = { 64 << 20, 64 << 20 };
 	char *name;
 
-	if (ASAN || TSAN)
-		skip("a sanitizer needs its memory");
+	skip_under(ASAN | TSAN, "needs its memory");
 	need_memory_limit();
 	iv_init();
 	name = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -791,8 +775,7 @@ static void child(void)
 	unsigned long a;
 	pid_t pid;
 
-	if (TSAN)
-		skip("TSan knows no threads in a child of a process with some");
+	skip_under(TSAN, "knows no threads in a child");
 	need_threads_of_child();
 	iv_init();
 	sem_init(&running, 0, 0);
@@ -826,8 +809,7 @@ static void fork_and_wait(void *unused)
 
 static void fork_in_thread(void)
 {
-	if (ASAN)
-		skip("the child leaks what it cannot know of");
+	skip_under(ASAN, "finds what the child cannot know of");
 	iv_init();
 	must_create("forks", fork_and_wait, NULL);
 	iv_main();

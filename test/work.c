@@ -19,15 +19,6 @@
 #include <unistd.h>
 #include "check.h"
 
-#if !defined(__has_feature)
-#define __has_feature(feature)	0
-#endif
-#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-#define TSAN	1
-#else
-#define TSAN	0
-#endif
-
 #define MANY	8
 
 /* Compiled into programs, so for ever. */
@@ -1373,8 +1364,7 @@ static void owner_is_cancelled(void)
 {
 	pthread_t thread;
 
-	if (TSAN)
-		skip("TSan loses track of a thread that is cancelled");
+	skip_under(TSAN, "loses track of a thread that is cancelled");
 	sem_init(&worker_is_in, 0, 0);
 	sem_init(&gates[0], 0, 0);
 	iv_init();
@@ -1484,8 +1474,7 @@ static void fork_with_pool(void)
 	check(pid >= 0);
 	if (pid == 0) {
 		/* One of its own, in the inherited loop and in a fresh one. */
-		if (TSAN)
-			_exit(0);
+		skip_under(TSAN, "knows no threads in a child");
 		create_pool(MANY);
 		pthread_barrier_init(&barrier, NULL, MANY);
 		submit_many_to_meet(jobs);
