@@ -373,7 +373,8 @@ list_next(const struct iv_timer_ *list, uint64_t start)
 
 static struct timespec lists_next(struct iv_timer_state *ts)
 {
-	struct timespec ret = time_of(LAST_TICK);
+	/* LAST_TICK itself has no time: it lies behind its second's end. */
+	struct timespec ret = { .tv_sec = LAST_TICK >> TICK_BITS };
 	int level;
 
 	for (level = 0; level < LEVELS; level++) {
