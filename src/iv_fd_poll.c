@@ -122,7 +122,7 @@ static void report_all(struct iv_state *st, int num)
 		iv_fatal("iv_main: cannot wait for descriptors: %s (errno %d)",
 			 strerror(errno), errno);
 
-	for (i = 0; num > 0 && i < p->num; i++) {
+	for (i = 0; num > 0; i++) {
 		if (p->pfds[i].revents) {
 			report(st, p->pfds[i].revents, p->fds[i]);
 			num--;

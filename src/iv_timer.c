@@ -104,11 +104,11 @@ static void swap(struct iv_timer_ **a, struct iv_timer_ **b)
 	*b = t;
 }
 
-/* Make one heap of two, at the given place. */
+/* Make one heap of two, of which b is not empty, at the given place. */
 static void
 meld(struct iv_timer_ **place, struct iv_timer_ *a, struct iv_timer_ *b)
 {
-	while (a != NULL && b != NULL) {
+	while (a != NULL) {
 		struct iv_timer_ *side;
 
 		if (is_before(b, a))
@@ -121,7 +121,7 @@ meld(struct iv_timer_ **place, struct iv_timer_ *a, struct iv_timer_ *b)
 		link_to(&a->side, a->next);
 		a = side;
 	}
-	link_to(place, a != NULL ? a : b);
+	link_to(place, b);
 }
 
 static void take_out(struct iv_timer_ *t)
