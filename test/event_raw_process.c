@@ -625,6 +625,9 @@ static void expect_recovery(struct counted *c, int fd)
 	post_by(fd);
 	expect_call(c);
 	expect_no_call(c);
+	iv_event_raw_post(&c->ev);
+	expect_call(c);
+	expect_no_call(c);
 }
 
 static void withstand(struct counted *c, int fd, unsigned long value)
