@@ -8,11 +8,13 @@
 #include <iv_event.h>
 #include <iv_event_raw.h>
 #include <iv_tls.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include "check.h"
 
@@ -734,6 +736,64 @@ static void mistakes_with_events(void)
 	check_fatal(run_event_without_handler, "iv_event:");
 }
 
+static void init_without_key(void)
+{
+	pthread_key_t key;
+
+	while (pthread_key_create(&key, NULL) == 0)
+		;
+	iv_init();
+}
+
+static void no_key_is_left(void)
+{
+	check_fatal(init_without_key, "iv_init: cannot create a thread key");
+}
+
+static void wait_refused(void)
+{
+	begin();
+	timer.expires = (struct timespec){ .tv_sec = INT_MAX };
+	iv_timer_register(&timer);
+	refuse("epoll_pwait2", EBADF);
+	refuse("epoll_pwait", EBADF);
+	refuse("epoll_wait", EBADF);
+	refuse("ppoll", EBADF);
+	refuse("poll", EBADF);
+	iv_main();
+}
+
+static void kernel_does_not_wait(void)
+{
+	check_fatal(wait_refused, "iv_main: cannot wait for descriptors: ");
+}
+
+/* The methods that keep arrays. */
+static void register_until_memory_ends(void)
+{
+	static struct iv_fd fds[100000];
+	const struct rlimit none = { 0, 0 };
+	int i;
+
+	check_int(setenv("IV_EXCLUDE_POLL_METHOD", "epoll epoll-timerfd", 1),
+		  0);
+	iv_init();
+	check_int(setrlimit(RLIMIT_DATA, &none), 0);
+	for (i = 0; i < 100000; i++) {
+		IV_FD_INIT(&fds[i]);
+		fds[i].fd = 0;
+		fds[i].handler_in = nothing;
+		iv_fd_register(&fds[i]);
+	}
+}
+
+static void memory_ends(void)
+{
+	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
+	check_fatal(register_until_memory_ends,
+		    "iv_fd_register: out of memory");
+}
+
 static const struct check_case cases[] = {
 	{ "the message reaches the handler as formatted, then comes abort",
 	  message_reaches_the_handler, ONCE, 0 },
@@ -749,6 +809,12 @@ static const struct check_case cases[] = {
 	  calls_without_loop, EACH_METHOD, 0 },
 	{ "a shortage of descriptors does not hide that there is no loop",
 	  shortage_does_not_hide_mistakes, ONCE, 0 },
+	{ "a program that has used all thread keys up can have no loop",
+	  no_key_is_left, ONCE, 0 },
+	{ "a kernel that refuses to wait ends the loop",
+	  kernel_does_not_wait, EACH_METHOD, 0 },
+	{ "no memory for one more descriptor is fatal where nothing can say so",
+	  memory_ends, ONCE, 0 },
 	{ "mistakes with the loop are fatal",
 	  mistakes_with_the_loop, EACH_METHOD, 0 },
 	{ "mistakes with descriptors are fatal",

@@ -1514,7 +1514,51 @@ static void refused_descriptors_are_fatal(void)
 	}
 }
 
+/* Both are reported; the first to be called asks the kernel again. */
+static int nested_calls[2];
+
+static void run_nested(void *calls)
+{
+	(*(int *)calls)++;
+	if (nested_calls[0] + nested_calls[1] == 1)
+		iv_main();
+	iv_quit();
+}
+
+static void reported_again(void)
+{
+	struct iv_fd fd[2];
+	int p[2][2];
+	int i;
+
+	iv_init();
+	for (i = 0; i < 2; i++) {
+		check_int(pipe(p[i]), 0);
+		check_int(write(p[i][1], "", 1), 1);
+		IV_FD_INIT(&fd[i]);
+		fd[i].fd = p[i][0];
+		fd[i].cookie = &nested_calls[i];
+		fd[i].handler_in = run_nested;
+		iv_fd_register(&fd[i]);
+	}
+	iv_main();
+	check(nested_calls[0] >= 1);
+	check(nested_calls[1] >= 1);
+	for (i = 0; i < 2; i++)
+		iv_fd_unregister(&fd[i]);
+	/* Neither is in a list any more. */
+	memset(fd, 0xff, sizeof(fd));
+	run_passes(2);
+	for (i = 0; i < 2; i++) {
+		close(p[i][0]);
+		close(p[i][1]);
+	}
+	iv_deinit();
+}
+
 static const struct check_case cases[] = {
+	{ "what is reported again in a handler's own loop is called",
+	  reported_again, EACH_METHOD, 0 },
 	{ "an input handler runs in each pass while there is input",
 	  input_runs_while_readable, EACH_METHOD, 0 },
 	{ "an output handler runs in each pass while there is room",

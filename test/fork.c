@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -1202,6 +1203,124 @@ static void fork_in_handlers(void)
 }
 
 
+static void *thread_that_forks(void *unused)
+{
+	struct world w;
+	pid_t pid = fork_checked();
+
+	if (pid == 0) {
+		iv_init();
+		world_begin(&w);
+		expect_each(&w);
+		_exit(0);
+	}
+	check_child(pid);
+
+	return unused;
+}
+
+static void fork_without_loop(void)
+{
+	struct world w;
+	pthread_t t;
+
+	iv_init();
+	world_begin(&w);
+	expect_each(&w);
+	check_int(pthread_create(&t, NULL, thread_that_forks, NULL), 0);
+	check_int(pthread_join(t, NULL), 0);
+	expect_each(&w);
+	world_end(&w);
+	iv_deinit();
+}
+
+/* It leaves a hole in the queue, before the fork. */
+static void unregistered_as_posted(void)
+{
+	struct world w, f;
+	pid_t pid;
+
+	iv_init();
+	world_begin(&w);
+	world_begin(&f);
+	expect_each(&w);
+	w.heard = 0;
+	cause(&f, EVENT);
+	cause(&w, EVENT);
+	iv_event_unregister(&f.event);
+
+	pid = fork_checked();
+	await(&w, EVENT);
+	expect(&w, EVENT);
+	check_int(f.heard, 0);
+	if (pid == 0)
+		_exit(0);
+	check_child(pid);
+	check_int(iv_event_register(&f.event), 0);
+	expect_each(&f);
+	world_end(&f);
+	world_end(&w);
+	iv_deinit();
+}
+
+static void run_without_wake(void)
+{
+	refuse("eventfd2", EMFILE);
+	refuse("eventfd", EMFILE);
+	refuse("pipe2", EMFILE);
+	refuse("pipe", EMFILE);
+	iv_main();
+}
+
+static void no_wake_in_child(void)
+{
+	struct world w;
+
+	iv_init();
+	world_begin(&w);
+	check_fatal(run_without_wake, "iv_main: no descriptor to wake the loop "
+		    "after fork (errno ");
+	world_end(&w);
+	iv_deinit();
+}
+
+static void register_at_limit(struct world *w)
+{
+	int epoll = variant_is_epoll();
+	struct rlimit lim, none;
+
+	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	none = lim;
+	none.rlim_cur = 0;
+	check_int(setrlimit(RLIMIT_NOFILE, &none), 0);
+	if (epoll)
+		check_errno(iv_fd_register_try(&w->fd), EMFILE);
+	iv_fd_register(&w->fd);
+	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	cause(w, FD);
+	await(w, FD);
+	_exit(0);
+}
+
+static void limit_in_child(void)
+{
+	struct world w;
+	pid_t pid;
+
+	iv_init();
+	world_begin(&w);
+	iv_fd_unregister(&w.fd);
+	pid = fork_checked();
+	if (pid == 0)
+		register_at_limit(&w);
+	check_child(pid);
+	iv_fd_register(&w.fd);
+	expect_each(&w);
+	world_end(&w);
+	iv_deinit();
+}
+
+
 /* Threads of the child post while its loop finds out about the fork. */
 #define EVENTS	50000
 
@@ -1440,6 +1559,14 @@ static const struct check_case cases[] = {
 	{ "any handler may fork", fork_in_handlers, EACH, 0 },
 	{ "a child's threads post while its loop begins anew",
 	  threads_of_child, EACH, 30 },
+	{ "a thread without a loop may fork, and its child have one",
+	  fork_without_loop, EACH_BACKEND, 0 },
+	{ "an event that is unregistered as it is posted is none after a fork",
+	  unregistered_as_posted, EACH_BACKEND, 0 },
+	{ "a child that has no descriptor to be woken by says so",
+	  no_wake_in_child, EACH_BACKEND, 0 },
+	{ "a child at the limit of descriptors registers, and hears later",
+	  limit_in_child, EACH_METHOD, 0 },
 	{ "events that the parent's threads post to during a fork still work",
 	  threads_of_parent, EACH_BACKEND, 30 },
 	{ "a child made while others register waits for no lock",
