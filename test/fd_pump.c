@@ -799,7 +799,7 @@ static void no_buffer_at_all(void)
 	struct pump p;
 	void *eaten;
 
-	skip_under(ASAN | TSAN, "has a malloc of its own");
+	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
 	refuse("pipe2", EMFILE);
 	set_up(&p, 0);
 	feed_all(5);

@@ -599,7 +599,7 @@ static void no_memory(void)
 	struct rlimit lim = { 64 << 20, 64 << 20 };
 	char *name;
 
-	skip_under(ASAN | TSAN, "needs its memory");
+	skip_under(ASAN | TSAN | MEMCHECK, "needs its memory");
 	need_memory_limit();
 	iv_init();
 	name = mmap(NULL, size, PROT_READ | PROT_WRITE,
