@@ -48,22 +48,45 @@ struct variant {
 
 static struct variant running = { -1, 0 };
 
-/*
- * Where coverage is measured (make coverage), a process that ends without
- * exit() has to write down itself where it has been.
- */
+void (*write_coverage_by)(void (*write)(void));
+
 #ifdef CHECK_COVERAGE
 void __gcov_dump(void);
+void __gcov_reset(void);
+int __wrap___gcov_execvp(const char *file, char **argv);
 void __real__exit(int status) __attribute__((noreturn));
 void __wrap__exit(int status) __attribute__((noreturn));
+void __real_abort(void) __attribute__((noreturn));
+void __wrap_abort(void) __attribute__((noreturn));
+
+static void write_coverage(void)
+{
+	if (write_coverage_by != NULL)
+		write_coverage_by(__gcov_dump);
+	else
+		__gcov_dump();
+}
 
 void __wrap__exit(int status)
 {
-	__gcov_dump();
+	write_coverage();
 	__real__exit(status);
 }
-#else
-#define __gcov_dump()	do { } while (0)
+
+void __wrap_abort(void)
+{
+	write_coverage();
+	__real_abort();
+}
+
+/* What gcc makes of execvp(3), to write the same. */
+int __wrap___gcov_execvp(const char *file, char **argv)
+{
+	write_coverage();
+	__gcov_reset();
+
+	return execvpe(file, argv, environ);
+}
 #endif
 
 void check_failed(const char *file, int line, const char *what)
@@ -160,7 +183,6 @@ static void write_message(const char *msg)
 {
 	if (write(fatal_pipe[1], msg, strlen(msg)) < 0)
 		_exit(1);
-	__gcov_dump();
 }
 
 void check_fatal_text(const char *file, int line, const char *what,

@@ -123,6 +123,12 @@ int variant_is_pipe(void);
 /* Is the running variant's poll method one that uses epoll(7)? */
 int variant_is_epoll(void);
 
+/*
+ * Where coverage is measured (make coverage), a process that ends without
+ * exit() writes down itself where it has been: through this, if it is set.
+ */
+extern void (*write_coverage_by)(void (*write)(void));
+
 /* Descriptors that this process has open. */
 int num_descriptors(void);
 
