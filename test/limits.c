@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Numbers at which tables grew often, lists are long and the kernel's own
- * limits are near.  Where the kernel gives less, a case does it all with what it got,
- * and then ends as skipped.  LIMITS=few in the environment asks for fewer, for
- * emulators and tools that take a hundred times as long.
+ * limits are near.  Where the kernel gives less, a case does it all with what
+ * it got, and then ends as skipped.  LIMITS=few in the environment asks for
+ * fewer, for emulators and tools that take a hundred times as long.
  */
 
 #include <iv.h>
