@@ -55,6 +55,12 @@ struct iv_timer_state {
 	struct iv_timer_	*heap;
 	struct iv_timer_	*fresh;
 	struct iv_timer_	*put_off;
+	struct {
+		const struct iv_timer_	*timer;		/* NULL: there is none */
+		struct iv_timer_	*next;
+		struct iv_timer_	**pprev;
+		struct iv_timer_	**list;
+	} gap;
 };
 
 /* iv_fd_epoll.c */

@@ -10,10 +10,15 @@
  * and what is not after base is `near'.
  *
  * Lists are in no order, and most timeouts are unregistered before anybody asks
- * for one: a timer is moved in constant time.  Near timers are sorted, as late
- * as possible: `fresh' ones become a chain in order, which is melded with
- * `heap', a skew heap: no timer is before the one whose `next' or `side' it
- * is.  A chain is a heap without a `side'; to take out of it takes as little.
+ * for one: a timer is moved in constant time.  One that is unregistered leaves a
+ * `gap': its neighbours are told at the next call.  If that registers it again,
+ * for no earlier than its list begins, it is back in its place and neither they
+ * nor the list were touched; when base enters the list it moves on.
+ *
+ * Near timers are sorted, as late as possible: `fresh' ones become a chain in
+ * order, which is melded with `heap', a skew heap: no timer is before the one
+ * whose `next' or `side' it is.  A chain is a heap without a `side'; to take out
+ * of it takes as little.
  *
  * Timers of equal expiry are in the order of the numbers they registered with.
  * These also tell what was registered since a timer step began: if it is due,
@@ -41,7 +46,10 @@ struct iv_timer_ {
 	void			(*handler)(void *);
 
 	struct iv_timer_	*next;
-	struct iv_timer_	*side;
+	union {
+		struct iv_timer_	*side;	/* near */
+		struct iv_timer_	**list;	/* in the wheel */
+	};
 	struct iv_timer_	**pprev;	/* NULL: not registered */
 	unsigned long		number;		/* of the registration */
 };
@@ -124,6 +132,32 @@ meld(struct iv_timer_ **place, struct iv_timer_ *a, struct iv_timer_ *b)
 	link_to(place, b);
 }
 
+/* Or fresh, and straight from there. */
+static int is_in_wheel(const struct iv_timer_state *ts,
+		       const struct iv_timer_ *t)
+{
+	return (uintptr_t)t->list - (uintptr_t)ts->ring < sizeof(ts->ring);
+}
+
+static void close_gap(struct iv_timer_state *ts)
+{
+	if (ts->gap.timer == NULL)
+		return;
+
+	/* The timer may be freed by now; those beside it are not. */
+	link_to(ts->gap.pprev, ts->gap.next);
+	ts->gap.timer = NULL;
+}
+
+static void leave_gap(struct iv_timer_state *ts, const struct iv_timer_ *t)
+{
+	ts->gap.timer = t;
+	ts->gap.next = t->next;
+	ts->gap.pprev = t->pprev;
+	ts->gap.list = t->list;
+}
+
+/* Not for what is in the wheel. */
 static void take_out(struct iv_timer_ *t)
 {
 	if (t->side != NULL)
@@ -164,6 +198,7 @@ static struct iv_timer_ *sort(struct iv_timer_ *list)
 			struct iv_timer_ *t = list;
 
 			list = t->next;
+			t->side = NULL;
 			link_to(&t->next, chain);
 			chain = t;
 		} while (list != NULL && is_before(list, chain));
@@ -191,6 +226,7 @@ static struct iv_timer_ *sort(struct iv_timer_ *list)
 /* The first of those that are near, or NULL. */
 static struct iv_timer_ *first_near(struct iv_timer_state *ts)
 {
+	close_gap(ts);
 	if (ts->fresh != NULL) {
 		meld(&ts->heap, ts->heap, sort(ts->fresh));
 		ts->fresh = NULL;
@@ -215,6 +251,7 @@ static void put_in(struct iv_timer_state *ts, struct iv_timer_ *t)
 	int level;
 	int slot;
 
+	close_gap(ts);
 	if (tick <= ts->base) {
 		push(&ts->fresh, t);
 		return;
@@ -223,7 +260,36 @@ static void put_in(struct iv_timer_state *ts, struct iv_timer_ *t)
 	level = level_of(ts->base, tick);
 	slot = (tick >> SLOT_BITS * level) % SLOTS;
 	push(&ts->ring[level][slot], t);
+	t->list = &ts->ring[level][slot];
 	ts->used[level] |= UINT64_C(1) << slot;
+}
+
+/* The first tick that a list stands for. */
+static uint64_t start_of(struct iv_timer_state *ts, struct iv_timer_ **list)
+{
+	unsigned int slot = list - ts->ring[0];		/* in ring after ring */
+	int bits = slot / SLOTS * SLOT_BITS;
+	uint64_t pos = ts->base >> bits;
+
+	return (pos + (slot - pos) % SLOTS) << bits;
+}
+
+/*
+ * Put it where it was, if that is a list which begins in time and whose timers
+ * will be put in anew: not one of level 0.
+ */
+static int fill_gap(struct iv_timer_state *ts, struct iv_timer_ *t)
+{
+	if (ts->gap.timer != t || ts->gap.list < ts->ring[1] ||
+	    tick_of(&t->expires) < start_of(ts, ts->gap.list))
+		return 0;
+
+	ts->gap.timer = NULL;
+	t->next = ts->gap.next;
+	t->pprev = ts->gap.pprev;
+	t->list = ts->gap.list;
+
+	return 1;
 }
 
 static void put_in_all(struct iv_timer_state *ts, struct iv_timer_ **list)
@@ -246,19 +312,19 @@ static void put_in_all(struct iv_timer_state *ts, struct iv_timer_ **list)
 static struct iv_timer_ *
 first_list(struct iv_timer_state *ts, int level, uint64_t *start)
 {
-	uint64_t pos = ts->base >> SLOT_BITS * level;
-	unsigned int turn = pos % SLOTS;
+	unsigned int turn = (ts->base >> SLOT_BITS * level) % SLOTS;
 	uint64_t *used = &ts->used[level];
 
 	while (*used != 0) {
 		uint64_t turned = *used >> turn |
 				  *used << (SLOTS - turn) % SLOTS;
-		int ahead = __builtin_ctzll(turned);
-		int slot = (turn + ahead) % SLOTS;
+		int slot = (turn + __builtin_ctzll(turned)) % SLOTS;
+		struct iv_timer_ **list = &ts->ring[level][slot];
 
-		*start = (pos + ahead) << SLOT_BITS * level;
-		if (ts->ring[level][slot] != NULL)
-			return ts->ring[level][slot];
+		if (*list != NULL) {
+			*start = start_of(ts, list);
+			return *list;
+		}
 		*used &= ~(UINT64_C(1) << slot);
 	}
 
@@ -422,11 +488,14 @@ void iv_timer_register(struct iv_timer *_t)
 		iv_fatal("iv_timer_register: %p is already registered",
 			 (void *)t);
 
-	/* The wheel stood still while it was empty. */
-	if (st->timer.num == 0)
-		st->timer.base = tick_of(iv_time_latest(st));
 	t->number = st->timer.number++;
-	put_in(&st->timer, t);
+	/* The wheel stood still while it was empty. */
+	if (st->timer.num == 0) {
+		close_gap(&st->timer);
+		st->timer.base = tick_of(iv_time_latest(st));
+	}
+	if (!fill_gap(&st->timer, t))
+		put_in(&st->timer, t);
 	st->timer.num++;
 	st->numobjs++;
 }
@@ -440,7 +509,11 @@ void iv_timer_unregister(struct iv_timer *_t)
 		iv_fatal("iv_timer_unregister: %p is not registered",
 			 (void *)t);
 
-	take_out(t);
+	close_gap(&st->timer);
+	if (is_in_wheel(&st->timer, t))
+		leave_gap(&st->timer, t);
+	else
+		take_out(t);
 	t->pprev = NULL;
 	st->timer.num--;
 	st->numobjs--;

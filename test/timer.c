@@ -264,6 +264,7 @@ static struct due {
 static int due_num, due_next;
 static unsigned long registrations, operations;
 static int round_now, pass_now;
+static int crowd_now;
 
 #define agree(cond)							\
 	do {								\
@@ -324,15 +325,26 @@ static struct timespec any_expiry(void)
 	}
 }
 
+static void member_runs(void *_m);
+
+/* As if it were freed and its memory were used, then again for a timer. */
+static void anew(struct member *m)
+{
+	memset(&m->timer, rnd(256), sizeof(m->timer));
+	set(&m->timer, past, member_runs, m);
+}
+
 static void operate(void)
 {
-	struct member *m = &crowd[rnd(CROWD)];
+	struct member *m = &crowd[rnd(crowd_now)];
 
 	operations++;
 	agree(iv_timer_registered(&m->timer) == (m->number != 0));
 	if (m->number) {
 		iv_timer_unregister(&m->timer);
 		m->number = 0;
+		if (rnd(2))
+			anew(m);
 	}
 	if (rnd(3)) {
 		m->timer.expires = any_expiry();
@@ -434,6 +446,7 @@ static void random_operations_keep_the_order(void)
 		set(&crowd[i].timer, past, member_runs, &crowd[i]);
 
 	for (round_now = 0; round_now < ROUNDS; round_now++) {
+		crowd_now = round_now < 3 ? 1 + round_now : CROWD;
 		pass_now = 0;
 		due_num = 0;
 		due_next = 0;
