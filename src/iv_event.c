@@ -45,6 +45,40 @@ struct iv_event_ {
 _Static_assert(sizeof(struct iv_event_) <= sizeof(struct iv_event),
 	       "struct iv_event_ has to fit into struct iv_event");
 
+static void set_mark(struct iv_event_ *ev, unsigned int generation)
+{
+	atomic_store_explicit(&ev->mark, generation, memory_order_relaxed);
+}
+
+static unsigned int marks_of(struct iv_state *st)
+{
+	/* Acquire: pairs with the release in fork_marks(). */
+	return atomic_load_explicit(&st->event.marks, memory_order_acquire);
+}
+
+/*
+ * A thread of the parent may have marked an event and not have pushed it when
+ * the process forked.  In the child, what is queued gets the child's mark; one
+ * that still has the parent's is not queued.
+ */
+static void fork_marks(struct iv_state *st)
+{
+	unsigned int generation = iv_process_generation();
+	struct iv_event_ *ev;
+	unsigned int i;
+
+	ev = atomic_load_explicit(&st->event.posted, memory_order_acquire);
+	for (; ev != NULL; ev = ev->next)
+		set_mark(ev, generation);
+	for (i = st->event.head; i != st->event.tail; i++) {
+		if (st->event.queue[i] != NULL)
+			set_mark(st->event.queue[i], generation);
+	}
+	/* Release: pairs with the acquire in marks_of(). */
+	atomic_store_explicit(&st->event.marks, generation,
+			      memory_order_release);
+}
+
 static void enqueue(struct iv_state *st, unsigned int slot, struct iv_event_ *ev)
 {
 	st->event.queue[slot] = ev;
@@ -74,6 +108,7 @@ static void take_stack(struct iv_state *st)
 {
 	struct iv_event_ *ev;
 	struct iv_event_ *below;
+	unsigned int marks = marks_of(st);
 	unsigned int num = 0;
 	unsigned int slot;
 
@@ -99,6 +134,10 @@ static void take_stack(struct iv_state *st)
 	/* Last, for a signal handler that forks here: all slots are filled. */
 	atomic_signal_fence(memory_order_seq_cst);
 	st->event.tail += num;
+
+	/* It may have forked when they were in neither. */
+	if (marks_of(st) != marks)
+		fork_marks(st);
 }
 
 /* Twice as much as can be in use, so that compacting is rarely needed. */
@@ -296,34 +335,6 @@ void iv_event_deinit(struct iv_state *st)
 	free(st->event.queue);
 }
 
-static void set_mark(struct iv_event_ *ev, unsigned int generation)
-{
-	atomic_store_explicit(&ev->mark, generation, memory_order_relaxed);
-}
-
-/*
- * A thread of the parent may have marked an event and not have pushed it when
- * the process forked.  In the child, what is queued gets the child's mark; one
- * that still has the parent's is not queued.
- */
-static void fork_marks(struct iv_state *st)
-{
-	unsigned int generation = iv_process_generation();
-	struct iv_event_ *ev;
-	unsigned int i;
-
-	ev = atomic_load_explicit(&st->event.posted, memory_order_acquire);
-	for (; ev != NULL; ev = ev->next)
-		set_mark(ev, generation);
-	for (i = st->event.head; i != st->event.tail; i++) {
-		if (st->event.queue[i] != NULL)
-			set_mark(st->event.queue[i], generation);
-	}
-	/* Release: pairs with the acquire in is_queued(). */
-	atomic_store_explicit(&st->event.marks, generation,
-			      memory_order_release);
-}
-
 /* While the child has no thread but this one. */
 static void forked(void)
 {
@@ -410,8 +421,25 @@ static int is_asleep(struct iv_state *st)
 	return atomic_load_explicit(&st->event.asleep, memory_order_relaxed);
 }
 
+/*
+ * Mark the event.  Was it queued already?  Another process's mark says so only
+ * to a child that has not yet set the marks right.
+ */
+static int is_queued(struct iv_state *st, struct iv_event_ *ev)
+{
+	unsigned int generation = iv_process_generation();
+	/*
+	 * Release: pairs with the acquire in deliver(), also when the event was
+	 * marked already.
+	 */
+	uintptr_t mark = atomic_exchange_explicit(&ev->mark, generation,
+						  memory_order_acq_rel);
+
+	return mark == generation || (mark != 0 && marks_of(st) != generation);
+}
+
 /* What the loop's own thread posts to an empty stack has a place in a round. */
-static void post_from_own(struct iv_state *st, struct iv_event_ *ev)
+static void push_own(struct iv_state *st, struct iv_event_ *ev)
 {
 	if (push(st, ev) && !st->event.own) {
 		st->event.position = iv_task_position(st);
@@ -421,6 +449,18 @@ static void post_from_own(struct iv_state *st, struct iv_event_ *ev)
 	/* Only to a signal handler that came right before the wait. */
 	if (is_asleep(st))
 		iv_event_raw_post(&st->event.wake);
+}
+
+static void post_from_own(struct iv_state *st, struct iv_event_ *ev)
+{
+	unsigned int marks = marks_of(st);
+
+	if (!is_queued(st, ev))
+		push_own(st, ev);
+
+	/* A signal handler may have forked in between. */
+	if (marks_of(st) != marks)
+		set_mark(ev, marks_of(st));
 }
 
 static void post_from_other(struct iv_state *st, struct iv_event_ *ev)
@@ -442,26 +482,6 @@ static void post_from_other(struct iv_state *st, struct iv_event_ *ev)
 	end_visit(st);
 }
 
-/*
- * Mark the event.  Was it queued already?  Another process's mark says so only
- * to a child that has not yet set the marks right.
- */
-static int is_queued(struct iv_state *st, struct iv_event_ *ev)
-{
-	unsigned int generation = iv_process_generation();
-	/*
-	 * Release: pairs with the acquire in deliver(), also when the event was
-	 * marked already.
-	 */
-	uintptr_t mark = atomic_exchange_explicit(&ev->mark, generation,
-						  memory_order_acq_rel);
-
-	return mark == generation ||
-	       (mark != 0 &&
-		atomic_load_explicit(&st->event.marks,
-				     memory_order_acquire) != generation);
-}
-
 void iv_event_post(struct iv_event *_ev)
 {
 	struct iv_event_ *ev = (struct iv_event_ *)_ev;
@@ -469,11 +489,11 @@ void iv_event_post(struct iv_event *_ev)
 	struct iv_state *st = atomic_load_explicit(&ev->owner,
 						   memory_order_acquire);
 
-	if (st == NULL || is_queued(st, ev))
+	if (st == NULL)
 		return;
 
 	if (st == iv_self)
 		post_from_own(st, ev);
-	else
+	else if (!is_queued(st, ev))
 		post_from_other(st, ev);
 }

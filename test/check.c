@@ -18,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -484,6 +485,40 @@ int num_descriptors(void)
 	close(dir);
 
 	return num;
+}
+
+void tracee_begins(void)
+{
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+		_exit(77);
+	raise(SIGSTOP);
+}
+
+int tracee_stopped(int pid)
+{
+	int status;
+
+	check_int(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip("no process can be traced");
+
+	return WIFSTOPPED(status);
+}
+
+void tracee_trace(int pid)
+{
+	check(tracee_stopped(pid));
+	if (ptrace(PTRACE_SETOPTIONS, pid, NULL,
+		   PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0)
+		skip("system calls cannot be traced");
+}
+
+void tracee_steps(int pid, int num)
+{
+	while (num-- > 0) {
+		check(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
+		check(tracee_stopped(pid));
+	}
 }
 
 struct passes {

@@ -129,6 +129,17 @@ int variant_is_epoll(void);
  */
 extern void (*write_coverage_by)(void (*write)(void));
 
+/*
+ * A child that another process leads on by single steps.  The child calls
+ * tracee_begins(); for the parent, which skips the case where that is
+ * impossible, tracee_trace() waits for it and tracee_steps() leads it on.
+ * tracee_stopped() waits for the next stop; 0: the child has ended instead.
+ */
+void tracee_begins(void);
+void tracee_trace(int pid);
+int tracee_stopped(int pid);
+void tracee_steps(int pid, int num);
+
 /* Descriptors that this process has open. */
 int num_descriptors(void);
 

@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -525,11 +527,14 @@ struct counted {
 	int		calls;
 };
 
+static void count(void *_c)
+{
+	((struct counted *)_c)->calls++;
+}
+
 static void call_and_quit(void *_c)
 {
-	struct counted *c = _c;
-
-	c->calls++;
+	count(_c);
 	iv_quit();
 }
 
@@ -556,13 +561,6 @@ static void wakes_a_sleeping_loop(void)
 	check_int(c.calls, 5);
 	iv_event_unregister(&c.ev);
 	iv_deinit();
-}
-
-static void count(void *_c)
-{
-	struct counted *c = _c;
-
-	c->calls++;
 }
 
 /* A loop that spins uses up all the time that it should sleep. */
@@ -1245,6 +1243,127 @@ static void ping_pong(void)
 }
 
 
+/*
+ * The owner posts and unregisters.  Whatever instruction is its next, a signal
+ * handler comes first that posts the same events and another and forks; both
+ * of the processes go on.
+ */
+static struct counted first, second, gone, interposed;
+static int *done;
+
+static void post_and_fork(int sig)
+{
+	pid_t pid;
+
+	(void)sig;
+	iv_event_post(&interposed.ev);
+	iv_event_post(&second.ev);
+	iv_event_post(&first.ev);
+	pid = fork();
+	check(pid >= 0);
+	if (pid > 0)
+		check_child(pid);
+}
+
+static void post_and_unregister(void)
+{
+	iv_event_post(&first.ev);
+	iv_event_post(&gone.ev);
+	iv_event_post(&second.ev);
+	iv_event_unregister(&gone.ev);
+	iv_event_post(&first.ev);
+}
+
+static void count_before_others(void *third)
+{
+	check_int(first.calls, 1);
+	check_int(second.calls, 1);
+	count(third);
+}
+
+static void *post_third(void *third)
+{
+	iv_event_post(third);
+
+	return NULL;
+}
+
+/* What others have posted is on the stack, and so is what comes after it. */
+static void post_from_elsewhere(struct counted *third)
+{
+	pthread_t t;
+
+	start(&third->ev, count_before_others, third);
+	check_int(pthread_create(&t, NULL, post_third, &third->ev), 0);
+	check_int(pthread_join(t, NULL), 0);
+}
+
+static void be_interrupted(int behind_others)
+{
+	struct counted third = { .calls = 0 };
+
+	iv_init();
+	start(&first.ev, count, &first);
+	start(&second.ev, count, &second);
+	start(&interposed.ev, count, &interposed);
+	/* The first calls take many instructions to find what they call. */
+	start(&gone.ev, count, &gone);
+	post_and_unregister();
+	run_passes(1);
+	start(&gone.ev, count, &gone);
+	signal(SIGUSR1, post_and_fork);
+	if (behind_others)
+		post_from_elsewhere(&third);
+
+	tracee_begins();
+	post_and_unregister();
+	*done = 1;
+
+	run_passes(3);
+	check_int(first.calls, 2);
+	check_int(second.calls, 2);
+	check_int(interposed.calls, 1);
+	check_int(third.calls, behind_others);
+	check_int(gone.calls, 0);
+	_exit(0);
+}
+
+static void interrupt_anywhere(int behind_others)
+{
+	int ended = 0;
+	int num;
+
+	done = mmap(NULL, sizeof(*done), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(done != MAP_FAILED);
+	for (num = 0; !ended; num++) {
+		pid_t pid;
+
+		*done = 0;
+		pid = fork();
+		check(pid >= 0);
+		if (pid == 0)
+			be_interrupted(behind_others);
+		tracee_trace(pid);
+		tracee_steps(pid, num);
+		ended = *done;
+		check(ptrace(PTRACE_DETACH, pid, NULL, SIGUSR1) == 0);
+		check_child(pid);
+	}
+	check(num > 100);
+}
+
+static void interrupted_anywhere(void)
+{
+	interrupt_anywhere(0);
+}
+
+static void interrupted_behind_others(void)
+{
+	interrupt_anywhere(1);
+}
+
+
 /* A thread that posts although its cancellation is due. */
 struct doomed {
 	struct counted	c;
@@ -1523,6 +1642,10 @@ static const struct check_case cases[] = {
 	  signals_to_own_thread, EACH, 0 },
 	{ "signal handlers post, also when they interrupt a post of the event",
 	  signals_to_poster, EACH_BACKEND, 0 },
+	{ "signal handlers post and fork, whatever they interrupt",
+	  interrupted_anywhere, ONCE, 120 },
+	{ "... also where other threads have posted before",
+	  interrupted_behind_others, ONCE, 120 },
 	{ "the receiver may end its loop before the post has returned",
 	  receiver_leaves, EACH, 0 },
 	{ "two loops post to each other, and leave at any time",

@@ -370,41 +370,6 @@ static void killed_posters(void)
  * A process that stops is led on by single steps and killed after so many: all
  * the instants of a post or a delivery, one after the other.
  */
-static void trace_me(void)
-{
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-		_exit(77);
-	raise(SIGSTOP);
-}
-
-/* 0: it has ended instead. */
-static int stopped(pid_t pid)
-{
-	int status;
-
-	check_int(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-		skip("no process can be traced");
-
-	return WIFSTOPPED(status);
-}
-
-static void trace(pid_t pid)
-{
-	check(stopped(pid));
-	if (ptrace(PTRACE_SETOPTIONS, pid, NULL,
-		   PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0)
-		skip("system calls cannot be traced");
-}
-
-static void steps(pid_t pid, int num)
-{
-	while (num-- > 0) {
-		check(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
-		check(stopped(pid));
-	}
-}
-
 static pid_t poster_after(int num)
 {
 	pid_t pid;
@@ -412,13 +377,13 @@ static pid_t poster_after(int num)
 	channel->ready = 0;
 	pid = fork_checked();
 	if (pid == 0) {
-		trace_me();
+		tracee_begins();
 		iv_event_raw_post(&target);
 		channel->ready = 1;
 		_exit(0);
 	}
-	trace(pid);
-	steps(pid, num);
+	tracee_trace(pid);
+	tracee_steps(pid, num);
 
 	return pid;
 }
@@ -486,7 +451,7 @@ static void lead_to(pid_t pid, int part)
 {
 	do {
 		check(ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0);
-		check(stopped(pid));
+		check(tracee_stopped(pid));
 	} while (part_of_drain(pid) != part);
 }
 
@@ -499,11 +464,11 @@ static void kill_drainer_after(int num)
 	pid_t pid = fork_checked();
 
 	if (pid == 0) {
-		trace_me();
+		tracee_begins();
 		iv_main();
 		_exit(1);
 	}
-	trace(pid);
+	tracee_trace(pid);
 	channel->ready = 1;
 	say(said() + 1);
 	lead_to(pid, PTRACE_SYSCALL_INFO_ENTRY);
@@ -511,7 +476,7 @@ static void kill_drainer_after(int num)
 	lead_to(pid, PTRACE_SYSCALL_INFO_EXIT);
 	if (num % 2)
 		iv_event_raw_post(&target);
-	steps(pid, num);
+	tracee_steps(pid, num);
 	if (num % 4 > 1)
 		iv_event_raw_post(&target);
 	end_child(pid);
@@ -543,7 +508,7 @@ static void wait_for_parents_end(void)
 
 static void deliver_and_be_killed(void)
 {
-	trace_me();
+	tracee_begins();
 	iv_init();
 	start(&target, look);
 	if (fork_checked() == 0)
@@ -564,9 +529,9 @@ static void kill_parent_after(int num)
 	pid = fork_checked();
 	if (pid == 0)
 		deliver_and_be_killed();
-	trace(pid);
+	tracee_trace(pid);
 	lead_to(pid, PTRACE_SYSCALL_INFO_EXIT);
-	steps(pid, num);
+	tracee_steps(pid, num);
 	end_child(pid);
 
 	channel->ready = 2;
