@@ -239,13 +239,6 @@ void iv_fd_wait(struct iv_state *st, const struct timespec *until)
 	method->wait(st, until);
 }
 
-void iv_fd_report(struct iv_state *st, struct iv_fd_ *fd, int bands)
-{
-	fd->reported |= bands;
-	if (iv_list_empty(&fd->ready))
-		iv_list_add_tail(&fd->ready, &st->fd.ready);
-}
-
 /*
  * Each handler may unregister the descriptor, and free or register it again:
  * `handled' then no longer names it, and it must not be touched.  The pointers
@@ -272,7 +265,7 @@ static void serve(struct iv_state *st, struct iv_fd_ *fd)
 
 void iv_fd_run(struct iv_state *st)
 {
-	while (!iv_list_empty(&st->fd.ready)) {
+	while (iv_fd_ready(st)) {
 		struct iv_list_head *ilh = st->fd.ready.next;
 
 		iv_list_del_init(ilh);

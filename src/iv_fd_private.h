@@ -67,7 +67,13 @@ extern const struct iv_fd_poll_method iv_fd_poll_method_ppoll;
 extern const struct iv_fd_poll_method iv_fd_poll_method_poll;
 
 /* Note that a descriptor is ready in the given bands. */
-void iv_fd_report(struct iv_state *st, struct iv_fd_ *fd, int bands);
+static inline void
+iv_fd_report(struct iv_state *st, struct iv_fd_ *fd, int bands)
+{
+	fd->reported |= bands;
+	if (iv_list_empty(&fd->ready))
+		iv_list_add_tail(&fd->ready, &st->fd.ready);
+}
 
 /*
  * The loop's method lacks a system call: go on with one that shares its

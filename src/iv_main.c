@@ -76,7 +76,8 @@ int iv_inited(void)
 static void run_round(struct iv_state *st)
 {
 	iv_task_begin_round(st);
-	while (iv_event_run_in_round(st) || iv_task_run_one(st))
+	while ((iv_event_own(st) && iv_event_run_in_round(st)) ||
+	       iv_task_run_one(st))
 		;
 	iv_task_end_round(st);
 }
@@ -115,12 +116,16 @@ static void wait(struct iv_state *st)
 {
 	static const struct timespec past;
 	const struct timespec *until = NULL;
+	int events = iv_event_any(st);
 	struct timespec next;
 
-	iv_event_notice_fork(st);
-	if (iv_timer_next(st, &next))
+	if (events)
+		iv_event_notice_fork(st);
+	if (iv_timer_any(st)) {
+		next = iv_timer_next(st);
 		until = &next;
-	if (iv_task_queued(st) || !iv_event_fall_asleep(st))
+	}
+	if (iv_task_queued(st) || (events && !iv_event_fall_asleep(st)))
 		until = &past;
 
 	st->stats.waits++;
@@ -128,7 +133,8 @@ static void wait(struct iv_state *st)
 	IV_PROBE_LOOP_SLEEP(st, until);
 	iv_fd_wait(st, until);
 	IV_PROBE_LOOP_WAKE(st);
-	iv_event_wake_up(st);
+	if (events)
+		iv_event_wake_up(st);
 	iv_time_invalidate(st);
 	st->rounds = 0;
 }
@@ -141,16 +147,18 @@ void iv_main(void)
 	st->quit = 0;
 	for (;;) {
 		st->stats.passes++;
-		iv_timer_run(st);
+		if (iv_timer_any(st))
+			iv_timer_run(st);
 		run_round(st);
 		if (st->quit || !st->numobjs)
 			break;
 
 		if (!skip_wait(st))
 			wait(st);
-		if (iv_event_queued(st))
+		if (iv_event_queued(st) && !iv_event_own(st))
 			iv_event_run(st);
-		iv_fd_run(st);
+		if (iv_fd_ready(st))
+			iv_fd_run(st);
 	}
 	st->running--;
 }

@@ -355,17 +355,15 @@ static inline unsigned int iv_task_round(const struct iv_state *st)
 	return st->task.round;
 }
 
-/* iv_timer.c */
-void iv_timer_step(struct iv_state *st);
+/* iv_timer.c: what follows is for loops with timers. */
+void iv_timer_run(struct iv_state *st);
+/* When the first is due; {0, 0}: already, surely. */
+struct timespec iv_timer_next(struct iv_state *st);
 
-static inline void iv_timer_run(struct iv_state *st)
+static inline int iv_timer_any(const struct iv_state *st)
 {
-	if (st->timer.num != 0)
-		iv_timer_step(st);
+	return st->timer.num != 0;
 }
-
-/* When the first timer is due ({0, 0}: already, surely); 0 if there is none. */
-int iv_timer_next(struct iv_state *st, struct timespec *when);
 
 /* iv_stats.c */
 /* The calling thread's loop has looked at a raw event that was ready. */
@@ -388,10 +386,21 @@ void iv_fd_deinit(struct iv_state *st);
 void iv_fd_wait(struct iv_state *st, const struct timespec *until);
 void iv_fd_run(struct iv_state *st);
 
+static inline int iv_fd_ready(const struct iv_state *st)
+{
+	return !iv_list_empty(&st->fd.ready);
+}
+
 /* iv_event.c */
 void iv_event_process_init(void);
 void iv_event_init(struct iv_state *st);
 void iv_event_deinit(struct iv_state *st);
+
+static inline int iv_event_any(const struct iv_state *st)
+{
+	return st->event.num != 0;
+}
+
 static inline int iv_event_queued(const struct iv_state *st)
 {
 	/* Relaxed: what is on the stack is read by take_stack() only. */
@@ -400,14 +409,19 @@ static inline int iv_event_queued(const struct iv_state *st)
 	       st->event.head != st->event.tail;
 }
 
-/* To be called before each wait. */
+/* Did the loop's own thread post first?  Then they are served in a round. */
+static inline int iv_event_own(const struct iv_state *st)
+{
+	return st->event.own;
+}
+
+void iv_event_run(struct iv_state *st);
+int iv_event_run_in_round(struct iv_state *st);
+/* What follows is for loops with events; to be called before each wait. */
 void iv_event_notice_fork(struct iv_state *st);
 /* Announce that the loop will sleep; 0 if something is queued: it must not. */
 int iv_event_fall_asleep(struct iv_state *st);
 void iv_event_wake_up(struct iv_state *st);
-/* Serve what other threads posted; what the loop's own thread posted. */
-void iv_event_run(struct iv_state *st);
-int iv_event_run_in_round(struct iv_state *st);
 
 /* iv_tls.c: areas behind struct iv_state. */
 struct iv_state *iv_tls_alloc(void);

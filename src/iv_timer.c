@@ -385,7 +385,7 @@ static void return_put_off(struct iv_timer_state *ts)
 	put_in_all(ts, &ts->put_off);
 }
 
-void iv_timer_step(struct iv_state *st)
+void iv_timer_run(struct iv_state *st)
 {
 	struct iv_timer_state *ts = &st->timer;
 	unsigned long number = ts->number;
@@ -458,20 +458,13 @@ static struct timespec lists_next(struct iv_timer_state *ts)
 	return ret;
 }
 
-int iv_timer_next(struct iv_state *st, struct timespec *when)
+struct timespec iv_timer_next(struct iv_state *st)
 {
-	const struct iv_timer_ *t;
+	const struct iv_timer_ *t = first_near(&st->timer);
+	struct timespec ret = t != NULL ? iv_time_normalised(&t->expires) :
+					  lists_next(&st->timer);
 
-	if (st->timer.num == 0)
-		return 0;
-
-	t = first_near(&st->timer);
-	*when = t != NULL ? iv_time_normalised(&t->expires) :
-			    lists_next(&st->timer);
-	if (when->tv_sec < 0)
-		*when = (struct timespec){ 0 };
-
-	return 1;
+	return ret.tv_sec >= 0 ? ret : (struct timespec){ 0 };
 }
 
 void IV_TIMER_INIT(struct iv_timer *_t)
