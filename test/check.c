@@ -487,6 +487,29 @@ int num_descriptors(void)
 	return num;
 }
 
+int lowest_descriptor(void)
+{
+	int fd = dup(0);
+
+	check(fd >= 0);
+	close(fd);
+
+	return fd;
+}
+
+int limit_descriptors(int num)
+{
+	struct rlimit lim;
+	int former;
+
+	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	former = lim.rlim_cur;
+	lim.rlim_cur = num;
+	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+
+	return former;
+}
+
 void tracee_begins(void)
 {
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)

@@ -140,8 +140,13 @@ void tracee_trace(int pid);
 int tracee_stopped(int pid);
 void tracee_steps(int pid, int num);
 
-/* Descriptors that this process has open. */
+/*
+ * Descriptors that this process has open; the number that the next one gets;
+ * how many it may have from now on, the former limit is returned.
+ */
 int num_descriptors(void);
+int lowest_descriptor(void);
+int limit_descriptors(int num);
 
 /*
  * Run the calling thread's loop for so many passes, a timer that is always due

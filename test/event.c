@@ -17,7 +17,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -644,29 +643,23 @@ static void post_never_registered(void)
 
 static void register_at_limit(struct counted *c, int limit)
 {
-	struct rlimit old, lim;
+	int former = limit_descriptors(limit);
 
-	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
-	lim = old;
-	lim.rlim_cur = limit;
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
 	check_errno(iv_event_register(&c->ev), EMFILE);
-	check_int(setrlimit(RLIMIT_NOFILE, &old), 0);
+	limit_descriptors(former);
 }
 
 static void descriptor_limit(void)
 {
 	struct counted c = { .calls = 0 };
-	int before, low;
+	int before;
 
 	iv_init();
 	IV_EVENT_INIT(&c.ev);
 	before = num_descriptors();
-	low = dup(0);
-	close(low);
-	register_at_limit(&c, low);
+	register_at_limit(&c, lowest_descriptor());
 	if (variant_is_pipe())
-		register_at_limit(&c, low + 1);
+		register_at_limit(&c, lowest_descriptor() + 1);
 	check_int(num_descriptors(), before);
 	/* Nothing is registered, so this ends. */
 	iv_main();

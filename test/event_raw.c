@@ -285,33 +285,12 @@ static void registering_keeps_errno(void)
 	iv_deinit();
 }
 
-static void set_limit(rlim_t num)
-{
-	struct rlimit lim;
-
-	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
-	lim.rlim_cur = num;
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
-}
-
-static int lowest_descriptor(void)
-{
-	int fd = dup(0);
-
-	check(fd >= 0);
-	close(fd);
-
-	return fd;
-}
-
 static void register_at_limit(struct counted *c, int limit)
 {
-	struct rlimit old;
+	int former = limit_descriptors(limit);
 
-	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
-	set_limit(limit);
 	check_errno(iv_event_raw_register(&c->ev), EMFILE);
-	set_limit(old.rlim_cur);
+	limit_descriptors(former);
 }
 
 static void descriptor_limit(void)

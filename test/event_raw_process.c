@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -184,9 +183,8 @@ static void flags(void)
 
 static void export_fails(void)
 {
-	struct rlimit old, lim;
 	struct counted c;
-	int low;
+	int former;
 
 	iv_init();
 	memset(&c, 0xa5, sizeof(c));
@@ -194,14 +192,9 @@ static void export_fails(void)
 	check_errno(iv_event_raw_export(&c.ev), EBADF);
 	start(&c);
 
-	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
-	lim = old;
-	low = dup(0);
-	close(low);
-	lim.rlim_cur = low;
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	former = limit_descriptors(lowest_descriptor());
 	check_errno(iv_event_raw_export(&c.ev), EMFILE);
-	check_int(setrlimit(RLIMIT_NOFILE, &old), 0);
+	limit_descriptors(former);
 
 	iv_event_raw_unregister(&c.ev);
 	check_errno(iv_event_raw_export(&c.ev), EBADF);

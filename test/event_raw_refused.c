@@ -349,24 +349,12 @@ static void no_epoll_ctl(void)
 	iv_deinit();
 }
 
-static void set_limit(rlim_t num)
-{
-	struct rlimit lim;
-
-	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
-	lim.rlim_cur = num;
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
-}
-
 static int failures_at_limit(struct counted *c, int limit)
 {
-	struct rlimit old;
-	int failures;
+	int former = limit_descriptors(limit);
+	int failures = num_failures(c, EMFILE, TIMES);
 
-	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
-	set_limit(limit);
-	failures = num_failures(c, EMFILE, TIMES);
-	set_limit(old.rlim_cur);
+	limit_descriptors(former);
 
 	return failures;
 }
@@ -375,7 +363,7 @@ static void at_descriptor_limit(void)
 {
 	struct counted c;
 	struct silence s;
-	int low, descriptors, mappings, failures;
+	int descriptors, mappings, failures;
 
 	iv_init();
 	works(&c);
@@ -383,11 +371,9 @@ static void at_descriptor_limit(void)
 	mappings = num_mappings();
 
 	silence_begin(&s);
-	low = dup(0);
-	close(low);
-	failures = failures_at_limit(&c, low);
+	failures = failures_at_limit(&c, lowest_descriptor());
 	if (variant_is_pipe())
-		failures += failures_at_limit(&c, low + 1);
+		failures += failures_at_limit(&c, lowest_descriptor() + 1);
 	silence_end(&s);
 
 	check_int(failures, TIMES * (1 + variant_is_pipe()));

@@ -666,29 +666,10 @@ static void splice_moves_more_than_memory(void)
 	iv_deinit();
 }
 
-static void set_limit(rlim_t num)
-{
-	struct rlimit lim;
-
-	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
-	lim.rlim_cur = num;
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
-}
-
-static int lowest_free(void)
-{
-	int fd = dup(0);
-
-	check(fd >= 0);
-	close(fd);
-
-	return fd;
-}
-
 static void full_descriptor_table(void)
 {
 	struct pump p, others[5];
-	struct rlimit old;
+	int former;
 	int i;
 
 	/* What is found out once is found out; what was there is in use. */
@@ -701,8 +682,7 @@ static void full_descriptor_table(void)
 	}
 	unblock_output();
 	drained = 5;
-	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
-	set_limit(lowest_free());
+	former = limit_descriptors(lowest_descriptor());
 
 	feed_all(5);
 	pump(&p, 1, 1, 0);
@@ -710,7 +690,7 @@ static void full_descriptor_table(void)
 	block_output();
 	feed_all(5);
 	pump(&p, 1, 1, 1);
-	set_limit(old.rlim_cur);
+	limit_descriptors(former);
 	feed_all(5);
 	pump(&p, 1, 1, 1);
 	unblock_output();
@@ -724,17 +704,16 @@ static void full_descriptor_table(void)
 static void descriptors_come_back(void)
 {
 	int fd = open("/dev/null", O_WRONLY);
-	struct rlimit old;
 	struct pump p;
+	int former;
 
 	iv_init();
 	open_ends();
-	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
-	set_limit(lowest_free());
+	former = limit_descriptors(lowest_descriptor());
 	start(&p, from, fd, 0);
 	pump(&p, 1, 1, 0);
 	destroy(&p);
-	set_limit(old.rlim_cur);
+	limit_descriptors(former);
 
 	check(moved_at_once(fd) > 4096);
 	close(fd);
@@ -745,18 +724,17 @@ static void descriptors_come_back(void)
 static void descriptors_come_back_to_a_pump(void)
 {
 	int fd = open("/dev/null", O_WRONLY);
-	struct rlimit old;
 	struct pump p;
+	int former;
 	int left;
 
 	iv_init();
 	open_ends();
-	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
-	set_limit(lowest_free());
+	former = limit_descriptors(lowest_descriptor());
 	start(&p, from, fd, 0);
 	feed_all(1);
 	pump(&p, 1, 1, 0);
-	set_limit(old.rlim_cur);
+	limit_descriptors(former);
 	feed_all(60000);
 	pump(&p, 1, 1, 0);
 	check_int(ioctl(from, FIONREAD, &left), 0);
@@ -1122,7 +1100,7 @@ static void descriptors_are_closed_on_exec(void)
 
 	set_up(&p, 0);
 	block_output();
-	lowest = lowest_free();
+	lowest = lowest_descriptor();
 	feed_all(1);
 	pump(&p, 1, 1, 1);
 	for (fd = lowest; fd < lowest + 2; fd++) {

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -1287,16 +1286,12 @@ static void no_wake_in_child(void)
 static void register_at_limit(struct world *w)
 {
 	int epoll = variant_is_epoll();
-	struct rlimit lim, none;
+	int former = limit_descriptors(0);
 
-	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
-	none = lim;
-	none.rlim_cur = 0;
-	check_int(setrlimit(RLIMIT_NOFILE, &none), 0);
 	if (epoll)
 		check_errno(iv_fd_register_try(&w->fd), EMFILE);
 	iv_fd_register(&w->fd);
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	limit_descriptors(former);
 	cause(w, FD);
 	await(w, FD);
 	_exit(0);

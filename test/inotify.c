@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include "check.h"
@@ -1122,23 +1121,16 @@ static void no_epoll_ctl(void)
 
 static void at_descriptor_limit(void)
 {
-	struct rlimit old, lim;
 	struct watcher w;
-	int lowest;
+	int former;
 
 	start();
 	iv_inotify_unregister(&in);
-	lowest = dup(0);
-	check(lowest >= 0);
-	close(lowest);
-	check_int(getrlimit(RLIMIT_NOFILE, &old), 0);
-	lim = old;
-	lim.rlim_cur = lowest;
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	former = limit_descriptors(lowest_descriptor());
 	check_errno(iv_inotify_register(&in), EMFILE);
 	iv_main();
 
-	check_int(setrlimit(RLIMIT_NOFILE, &old), 0);
+	limit_descriptors(former);
 	check_int(iv_inotify_register(&in), 0);
 	watch(&w, ".", IN_CREATE);
 	works(&w, "x");

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
@@ -273,34 +272,31 @@ static void no_descriptors(void)
 {
 	char *argv[] = { "true", NULL };
 	struct iv_popen_request r;
-	struct rlimit lim, few;
-	int num = 0;
+	int former;
+	int num;
 	int fd;
 
 	iv_init();
-	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
-	few = lim;
-	for (few.rlim_cur = 3;; few.rlim_cur++) {
+	for (num = 0;; num++) {
 		int open = num_descriptors();
 
-		check_int(setrlimit(RLIMIT_NOFILE, &few), 0);
+		former = limit_descriptors(3 + num);
 		errno = 0;
 		fd = submit_argv(&r, "r", argv);
 		if (fd >= 0)
 			break;
 		check_int(errno, EMFILE);
 		iv_popen_request_close(&r);
-		check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+		limit_descriptors(former);
 		check_int(num_descriptors(), open);
 		iv_main();
 		no_child_is_left();
-		num++;
 	}
 	check(num > 0);
 	iv_main();
 	close(fd);
 	no_child_is_left();
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	limit_descriptors(former);
 	iv_deinit();
 }
 

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -352,18 +351,15 @@ static void unusable_numbers(void)
 
 static void no_descriptor_left(void)
 {
-	struct rlimit lim, none;
 	struct counted c;
+	int former;
 
 	iv_init();
 	set_up(&c, SIGUSR1, 0);
-	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
-	none = lim;
-	none.rlim_cur = 3;
-	check_int(setrlimit(RLIMIT_NOFILE, &none), 0);
+	former = limit_descriptors(3);
 	check_errno(iv_signal_register(&c.s), EMFILE);
 	check(disposition(SIGUSR1) == SIG_DFL);
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	limit_descriptors(former);
 
 	/* Nothing was left behind that keeps the loop, and it can be tried
 	 * again. */

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -777,23 +776,20 @@ static void thread_that_is_busy(void)
 static void no_descriptors(void)
 {
 	struct iv_event event;
-	struct rlimit lim, none;
 	struct watched c;
 	int status = 6;
+	int former;
 
 	iv_init();
 	/* So that it is the signal's descriptor that is missing. */
 	IV_EVENT_INIT(&event);
 	check_int(iv_event_register(&event), 0);
-	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
-	none = lim;
-	none.rlim_cur = 3;
-	check_int(setrlimit(RLIMIT_NOFILE, &none), 0);
+	former = limit_descriptors(3);
 	set_up(&c, -1);
 	check_errno(iv_wait_interest_register_spawn(&c.w, exit_with, &status),
 		    EMFILE);
 	check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	limit_descriptors(former);
 
 	iv_event_unregister(&event);
 	iv_main();
@@ -805,11 +801,10 @@ static void no_descriptors(void)
 
 static void register_without_descriptors(void)
 {
-	struct rlimit none = { 3, 3 };
 	struct watched c;
 
 	iv_init();
-	check_int(setrlimit(RLIMIT_NOFILE, &none), 0);
+	limit_descriptors(3);
 	begin(&c, getpid());
 }
 
@@ -821,21 +816,14 @@ static void no_descriptors_for_register(void)
 /* Of what a watch needs, the pidfd can be done without. */
 static void no_descriptor_for_pidfd(void)
 {
-	struct rlimit lim, none;
 	struct watched c[2];
-	int fd;
+	int former;
 
 	iv_init();
 	spawn(&c[0], pause_for_ever, NULL);
-	fd = dup(2);
-	check(fd >= 0);
-	close(fd);
-	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
-	none = lim;
-	none.rlim_cur = fd;
-	check_int(setrlimit(RLIMIT_NOFILE, &none), 0);
+	former = limit_descriptors(lowest_descriptor());
 	spawn(&c[1], pause_for_ever, NULL);
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	limit_descriptors(former);
 
 	check_int(iv_wait_interest_kill(&c[1].w, SIGKILL), 0);
 	await(&c[1], 1);

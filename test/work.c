@@ -1002,24 +1002,16 @@ static void loop_runs_beside_own_work(void)
 }
 
 /* To be set back: the loop's own limit may be a higher one. */
-static struct rlimit old_limit;
+static int former_limit;
 
 static void no_descriptors(void)
 {
-	struct rlimit lim;
-	int low = dup(0);
-
-	check(low >= 0);
-	close(low);
-	check_int(getrlimit(RLIMIT_NOFILE, &old_limit), 0);
-	lim = old_limit;
-	lim.rlim_cur = low;
-	check_int(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	former_limit = limit_descriptors(lowest_descriptor());
 }
 
 static void descriptors_again(void)
 {
-	check_int(setrlimit(RLIMIT_NOFILE, &old_limit), 0);
+	limit_descriptors(former_limit);
 }
 
 static void no_descriptor_for_pool(void)
