@@ -559,6 +559,7 @@ static void set_user_id_program(void)
 	char path[] = "/tmp/ivykis.XXXXXX";
 
 	need_root();
+	skip_under(ASAN, "looks for leaks by tracing");
 	copy_of_this_program(path, 04755);
 	run_as_nobody(path, "epoll-timerfd");
 }
@@ -568,6 +569,7 @@ static void set_group_id_program(void)
 	char path[] = "/tmp/ivykis.XXXXXX";
 
 	need_root();
+	skip_under(ASAN, "looks for leaks by tracing");
 	copy_of_this_program(path, 02755);
 	run_as_nobody(path, "epoll-timerfd");
 }
