@@ -434,7 +434,7 @@ void need_threads_of_child(void)
 		skip("a child of a program with threads can have none here");
 }
 
-void need_memory_limit(void)
+void need_memory_limit(int resource)
 {
 	struct rlimit lim = { 64 << 20, 64 << 20 };
 	pid_t pid = fork();
@@ -442,7 +442,7 @@ void need_memory_limit(void)
 
 	check(pid >= 0);
 	if (pid == 0) {
-		check_int(setrlimit(RLIMIT_AS, &lim), 0);
+		check_int(setrlimit(resource, &lim), 0);
 		_exit(mmap(NULL, 256 << 20, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
 	}

@@ -108,14 +108,14 @@ void without_system_calls(void (*fn)(void *), void *arg);
  * What an emulator of another processor cannot do, each tried: the case is
  * skipped where this program cannot execute itself, where orphans do not
  * become children of this process, where abort() says something, where the
- * child of a program with threads cannot have any, or where RLIMIT_AS does
- * nothing.
+ * child of a program with threads cannot have any, or where the limit named,
+ * RLIMIT_AS or RLIMIT_DATA, does nothing.
  */
 void need_self_exec(void);
 void need_orphans(void);
 void need_silent_abort(void);
 void need_threads_of_child(void);
-void need_memory_limit(void);
+void need_memory_limit(int resource);
 
 /* Is the running variant one that has its eventfd(2) refused? */
 int variant_is_pipe(void);

@@ -790,6 +790,7 @@ static void register_until_memory_ends(void)
 static void memory_ends(void)
 {
 	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
+	need_memory_limit(RLIMIT_DATA);
 	check_fatal(register_until_memory_ends,
 		    "iv_fd_register: out of memory");
 }

@@ -592,7 +592,7 @@ static void no_memory(void)
 	char *name;
 
 	skip_under(ASAN | TSAN | MEMCHECK, "needs its memory");
-	need_memory_limit();
+	need_memory_limit(RLIMIT_AS);
 	iv_init();
 	name = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -558,7 +558,7 @@ static void begin_without_memory(void)
 
 static void shortage_of_memory_is_fatal(void)
 {
-	need_memory_limit();
+	need_memory_limit(RLIMIT_AS);
 	check_fatal(begin_without_memory, "iv_init");
 }
 
