@@ -822,12 +822,17 @@ static void unregister_near(void *cookie)
 static void one_taken_back_hurries_no_other(void)
 {
 	iv_init();
-	add(&near, in_ms(100), nothing, NULL);
-	add(&distant, in_ms(150), mark_unless_early, &distant);
-	add_busy(unregister_near, NULL);
-	passes_left = 20;
-	iv_main();
-	expect("t");
+	/* Again where that takes longer than the distant one's time. */
+	do {
+		add(&near, in_ms(100), nothing, NULL);
+		add(&distant, in_ms(150), mark_unless_early, &distant);
+		add_busy(unregister_near, NULL);
+		passes_left = 20;
+		iv_main();
+		expect("t");
+		if (passes_left > 0)
+			remove_busy();
+	} while (passes_left > 0);
 	iv_deinit();
 }
 
