@@ -5,6 +5,7 @@
  */
 
 #include <dirent.h>
+#include <endian.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <iv.h>
@@ -581,8 +582,9 @@ static void program_with_capabilities(void)
 {
 	char path[] = "/tmp/ivykis.XXXXXX";
 	struct vfs_cap_data caps = {
-		.magic_etc = VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE,
-		.data[0].permitted = 1U << CAP_NET_BIND_SERVICE,
+		.magic_etc = htole32(VFS_CAP_REVISION_2 |
+				     VFS_CAP_FLAGS_EFFECTIVE),
+		.data[0].permitted = htole32(1U << CAP_NET_BIND_SERVICE),
 	};
 
 	need_root();
