@@ -1326,6 +1326,7 @@ static void interrupt_anywhere(int behind_others)
 	int ended = 0;
 	int num;
 
+	skip_under(TSAN | MEMCHECK, "lets signals wait");
 	done = mmap(NULL, sizeof(*done), PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(done != MAP_FAILED);
