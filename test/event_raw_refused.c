@@ -481,7 +481,7 @@ static void no_mmap(void)
 {
 	struct counted c;
 
-	skip_under(ASAN | MEMCHECK, "knows no lack of memory");
+	skip_under(ASAN | TSAN | MEMCHECK, "knows no lack of memory");
 	iv_init();
 	refuse_mmap(PROT_ARG, PROT_WRITE);
 	works_without_word(&c);
@@ -585,7 +585,7 @@ static void no_memory(void)
 	static struct counted c[OBJECTS];
 	int num, err, i;
 
-	skip_under(ASAN | MEMCHECK, "knows no lack of memory");
+	skip_under(ASAN | TSAN | MEMCHECK, "knows no lack of memory");
 	iv_init();
 	num = register_without_memory(c, &err);
 	if (num < OBJECTS)
