@@ -301,7 +301,8 @@ void iv_event_notice_fork(struct iv_state *st)
 
 int iv_event_fall_asleep(struct iv_state *st)
 {
-	atomic_store_explicit(&st->event.asleep, 1, memory_order_relaxed);
+	/* Release: pairs with is_asleep(), for a wake-up that fork renewed. */
+	atomic_store_explicit(&st->event.asleep, 1, memory_order_release);
 	/*
 	 * Fence B: asleep is set before we look.  Partner: A in
 	 * post_from_other().
@@ -407,7 +408,8 @@ static int push(struct iv_state *st, struct iv_event_ *ev)
 
 static int is_asleep(struct iv_state *st)
 {
-	return atomic_load_explicit(&st->event.asleep, memory_order_relaxed);
+	/* Acquire: pairs with iv_event_fall_asleep(). */
+	return atomic_load_explicit(&st->event.asleep, memory_order_acquire);
 }
 
 /*
