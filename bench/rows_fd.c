@@ -78,10 +78,20 @@ static void ring_free(struct ring *r)
 	loop_free(&r->loop);
 }
 
+static void ring_turn(struct ring *r, long reads, int active)
+{
+	int i;
+
+	r->reads = reads;
+	r->writes = reads - active;
+	for (i = 0; i < active; i++)
+		must(write(r->pairs[i * (PAIRS / active)].out, "", 1) == 1);
+	loop_run(&r->loop);
+}
+
 static void ring(struct meter *m, long n, int active)
 {
 	struct ring *r;
-	int i;
 
 	if (!have_descriptors(2 * PAIRS)) {
 		m->none = "RLIMIT_NOFILE is too low";
@@ -89,14 +99,12 @@ static void ring(struct meter *m, long n, int active)
 	}
 	r = zeroed(1, sizeof(*r));
 	ring_new(r);
-	r->reads = n > active ? n : active;
-	r->writes = r->reads - active;
+	/* Some tell the kernel what they watch when the loop first runs. */
+	ring_turn(r, PAIRS, active);
 
+	m->ops = n > active ? n : active;
 	meter_start(m);
-	m->ops = r->reads;
-	for (i = 0; i < active; i++)
-		must(write(r->pairs[i * (PAIRS / active)].out, "", 1) == 1);
-	loop_run(&r->loop);
+	ring_turn(r, m->ops, active);
 	meter_stop(m);
 
 	ring_free(r);
