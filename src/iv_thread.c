@@ -231,9 +231,11 @@ static void family_ends(void *_family)
 	iv_list_for_each_safe (ilh, next, &family->children) {
 		struct child *c = iv_container_of(ilh, struct child, list);
 
-		/* Of the parent's threads a child knows nothing. */
+		/* Of the parent's threads, all that a child has is a record. */
 		if (c->generation == iv_process_generation())
 			orphan(c);
+		else
+			forget(c);
 	}
 }
 
