@@ -355,15 +355,16 @@ static inline unsigned int iv_task_round(const struct iv_state *st)
 	return st->task.round;
 }
 
-/* iv_timer.c: what follows is for loops with timers. */
-void iv_timer_run(struct iv_state *st);
-/* When the first is due; {0, 0}: already, surely. */
-struct timespec iv_timer_next(struct iv_state *st);
-
+/* iv_timer.c */
 static inline int iv_timer_any(const struct iv_state *st)
 {
 	return st->timer.num != 0;
 }
+
+/* For loops with timers. */
+void iv_timer_run(struct iv_state *st);
+/* When the first is due; {0, 0}: already, surely. */
+struct timespec iv_timer_next(struct iv_state *st);
 
 /* iv_stats.c */
 /* The calling thread's loop has looked at a raw event that was ready. */
@@ -416,6 +417,7 @@ static inline int iv_event_own(const struct iv_state *st)
 }
 
 void iv_event_run(struct iv_state *st);
+/* The same, once its place in the round has come; was that now? */
 int iv_event_run_in_round(struct iv_state *st);
 /* What follows is for loops with events; to be called before each wait. */
 void iv_event_notice_fork(struct iv_state *st);

@@ -132,27 +132,18 @@ void only_partly(const char *why)
 	exit_passed = EXIT_SKIPPED;
 }
 
-#if defined(__has_feature)
-#define HAS_FEATURE(x)	__has_feature(x)
-#else
-#define HAS_FEATURE(x)	0
-#endif
-
 static int tool(void)
 {
-#if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
-	return TSAN;
-#elif defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
-	return ASAN;
-#else
 	const char *preloaded = getenv("LD_PRELOAD");
+
+	if (BUILT_FOR != 0)
+		return BUILT_FOR;
 
 	/* What valgrind(1) puts there. */
 	if (preloaded != NULL && strstr(preloaded, "vgpreload") != NULL)
 		return MEMCHECK;
 
 	return 0;
-#endif
 }
 
 void skip_under(int tools, const char *why)

@@ -89,6 +89,21 @@ enum check_tools {
 /* The same, under one of these only: the tool ... */
 void skip_under(int tools, const char *why);
 
+#ifdef __has_feature
+#define HAS_FEATURE(x)	__has_feature(x)
+#else
+#define HAS_FEATURE(x)	0
+#endif
+
+/* The one that this program is built for, or 0: valgrind takes any program. */
+#if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
+#define BUILT_FOR	TSAN
+#elif defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
+#define BUILT_FOR	ASAN
+#else
+#define BUILT_FOR	0
+#endif
+
 /*
  * Let the system call fail with the given errno from now on, in this process
  * and its children; skips the case where the kernel cannot.

@@ -96,19 +96,6 @@ static void expect_part(const char *got, const char *part)
 	check(strstr(got, part) != NULL);
 }
 
-/* To be set back: the loop's own limit may be a higher one. */
-static int former_limit;
-
-static void no_descriptors(void)
-{
-	former_limit = limit_descriptors(lowest_descriptor());
-}
-
-static void descriptors_again(void)
-{
-	limit_descriptors(former_limit);
-}
-
 static atomic_int calls;
 
 static void count(void *arg)
@@ -568,15 +555,16 @@ static void process_limit(void)
 
 static void no_descriptor_left(void)
 {
+	int former;
 	int before;
 
 	iv_init();
 	before = num_descriptors();
-	no_descriptors();
+	former = limit_descriptors(lowest_descriptor());
 	check_errno(iv_thread_create("one", count, NULL), EMFILE);
 	iv_main();
 	check_int(calls, 0);
-	descriptors_again();
+	limit_descriptors(former);
 	check_int(num_descriptors(), before);
 
 	must_create("one", count, NULL);

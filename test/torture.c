@@ -126,12 +126,9 @@ static const struct call calls[] = {
 	{ "inotify_init1", { EMFILE, ENFILE, ENOMEM }, 1, 0, 0 },
 	{ "kill", { EPERM }, 0, 0, 0 },
 	{ "madvise", { EINVAL }, 0, 0, 0 },
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 	/* The sanitizers map memory of their own, and end without it. */
-	{ "mmap", { ENOMEM }, 1, 3, MAP_SHARED | MAP_ANONYMOUS },
-#else
-	{ "mmap", { ENOMEM }, 1, 0, 0 },
-#endif
+	{ "mmap", { ENOMEM }, 1, 3,
+	  BUILT_FOR ? MAP_SHARED | MAP_ANONYMOUS : 0 },
 	{ "mprotect", { ENOMEM }, 1, 0, 0 },
 	{ "openat", { EMFILE, ENFILE, ENOMEM, ENOENT }, 0, 0, 0 },
 	{ "pidfd_open", { EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, EINVAL },

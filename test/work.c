@@ -1001,32 +1001,20 @@ static void loop_runs_beside_own_work(void)
 	end();
 }
 
-/* To be set back: the loop's own limit may be a higher one. */
-static int former_limit;
-
-static void no_descriptors(void)
-{
-	former_limit = limit_descriptors(lowest_descriptor());
-}
-
-static void descriptors_again(void)
-{
-	limit_descriptors(former_limit);
-}
-
 static void no_descriptor_for_pool(void)
 {
 	struct job j;
+	int former;
 	int before;
 
 	owner = pthread_self();
 	iv_init();
 	before = num_descriptors();
 	prepare_pool(1);
-	no_descriptors();
+	former = limit_descriptors(lowest_descriptor());
 	check_errno(iv_work_pool_create(&pool), EMFILE);
 	iv_main();
-	descriptors_again();
+	limit_descriptors(former);
 	check_int(num_descriptors(), before);
 
 	create_pool(1);
@@ -1037,10 +1025,12 @@ static void no_descriptor_for_pool(void)
 
 static void no_descriptor_for_thread(void)
 {
+	int former;
+
 	begin(2);
-	no_descriptors();
+	former = limit_descriptors(lowest_descriptor());
 	put_and_expect_own_work();
-	descriptors_again();
+	limit_descriptors(former);
 }
 
 
