@@ -1439,6 +1439,13 @@ static void put_again(void)
 	iv_work_pool_put(&pool);
 }
 
+static struct iv_work_pool inherited;
+
+static void put_inherited(void)
+{
+	iv_work_pool_put(&inherited);
+}
+
 static void fork_with_pool(void)
 {
 	struct job jobs[MANY];
@@ -1457,6 +1464,7 @@ static void fork_with_pool(void)
 	if (pid == 0) {
 		/* One of its own, in the inherited loop and in a fresh one. */
 		skip_under(TSAN, "knows no threads in a child");
+		inherited = pool;
 		create_pool(MANY);
 		pthread_barrier_init(&barrier, NULL, MANY);
 		submit_many_to_meet(jobs);
@@ -1470,6 +1478,7 @@ static void fork_with_pool(void)
 		iv_main();
 		check_int(completed, 1 + 2 * MANY);
 		iv_deinit();
+		check_fatal(put_inherited, "iv_work_pool_put: ");
 		_exit(0);
 	}
 	check_child(pid);
