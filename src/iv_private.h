@@ -281,7 +281,12 @@ static inline void iv_time_invalidate(struct iv_state *st)
 	st->time.valid = 0;
 }
 
-const struct timespec *iv_time_now(struct iv_state *st);
+const struct timespec *iv_time_look(struct iv_state *st);
+
+static inline const struct timespec *iv_time_now(struct iv_state *st)
+{
+	return st->time.valid ? &st->time.now : iv_time_look(st);
+}
 
 /* The latest time that a look at the clock gave, or {0, 0}. */
 static inline const struct timespec *iv_time_latest(const struct iv_state *st)

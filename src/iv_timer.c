@@ -70,10 +70,9 @@ static uint64_t tick_of(const struct timespec *expires)
 {
 	struct timespec ts = iv_time_normalised(expires);
 
-	if (ts.tv_sec < 0)
-		return 0;
+	/* Or negative. */
 	if ((uint64_t)ts.tv_sec > LAST_TICK >> TICK_BITS)
-		return LAST_TICK;
+		return ts.tv_sec < 0 ? 0 : LAST_TICK;
 
 	return (uint64_t)ts.tv_sec << TICK_BITS |
 		ts.tv_nsec >> (NSEC_BITS - TICK_BITS);
@@ -149,21 +148,25 @@ static void close_gap(struct iv_timer_state *ts)
 	ts->gap.timer = NULL;
 }
 
-static void leave_gap(struct iv_timer_state *ts, const struct iv_timer_ *t)
+static void leave_gap(struct iv_timer_state *ts, struct iv_timer_ *t)
 {
 	ts->gap.timer = t;
 	ts->gap.next = t->next;
 	ts->gap.pprev = t->pprev;
 	ts->gap.list = t->list;
+	t->pprev = NULL;
 }
 
 /* Not for what is in the wheel. */
 static void take_out(struct iv_timer_ *t)
 {
+	struct iv_timer_ **place = t->pprev;
+
+	t->pprev = NULL;
 	if (t->side != NULL)
-		meld(t->pprev, t->next, t->side);
+		meld(place, t->next, t->side);
 	else
-		link_to(t->pprev, t->next);
+		link_to(place, t->next);
 }
 
 /* One chain of two, by `next' alone. */
@@ -281,6 +284,7 @@ static uint64_t start_of(struct iv_timer_state *ts, struct iv_timer_ **list)
 static int fill_gap(struct iv_timer_state *ts, struct iv_timer_ *t)
 {
 	if (ts->gap.timer != t || ts->gap.list < ts->ring[1] ||
+	    !iv_time_is_normal(&t->expires) ||
 	    tick_of(&t->expires) < start_of(ts, ts->gap.list))
 		return 0;
 
@@ -402,7 +406,6 @@ void iv_timer_run(struct iv_state *st)
 			push(&ts->put_off, t);
 			continue;
 		}
-		t->pprev = NULL;
 		ts->num--;
 		st->numobjs--;
 		st->stats.timers++;
@@ -467,6 +470,14 @@ struct timespec iv_timer_next(struct iv_state *st)
 	return ret.tv_sec >= 0 ? ret : (struct timespec){ 0 };
 }
 
+/* The wheel stood still while it was empty.  Rare, and calls more. */
+__attribute__((noinline))
+static void put_in_first(struct iv_state *st, struct iv_timer_ *t)
+{
+	st->timer.base = tick_of(iv_time_latest(st));
+	put_in(&st->timer, t);
+}
+
 void IV_TIMER_INIT(struct iv_timer *_t)
 {
 	((struct iv_timer_ *)_t)->pprev = NULL;
@@ -482,15 +493,11 @@ void iv_timer_register(struct iv_timer *_t)
 			 (void *)t);
 
 	t->number = st->timer.number++;
-	/* The wheel stood still while it was empty. */
-	if (st->timer.num == 0) {
-		close_gap(&st->timer);
-		st->timer.base = tick_of(iv_time_latest(st));
-	}
-	if (!fill_gap(&st->timer, t))
-		put_in(&st->timer, t);
-	st->timer.num++;
 	st->numobjs++;
+	if (st->timer.num++ == 0)
+		put_in_first(st, t);
+	else if (!fill_gap(&st->timer, t))
+		put_in(&st->timer, t);
 }
 
 void iv_timer_unregister(struct iv_timer *_t)
@@ -503,13 +510,12 @@ void iv_timer_unregister(struct iv_timer *_t)
 			 (void *)t);
 
 	close_gap(&st->timer);
+	st->timer.num--;
+	st->numobjs--;
 	if (is_in_wheel(&st->timer, t))
 		leave_gap(&st->timer, t);
 	else
 		take_out(t);
-	t->pprev = NULL;
-	st->timer.num--;
-	st->numobjs--;
 }
 
 int iv_timer_registered(const struct iv_timer *t)
