@@ -101,12 +101,12 @@ int have_descriptors(int num);
 /* The file that the named symbol comes from. */
 const char *file_of(const char *symbol);
 
-/* The same numbers in each run. */
+/* The same numbers in each run.  A division would show in rows of timers. */
 static inline unsigned int random_below(uint64_t *state, unsigned int limit)
 {
 	*state = *state * 6364136223846793005ULL + 1442695040888963407ULL;
 
-	return (*state >> 33) % limit;
+	return (*state >> 32) * limit >> 32;
 }
 
 #endif
