@@ -366,6 +366,12 @@ static void killed_posters(void)
 }
 
 
+/* The program's own, not those of a machine that runs it. */
+static void need_steps(void)
+{
+	skip_under(MEMCHECK, "is what would be led by steps");
+}
+
 /*
  * A process that stops is led on by single steps and killed after so many: all
  * the instants of a post or a delivery, one after the other.
@@ -405,6 +411,7 @@ static void kill_stepping_poster(void)
 
 static void poster_killed_anywhere(void)
 {
+	need_steps();
 	withstand_alone(kill_stepping_poster);
 }
 
@@ -428,6 +435,7 @@ static void stop_stepping_poster(void)
 
 static void poster_stopped_anywhere(void)
 {
+	need_steps();
 	withstand_alone(stop_stepping_poster);
 }
 
@@ -488,6 +496,7 @@ static void drainer_killed_anywhere(void)
 {
 	int num;
 
+	need_steps();
 	target_begin();
 	for (num = 0; num < DELIVERY_STEPS; num++) {
 		kill_drainer_after(num);
@@ -543,6 +552,7 @@ static void draining_parent_killed(void)
 {
 	int num;
 
+	need_steps();
 	map_channel();
 	need_orphans();
 	for (num = 0; num < DELIVERY_STEPS; num++)
