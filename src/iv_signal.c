@@ -203,7 +203,8 @@ static int install(int sig)
 
 	memset(&sa, 0, sizeof(sa));
 	sa.sa_handler = on_signal;
-	sa.sa_flags = SA_RESTART;
+	/* The interrupted thread's stack may be too small for a signal frame. */
+	sa.sa_flags = SA_RESTART | SA_ONSTACK;
 	(void)sigfillset(&sa.sa_mask);
 
 	return sigaction(sig, &sa, &module.found[sig]);

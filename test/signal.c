@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
+#include <alloca.h>
 #include <fcntl.h>
 #include <iv.h>
 #include <iv_event.h>
@@ -13,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -739,7 +742,7 @@ static void installed_handler(void)
 	check_int(sigaction(SIGUSR1, NULL, &sa), 0);
 	check_int(sa.sa_flags & (SA_RESTART | SA_SIGINFO | SA_ONSTACK |
 				 SA_NODEFER | SA_RESETHAND | SA_NOCLDSTOP),
-		  SA_RESTART);
+		  SA_RESTART | SA_ONSTACK);
 	for (sig = 1; sig < 32; sig++) {
 		if (sig != SIGKILL && sig != SIGSTOP)
 			check_int(sigismember(&sa.sa_mask, sig), 1);
@@ -822,6 +825,72 @@ static void errno_is_kept(void)
 	check_int(errno, ENOTTY);
 	end(&c[1]);
 	end(&c[0]);
+	iv_deinit();
+}
+
+/*
+ * A runtime with small stacks and an alternate one for signals: the thread has
+ * used up its stack but for what one system call needs.
+ */
+#define SMALL_STACK	65536
+#define ROOM_LEFT	400
+
+static char *stack_end;
+
+__attribute__((noinline))
+static void raise_at_end_of_stack(void)
+{
+	/* Before: the first call of a function may take a lot to find it. */
+	long tid = syscall(SYS_gettid);
+	long pid = syscall(SYS_getpid);
+	char *here = __builtin_frame_address(0);
+	volatile char *used = alloca(here - stack_end - ROOM_LEFT);
+
+	*used = 0;
+	syscall(SYS_tgkill, pid, tid, SIGUSR1);
+	*used = 1;
+}
+
+static void *signal_on_small_stack(void *arg)
+{
+	stack_t other = { .ss_size = SMALL_STACK };
+
+	other.ss_sp = malloc(other.ss_size);
+	check_int(sigaltstack(&other, NULL), 0);
+	raise_at_end_of_stack();
+	other.ss_flags = SS_DISABLE;
+	check_int(sigaltstack(&other, NULL), 0);
+	free(other.ss_sp);
+
+	return arg;
+}
+
+static void small_stack(void)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	pthread_attr_t attr;
+	struct counted c;
+	pthread_t t;
+	char *stack;
+
+	skip_under(TSAN, "has a signal handler of its own");
+	iv_init();
+	begin(&c, SIGUSR1, 0);
+	stack = mmap(NULL, page + SMALL_STACK, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	check(stack != MAP_FAILED);
+	check_int(mprotect(stack, page, PROT_NONE), 0);
+	stack_end = stack + page;
+
+	check_int(pthread_attr_init(&attr), 0);
+	check_int(pthread_attr_setstack(&attr, stack_end, SMALL_STACK), 0);
+	check_int(pthread_create(&t, &attr, signal_on_small_stack, NULL), 0);
+	check_int(pthread_join(t, NULL), 0);
+	check_int(pthread_attr_destroy(&attr), 0);
+	check_int(munmap(stack, page + SMALL_STACK), 0);
+	run_loop();
+	check_int(c.calls, 1);
+	end(&c);
 	iv_deinit();
 }
 
@@ -1186,6 +1255,8 @@ int main(int argc, char **argv)
 		  handlers_are_restored, ONCE, 0 },
 		{ "the signal handler restarts calls and blocks all signals",
 		  installed_handler, ONCE, 0 },
+		{ "a thread whose stack is too small uses its alternate one",
+		  small_stack, ONCE, 0 },
 		{ "the signal mask is neither consulted nor changed",
 		  mask_is_kept, ONCE, 0 },
 		{ "the signal handler keeps errno (S5)",

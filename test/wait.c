@@ -961,6 +961,9 @@ static void sigchld_is_restored(void)
 
 	iv_init();
 	spawn(&c, pause_for_ever, NULL);
+	check_int(sigaction(SIGCHLD, NULL, &sa), 0);
+	check_int(sa.sa_flags & (SA_RESTART | SA_ONSTACK),
+		  SA_RESTART | SA_ONSTACK);
 	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
 	await(&c, 1);
 	end(&c);
@@ -1550,7 +1553,7 @@ int main(int argc, char **argv)
 		  foreign_handler, EACH_METHOD, 0 },
 		{ "iv_signal objects hear SIGCHLD, and take nothing away",
 		  users_sigchld, EACH, 0 },
-		{ "SIGCHLD is as before after the last interest",
+		{ "SIGCHLD has a handler meanwhile, and is then as before",
 		  sigchld_is_restored, ONCE, 0 },
 		{ "a child that somebody else waited for is sent no signal",
 		  reaped_by_somebody_else, EACH_METHOD, 0 },
