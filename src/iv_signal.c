@@ -446,8 +446,10 @@ static int is_signal(int signum)
 int iv_signal_register(struct iv_signal *s)
 {
 	(void)iv_state_for("iv_signal_register");
-	if (!is_signal(s->signum))
+	if (!is_signal(s->signum)) {
+		errno = EINVAL;
 		return -1;
+	}
 
 	return register_signal((struct iv_signal_ *)s, 0);
 }

@@ -48,10 +48,10 @@ static inline void IV_SIGNAL_INIT(struct iv_signal *s)
 
 /*
  * Watch for the signal; the process's first object for it installs a signal
- * handler (SA_RESTART, SA_ONSTACK).  0, or -1 with nothing registered: signum is out of
- * range (errno is left alone) or cannot be caught (EINVAL), or there is no
- * descriptor to be had (EMFILE, ENFILE, ENOMEM, ENOSPC).  Loop thread.  The
- * private members may hold anything.
+ * handler (SA_RESTART, SA_ONSTACK).  Returns 0, or -1 with errno set and
+ * nothing registered: signum is no signal or cannot be caught (EINVAL), or no
+ * descriptor is available (EMFILE, ENFILE, ENOMEM, ENOSPC).  Loop thread.  The
+ * private members need not be initialised.
  */
 int iv_signal_register(struct iv_signal *s);
 
