@@ -7,6 +7,7 @@
  * subtree whose height is what it was.
  */
 
+#include <errno.h>
 #include <iv_avl.h>
 
 static int height(const struct iv_avl_node *an)
@@ -120,8 +121,10 @@ int iv_avl_tree_insert(struct iv_avl_tree *tree, struct iv_avl_node *an)
 
 		p = *link;
 		diff = tree->compare(an, p);
-		if (diff == 0)
+		if (diff == 0) {
+			errno = EEXIST;
 			return -1;
+		}
 		link = diff < 0 ? &p->left : &p->right;
 	}
 

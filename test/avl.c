@@ -249,7 +249,7 @@ static void duplicates_are_refused(void)
 	memset(&twin.an, 0x5a, sizeof(twin.an));
 	node_before = twin.an;
 	root_before = *tree.root;
-	check_int(iv_avl_tree_insert(&tree, &twin.an), -1);
+	check_errno(iv_avl_tree_insert(&tree, &twin.an), EEXIST);
 	check(!memcmp(&node_before, &twin.an, sizeof(node_before)));
 	check(!memcmp(&root_before, tree.root, sizeof(root_before)));
 	check_tree();

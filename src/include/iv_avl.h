@@ -39,8 +39,8 @@ struct iv_avl_tree {
 	} while (0)
 
 /*
- * Insert an; compare() gets it as its first argument.  0, or -1 if the tree
- * holds an equal node: tree and node are then unchanged.
+ * Insert an; compare() gets it as its first argument.  Returns 0, or -1 with
+ * errno EEXIST if the tree holds an equal node: tree and node are unchanged.
  */
 int iv_avl_tree_insert(struct iv_avl_tree *tree, struct iv_avl_node *an);
 
