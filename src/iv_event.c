@@ -28,6 +28,7 @@
 
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include "iv_private.h"
 
 struct iv_event_ {
@@ -167,8 +168,8 @@ static void deliver(struct iv_event_ *ev)
 	(void)atomic_exchange_explicit(&ev->mark, 0, memory_order_acq_rel);
 
 	if (ev->handler == NULL)
-		iv_fatal("iv_event: %p was posted and has no handler",
-			 (void *)ev);
+		iv_fatal("iv_event: %p was posted and has no handler: set "
+			 "handler before a post", (void *)ev);
 	ev->handler(ev->cookie);
 }
 
@@ -295,8 +296,8 @@ void iv_event_notice_fork(struct iv_state *st)
 
 	unregister_wake(st);
 	if (register_wake(st) < 0)
-		iv_fatal("iv_main: no descriptor to wake the loop after fork "
-			 "(errno %d)", errno);
+		iv_fatal("iv_main: no descriptor to wake the loop after fork: "
+			 "%s (errno %d)", strerror(errno), errno);
 }
 
 int iv_event_fall_asleep(struct iv_state *st)
@@ -375,7 +376,7 @@ void iv_event_unregister(struct iv_event *_ev)
 	/* Relaxed: only we change it, and acquire pairs in take_stack(). */
 	if (atomic_load_explicit(&ev->owner, memory_order_relaxed) != st)
 		iv_fatal("iv_event_unregister: %p is not registered in this "
-			 "thread", (void *)ev);
+			 "thread, which alone may unregister it", (void *)ev);
 	atomic_store_explicit(&ev->owner, NULL, memory_order_relaxed);
 
 	if (atomic_load_explicit(&ev->mark, memory_order_relaxed)) {

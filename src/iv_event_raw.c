@@ -150,10 +150,11 @@ static int drain(int fd)
 			break;
 		if (ret < 0)
 			iv_fatal("iv_event_raw: cannot read descriptor %d: %s "
-				 "(errno %d)", fd, strerror(errno), errno);
+				 "(errno %d): was it closed by the program?",
+				 fd, strerror(errno), errno);
 		if (ret == 0)
-			iv_fatal("iv_event_raw: end of file on descriptor %d",
-				 fd);
+			iv_fatal("iv_event_raw: end of file on descriptor %d: "
+				 "was it closed by the program?", fd);
 
 		drained = 1;
 		if (ret < (ssize_t)sizeof(buf))
@@ -191,8 +192,8 @@ static void got_event(void *_this)
 		return;
 
 	if (this->handler == NULL)
-		iv_fatal("iv_event_raw: %p was posted and has no handler",
-			 (void *)this);
+		iv_fatal("iv_event_raw: %p was posted and has no handler: set "
+			 "handler before a post", (void *)this);
 	IV_PROBE_RAW_DELIVERED(this);
 	/* The last touch of *this, which the handler may free. */
 	this->handler(this->cookie);
@@ -237,8 +238,8 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 	atomic_ulong *word = word_of(this);
 
 	if (this->event_wfd < 0)
-		iv_fatal("iv_event_raw_unregister: %p is not registered",
-			 (void *)this);
+		iv_fatal("iv_event_raw_unregister: %p is not registered, or "
+			 "was unregistered already", (void *)this);
 	iv_fd_unregister(&this->event_rfd);
 
 	/* From here a signal handler that interrupts us posts nothing. */

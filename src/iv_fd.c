@@ -133,9 +133,10 @@ void iv_fd_init(struct iv_state *st)
 		return;
 
 	if (errno == ENOSYS)
-		iv_fatal("iv_init: no suitable event dispatcher");
-	iv_fatal("iv_init: cannot initialise event dispatcher: %s",
-		 strerror(errno));
+		iv_fatal("iv_init: no suitable event dispatcher: is "
+			 "IV_EXCLUDE_POLL_METHOD set in the environment?");
+	iv_fatal("iv_init: cannot initialise event dispatcher: %s (errno %d)",
+		 strerror(errno), errno);
 }
 
 static void end_method(struct iv_state *st)
@@ -208,6 +209,23 @@ static const struct iv_fd_poll_method *method_of(struct iv_state *st)
 	return st->fd.method;
 }
 
+/* What the program could do about a descriptor that the kernel refuses. */
+static const char *remedy(int err)
+{
+	switch (err) {
+	case EBADF:
+	case ENOENT:
+		return "unregister it before it is closed";
+	case EEXIST:
+		return "it has been registered by another iv_fd: dup(2) it";
+	case EPERM:
+		return "files of its kind are always ready and cannot be "
+		       "polled: iv_fd_register_try() says so";
+	default:
+		return "iv_fd_register_try() reports it instead";
+	}
+}
+
 static void
 tell(struct iv_state *st, const struct iv_fd_poll_method *method,
      struct iv_fd_ *fd, const char *call)
@@ -217,8 +235,9 @@ tell(struct iv_state *st, const struct iv_fd_poll_method *method,
 
 	iv_list_del_init(&fd->changed);
 	if (method->tell(st, fd) < 0)
-		iv_fatal("%s: cannot %s descriptor %d: %s (errno %d)", call,
-			 what, fd->fd, strerror(errno), errno);
+		iv_fatal("%s: cannot %s descriptor %d of %p: %s (errno %d): %s",
+			 call, what, fd->fd, (void *)fd, strerror(errno), errno,
+			 remedy(errno));
 }
 
 void iv_fd_wait(struct iv_state *st, const struct timespec *until)
@@ -301,10 +320,12 @@ static uint8_t bands_of(const struct iv_fd_ *fd)
 static void check(const struct iv_fd_ *fd, const char *call)
 {
 	if (fd->owner != NULL)
-		iv_fatal("%s: %p is already registered", call,
+		iv_fatal("%s: %p is already registered: unregister it first, "
+			 "or call IV_FD_INIT() on a new one", call,
 			 (const void *)fd);
 	if (fd->fd < 0)
-		iv_fatal("%s: called with descriptor %d", call, fd->fd);
+		iv_fatal("%s: called with descriptor %d in %p: set fd to an "
+			 "open one", call, fd->fd, (const void *)fd);
 }
 
 /* Make it a registered one, of which the kernel does not know yet. */
@@ -364,7 +385,8 @@ void iv_fd_register(struct iv_fd *_fd)
 
 	check(fd, "iv_fd_register");
 	if (enlist(st, fd) < 0)
-		iv_fatal("iv_fd_register: out of memory");
+		iv_fatal("iv_fd_register: out of memory for descriptor %d of "
+			 "%p", fd->fd, (void *)fd);
 	note_change(st, fd);
 	set_flags(fd->fd);
 }
@@ -394,8 +416,10 @@ static struct iv_state *owner_of(const struct iv_fd_ *fd, const char *call)
 	struct iv_state *st = iv_state_for(call);
 
 	if (fd->owner != st)
-		iv_fatal("%s: %p is not registered%s", call, (const void *)fd,
-			 fd->owner != NULL ? " in this thread" : "");
+		iv_fatal("%s: %p with descriptor %d is not registered%s", call,
+			 (const void *)fd, fd->fd,
+			 fd->owner != NULL ? " in this thread" :
+			 ": ask iv_fd_registered()");
 
 	return st;
 }

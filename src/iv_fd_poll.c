@@ -108,8 +108,9 @@ static void report(struct iv_state *st, int revents, struct iv_fd_ *fd)
 	int bands = 0;
 
 	if (revents & POLLNVAL)
-		iv_fatal("iv_main: descriptor %d was closed while registered",
-			 fd->fd);
+		iv_fatal("iv_main: descriptor %d was closed while registered, "
+			 "in %p: unregister it before it is closed", fd->fd,
+			 (void *)fd);
 
 	if (revents & POLLIN)
 		bands |= BAND_IN;

@@ -424,7 +424,8 @@ void iv_fd_pump_init(struct iv_fd_pump *p)
 {
 	(void)iv_state_for("iv_fd_pump_init");
 	if (p->set_bands == NULL)
-		iv_fatal("iv_fd_pump_init: %p has no set_bands", (void *)p);
+		iv_fatal("iv_fd_pump_init: %p has no set_bands: set it before",
+			 (void *)p);
 
 	p->buf = NULL;
 	p->state = OPEN;
@@ -437,7 +438,8 @@ static void check_state(const struct iv_fd_pump *p, const char *call)
 {
 	(void)iv_state_for(call);
 	if (p->state == UNUSED)
-		iv_fatal("%s: %p is not initialised", call, (const void *)p);
+		iv_fatal("%s: %p is not initialised: call iv_fd_pump_init() "
+			 "first", call, (const void *)p);
 }
 
 void iv_fd_pump_destroy(struct iv_fd_pump *p)

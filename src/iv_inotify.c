@@ -158,8 +158,8 @@ static void drop(struct iv_inotify *in, struct iv_inotify_watch *w)
 static void call(struct iv_inotify_watch *w, struct inotify_event *event)
 {
 	if (w->handler == NULL)
-		iv_fatal("iv_inotify: watch %p has an event and no handler",
-			 (void *)w);
+		iv_fatal("iv_inotify: watch %p has an event and no handler: set "
+			 "handler before it is registered", (void *)w);
 	w->handler(w->cookie, event);
 }
 
@@ -214,9 +214,11 @@ static ssize_t read_events(int fd, void *buf, size_t size)
 		return 0;
 	if (len < 0)
 		iv_fatal("iv_inotify: cannot read descriptor %d: %s "
-			 "(errno %d)", fd, strerror(errno), errno);
+			 "(errno %d): was it closed by the program?", fd,
+			 strerror(errno), errno);
 	if (len == 0)
-		iv_fatal("iv_inotify: end of file on descriptor %d", fd);
+		iv_fatal("iv_inotify: end of file on descriptor %d: was it "
+			 "closed by the program?", fd);
 
 	return len;
 }
@@ -284,7 +286,8 @@ static void check_owner(const struct iv_inotify *in, const char *call)
 	if (in->owner != st)
 		iv_fatal("%s: instance %p is not registered%s", call,
 			 (const void *)in,
-			 in->owner != NULL ? " in this thread" : "");
+			 in->owner != NULL ? " in this thread" :
+			 ": call iv_inotify_register() first");
 }
 
 void iv_inotify_unregister(struct iv_inotify *in)
@@ -363,8 +366,8 @@ int iv_inotify_watch_register(struct iv_inotify_watch *w)
 
 	wd = add_new(in, w);
 	if (wd < 0 && errno == EEXIST && has_watch(in, w))
-		iv_fatal("iv_inotify_watch_register: %p is already registered",
-			 (void *)w);
+		iv_fatal("iv_inotify_watch_register: %p is already registered: "
+			 "unregister it first", (void *)w);
 
 	w->wd = wd;
 	if (wd < 0)

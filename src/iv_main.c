@@ -42,7 +42,8 @@ static void init_process(void)
 	iv_fd_exclude_methods(iv_process_getenv("IV_EXCLUDE_POLL_METHOD"));
 	iv_stats_ask(iv_process_getenv("IV_STATS"));
 	if (pthread_key_create(&thread_end, end_thread) != 0)
-		iv_fatal("iv_init: cannot create a thread key");
+		iv_fatal("iv_init: cannot create a thread key: the process "
+			 "has used all of them up");
 }
 
 void iv_init(void)

@@ -202,7 +202,7 @@ void iv_popen_request_close(struct iv_popen_request *r)
 		return;
 	if (child->owner != st)
 		iv_fatal("iv_popen_request_close: %p was submitted in another "
-			 "thread", (void *)r);
+			 "thread, which alone may close it", (void *)r);
 
 	r->child = NULL;
 	child->request = NULL;

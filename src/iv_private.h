@@ -165,9 +165,41 @@ extern IV_THREAD_LOCAL struct iv_state *iv_self;
 static inline struct iv_state *iv_state_for(const char *call)
 {
 	if (iv_self == NULL)
-		iv_fatal("%s: this thread has no loop", call);
+		iv_fatal("%s: this thread has no loop: iv_init() was not "
+			 "called in it, or iv_deinit() was since", call);
 
 	return iv_self;
+}
+
+/*
+ * A thread that is cancelled ends at the next cancellation point, close(2),
+ * read(2) and write(2) among them.  What would be half done then is done
+ * between these two, so that it is the caller's next cancellation point which
+ * acts.  Not around calls of the user's functions.
+ */
+static inline int iv_cancel_disable(void)
+{
+	int state;
+
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+
+	return state;
+}
+
+static inline void iv_cancel_restore(int state)
+{
+	(void)pthread_setcancelstate(state, NULL);
+}
+
+/* Not a cancellation point, and keeps errno. */
+static inline void iv_close(int fd)
+{
+	int saved_errno = errno;
+	int state = iv_cancel_disable();
+
+	(void)close(fd);
+	iv_cancel_restore(state);
+	errno = saved_errno;
 }
 
 /*

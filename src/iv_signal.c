@@ -331,8 +331,9 @@ static void got_event(void *_s)
 		return;
 
 	if (s->handler == NULL)
-		iv_fatal("iv_signal: %p was notified and has no handler",
-			 (void *)s);
+		iv_fatal("iv_signal: %p for signal %d was notified and has no "
+			 "handler: set handler before it is registered",
+			 (void *)s, s->signum);
 	/* The last touch of *s, which the handler may free. */
 	s->handler(s->cookie);
 }
@@ -400,8 +401,8 @@ static void check_new(struct iv_signal_ *s)
 
 	release_and_unblock(&mask, state);
 	if (found)
-		iv_fatal("iv_signal_register: %p is already registered",
-			 (void *)s);
+		iv_fatal("iv_signal_register: %p is already registered: "
+			 "unregister it first", (void *)s);
 }
 
 static unsigned int state_to_begin_with(const struct iv_signal_ *s)
@@ -511,8 +512,9 @@ void iv_signal_unregister(struct iv_signal *_s)
 		ret = remove_locked(s);
 		release_and_unblock(&mask, state);
 		if (ret < 0)
-			iv_fatal("iv_signal_unregister: %p is not registered "
-				 "in this thread", (void *)s);
+			iv_fatal("iv_signal_unregister: %p for signal %d is "
+				 "not registered in this thread, which alone "
+				 "may unregister it", (void *)s, s->signum);
 	}
 
 	iv_event_raw_unregister(&s->ev);

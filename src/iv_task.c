@@ -65,7 +65,8 @@ int iv_task_run_one(struct iv_state *st)
 	st->stats.tasks++;
 
 	if (t->handler == NULL)
-		iv_fatal("iv_task: %p is due and has no handler", (void *)t);
+		iv_fatal("iv_task: %p is due and has no handler: set handler "
+			 "before iv_main()", (void *)t);
 	t->handler(t->cookie);
 
 	return 1;
@@ -90,8 +91,9 @@ void iv_task_register(struct iv_task *_t)
 	struct iv_task_ *t = (struct iv_task_ *)_t;
 
 	if (t->owner != NULL)
-		iv_fatal("iv_task_register: %p is already registered",
-			 (void *)t);
+		iv_fatal("iv_task_register: %p is already registered: ask "
+			 "iv_task_registered(), or call IV_TASK_INIT() on a "
+			 "new one", (void *)t);
 
 	t->owner = st;
 	t->position = st->task.position++;
@@ -108,8 +110,10 @@ void iv_task_unregister(struct iv_task *_t)
 	struct iv_task_ *t = (struct iv_task_ *)_t;
 
 	if (t->owner != st)
-		iv_fatal("iv_task_unregister: %p is not registered%s",
-			 (void *)t, t->owner != NULL ? " in this thread" : "");
+		iv_fatal("iv_task_unregister: %p is not registered%s", (void *)t,
+			 t->owner != NULL ? " in this thread" :
+			 ": ask iv_task_registered(), it is not once it is "
+			 "called");
 
 	iv_list_del(&t->list);
 	t->owner = NULL;

@@ -293,7 +293,8 @@ int iv_thread_create(const char *name, void (*start_routine)(void *), void *arg)
 
 	(void)iv_state_for("iv_thread_create");
 	if (start_routine == NULL)
-		iv_fatal("iv_thread_create: called without a routine");
+		iv_fatal("iv_thread_create: called without a routine for the "
+			 "thread \"%s\"", name != NULL ? name : "");
 
 	c = new_child(name != NULL ? name : "");
 	if (c == NULL)

@@ -7,6 +7,7 @@
  * from a reading of its own: handlers may have run for long since the look.
  */
 
+#include <string.h>
 #include "iv_private.h"
 
 #define MSEC_PER_DAY	86400000
@@ -15,7 +16,8 @@ static void read_clock(struct timespec *ts)
 {
 	if (clock_gettime(CLOCK_MONOTONIC, ts) < 0 &&
 	    clock_gettime(CLOCK_REALTIME, ts) < 0)
-		iv_fatal("iv_time: no clock can be read (errno %d)", errno);
+		iv_fatal("iv_now: no clock can be read: %s (errno %d)",
+			 strerror(errno), errno);
 }
 
 /* Once a pass, where iv_now is asked for by each handler. */

@@ -411,8 +411,8 @@ void iv_timer_run(struct iv_state *st)
 		st->stats.timers++;
 
 		if (t->handler == NULL)
-			iv_fatal("iv_timer: %p is due and has no handler",
-				 (void *)t);
+			iv_fatal("iv_timer: %p is due and has no handler: set "
+				 "handler before it is registered", (void *)t);
 		t->handler(t->cookie);
 	}
 	return_put_off(ts);
@@ -489,8 +489,9 @@ void iv_timer_register(struct iv_timer *_t)
 	struct iv_timer_ *t = (struct iv_timer_ *)_t;
 
 	if (t->pprev != NULL)
-		iv_fatal("iv_timer_register: %p is already registered",
-			 (void *)t);
+		iv_fatal("iv_timer_register: %p is already registered: "
+			 "unregister it first, or call IV_TIMER_INIT() on a "
+			 "new one", (void *)t);
 
 	t->number = st->timer.number++;
 	st->numobjs++;
@@ -506,7 +507,8 @@ void iv_timer_unregister(struct iv_timer *_t)
 	struct iv_timer_ *t = (struct iv_timer_ *)_t;
 
 	if (t->pprev == NULL)
-		iv_fatal("iv_timer_unregister: %p is not registered",
+		iv_fatal("iv_timer_unregister: %p is not registered: ask "
+			 "iv_timer_registered(), it is not once it is called",
 			 (void *)t);
 
 	close_gap(&st->timer);

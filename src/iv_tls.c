@@ -26,14 +26,15 @@ void iv_tls_user_register(struct iv_tls_user *u)
 {
 	if (atomic_load_explicit(&fixed, memory_order_relaxed))
 		iv_fatal("iv_tls_user_register: called after the process's "
-			 "first iv_init");
+			 "first iv_init, for %p: register it in a constructor "
+			 "or at the start of main()", (void *)u);
 	if (u->state_offset != 0)
 		iv_fatal("iv_tls_user_register: %p is already registered",
 			 (void *)u);
 	if (u->sizeof_state > INT_MAX / 2 ||
 	    areas_end > INT_MAX / 2 - u->sizeof_state)
-		iv_fatal("iv_tls_user_register: no room for %zu bytes",
-			 u->sizeof_state);
+		iv_fatal("iv_tls_user_register: no room for %zu bytes of %p",
+			 u->sizeof_state, (void *)u);
 
 	u->state_offset = areas_end;
 	areas_end = ROUND_UP(areas_end + u->sizeof_state);
@@ -48,7 +49,8 @@ static void *area_of(struct iv_state *st, const struct iv_tls_user *u)
 void *iv_tls_user_ptr(const struct iv_tls_user *u)
 {
 	if (u->state_offset == 0)
-		iv_fatal("iv_tls_user_ptr: %p is not registered",
+		iv_fatal("iv_tls_user_ptr: %p is not registered: call "
+			 "iv_tls_user_register() before the first iv_init",
 			 (const void *)u);
 
 	return iv_self != NULL ? area_of(iv_self, u) : NULL;

@@ -373,7 +373,9 @@ static void deliver(void *_watch)
 	release_lock(state);
 
 	if (w->handler == NULL)
-		iv_fatal("iv_wait: %p has a report and no handler", (void *)w);
+		iv_fatal("iv_wait: %p of process %d has a report and no "
+			 "handler: set handler before it is registered",
+			 (void *)w, (int)w->pid);
 	/* The last touch of *w and the watch, which the handler may end. */
 	w->handler(w->cookie, r.status, &r.rusage);
 }
@@ -466,8 +468,9 @@ static void check_new(const struct iv_wait_interest *w)
 
 	release_lock(state);
 	if (watched)
-		iv_fatal("iv_wait_interest_register: %p is already registered",
-			 (const void *)w);
+		iv_fatal("iv_wait_interest_register: %p is already registered "
+			 "for process %d: unregister it first",
+			 (const void *)w, (int)w->pid);
 }
 
 /* Watch the child from now on; whatever has happened to it is collected. */
@@ -522,14 +525,15 @@ void iv_wait_interest_register(struct iv_wait_interest *w)
 
 	(void)iv_state_for("iv_wait_interest_register");
 	if (w->pid <= 0)
-		iv_fatal("iv_wait_interest_register: called with process id %d",
-			 (int)w->pid);
+		iv_fatal("iv_wait_interest_register: called with process id %d "
+			 "in %p: set pid to that of a child", (int)w->pid,
+			 (void *)w);
 	check_new(w);
 
 	watch = prepare(w);
 	if (watch == NULL)
-		iv_fatal("iv_wait_interest_register: %s (errno %d)",
-			 strerror(errno), errno);
+		iv_fatal("iv_wait_interest_register: cannot watch process %d: "
+			 "%s (errno %d)", (int)w->pid, strerror(errno), errno);
 	begin(watch, w->pid);
 	errno = saved_errno;
 }
@@ -593,7 +597,8 @@ static struct watch *checked(const struct iv_wait_interest *w, const char *call)
 	struct watch *watch = w->watch;
 
 	if (watch == NULL || watch->interest != w)
-		iv_fatal("%s: %p is not registered", call, (const void *)w);
+		iv_fatal("%s: %p is not registered, or was unregistered "
+			 "already", call, (const void *)w);
 
 	return watch;
 }
@@ -609,7 +614,8 @@ void iv_wait_interest_unregister(struct iv_wait_interest *w)
 	thread = watch->thread;
 	if (thread != iv_tls_user_ptr(&thread_user))
 		iv_fatal("iv_wait_interest_unregister: %p is not registered in "
-			 "this thread", (void *)w);
+			 "this thread, which alone may unregister it",
+			 (void *)w);
 
 	/* Not if it was inherited and forgotten since. */
 	counted = thread->generation == watch->generation;

@@ -125,8 +125,8 @@ static struct iv_work_item *take_first(struct iv_list_head *items)
 static void work(struct iv_work_item *item)
 {
 	if (item->work == NULL)
-		iv_fatal("iv_work: item %p has no work function",
-			 (void *)item);
+		iv_fatal("iv_work: item %p has no work function: set work "
+			 "before it is submitted", (void *)item);
 	item->work(item->cookie);
 	/* It may have taken long. */
 	iv_invalidate_now();
@@ -135,8 +135,8 @@ static void work(struct iv_work_item *item)
 static void complete(struct iv_work_item *item)
 {
 	if (item->completion == NULL)
-		iv_fatal("iv_work: item %p has no completion function",
-			 (void *)item);
+		iv_fatal("iv_work: item %p has no completion function: set "
+			 "completion before it is submitted", (void *)item);
 	/* The last touch of the item, which the function may free. */
 	item->completion(item->cookie);
 }
@@ -695,11 +695,12 @@ static struct pool *pool_of(struct iv_work_pool *_pool, const char *call)
 					      memory_order_acquire);
 
 	if (p == NULL)
-		iv_fatal("%s: %p is not a pool, or has been put", call,
-			 (void *)pool);
+		iv_fatal("%s: %p is not a pool, or has been put: call "
+			 "iv_work_pool_create() first", call, (void *)pool);
 	if (!is_ours(p))
-		iv_fatal("%s: %p was created before the fork", call,
-			 (void *)pool);
+		iv_fatal("%s: %p was created before the fork, and its threads "
+			 "are the parent's: create a pool of this process",
+			 call, (void *)pool);
 
 	return p;
 }
@@ -736,7 +737,8 @@ static void submit_to_own(struct iv_work_pool *pool, struct iv_work_item *item)
 
 	if (p->owner != iv_self)
 		iv_fatal("iv_work_pool_submit_work: %p belongs to another "
-			 "thread", (void *)pool);
+			 "thread: call iv_work_pool_submit_continuation()",
+			 (void *)pool);
 
 	lock(p);
 	to_serve = submit_locked(p, item, pool->max_threads);

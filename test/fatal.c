@@ -10,6 +10,7 @@
 #include <iv_tls.h>
 #include <limits.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,13 +121,18 @@ static void *fatal_thread(void *arg)
 	iv_fatal("from a thread");
 }
 
-static void fatal_in_thread(void)
+static void run_thread(void *(*fn)(void *))
 {
 	pthread_t thread;
 
+	check_int(pthread_create(&thread, NULL, fn, NULL), 0);
+	check_int(pthread_join(thread, NULL), 0);
+}
+
+static void fatal_in_thread(void)
+{
 	iv_set_fatal_msg_handler(write_it);
-	check_int(pthread_create(&thread, NULL, fatal_thread, NULL), 0);
-	pthread_join(thread, NULL);
+	run_thread(fatal_thread);
 }
 
 static char longest[2000];
@@ -148,15 +154,119 @@ static void handler_may_end_the_process(void)
 	expect_end(fatal_with_exit, 0, 42, "bye");
 }
 
-static void failing_handler_is_called_once(void)
+/* The handler has eight chances more. */
+static void failing_handler_comes_to_an_end(void)
 {
-	expect_end(fatal_in_handler, SIGABRT, 0, "first");
+	expect_end(fatal_in_handler, SIGABRT, 0,
+		   "first" "once more" "once more" "once more" "once more"
+		   "once more" "once more" "once more" "once more");
 }
 
-static void nothing_is_printed(void)
+static jmp_buf back;
+
+static void write_it_and_go_back(const char *msg)
 {
-	expect_end(fatal_without_handler, SIGABRT, 0, "");
-	expect_end(fatal_with_handler_removed, SIGABRT, 0, "");
+	write_it(msg);
+	longjmp(back, 1);
+}
+
+/* In one frame, and deeper than the one before. */
+static void fatal_below(int depth, int i)
+{
+	volatile char room[512 * (depth + 1)];
+
+	room[0] = 0;
+	iv_fatal("%d%d", room[0], i);
+}
+
+static void fatal_again(void)
+{
+	static volatile int i;
+
+	iv_set_fatal_msg_handler(write_it_and_go_back);
+	for (i = 0; i < 20; i++) {
+		if (setjmp(back) == 0)
+			fatal_below(0, i % 10);
+	}
+	for (i = 0; i < 6; i++) {
+		if (setjmp(back) == 0)
+			fatal_below(i, i);
+	}
+}
+
+static void handler_may_be_left_by_longjmp(void)
+{
+	expect_end(fatal_again, 0, 0,
+		   "00" "01" "02" "03" "04" "05" "06" "07" "08" "09"
+		   "00" "01" "02" "03" "04" "05" "06" "07" "08" "09"
+		   "00" "01" "02" "03" "04" "05");
+}
+
+static void message_goes_to_standard_error(void)
+{
+	expect_end(fatal_without_handler, SIGABRT, 0, "for the system log\n");
+	expect_end(fatal_with_handler_removed, SIGABRT, 0,
+		   "for the system log\n");
+}
+
+/* The longest message and its newline, by one write(2). */
+static void message_is_one_line(void)
+{
+	int fd[2];
+	char got[2048];
+	pid_t pid;
+	int status;
+
+	check_int(pipe2(fd, O_DIRECT), 0);
+	memset(longest, 'x', sizeof(longest) - 1);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		check_int(dup2(fd[1], 2), 2);
+		iv_fatal("%s", longest);
+	}
+	close(fd[1]);
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(WTERMSIG(status), SIGABRT);
+	check_int(read(fd[0], got, sizeof(got)), 1024);
+	check(got[1022] == 'x' && got[1023] == '\n');
+	need_silent_abort();
+	check_int(read(fd[0], got, sizeof(got)), 0);
+	close(fd[0]);
+}
+
+static void fatal_without_reader(void)
+{
+	int fd[2];
+
+	check_int(pipe(fd), 0);
+	check_int(dup2(fd[1], 2), 2);
+	close(fd[0]);
+	(void)signal(SIGPIPE, SIG_DFL);
+	iv_fatal("nobody reads this");
+}
+
+static void closed_standard_error_changes_nothing(void)
+{
+	expect_end(fatal_without_reader, SIGABRT, 0, "");
+}
+
+static void *fatal_while_cancelled(void *arg)
+{
+	pthread_cancel(pthread_self());
+	iv_fatal("cancelled");
+
+	return arg;
+}
+
+static void fatal_in_cancelled_thread(void)
+{
+	run_thread(fatal_while_cancelled);
+}
+
+static void cancelled_thread_ends_the_process(void)
+{
+	expect_end(fatal_in_cancelled_thread, SIGABRT, 0, "cancelled\n");
 }
 
 static void message_is_cut(void)
@@ -206,14 +316,6 @@ static void begin(void)
 {
 	iv_init();
 	init_objects();
-}
-
-static void run_thread(void *(*fn)(void *))
-{
-	pthread_t thread;
-
-	check_int(pthread_create(&thread, NULL, fn, NULL), 0);
-	check_int(pthread_join(thread, NULL), 0);
 }
 
 /* No loop. */
@@ -802,10 +904,18 @@ static const struct check_case cases[] = {
 	  message_is_cut, ONCE, 0 },
 	{ "the handler may end the process",
 	  handler_may_end_the_process, ONCE, 0 },
-	{ "a handler that fails itself is called once",
-	  failing_handler_is_called_once, ONCE, 0 },
-	{ "without a handler nothing is printed",
-	  nothing_is_printed, ONCE, 0 },
+	{ "a handler that always fails comes to an end",
+	  failing_handler_comes_to_an_end, ONCE, 0 },
+	{ "a handler may be left by longjmp, and is called for the next error",
+	  handler_may_be_left_by_longjmp, ONCE, 0 },
+	{ "without a handler the message goes to standard error",
+	  message_goes_to_standard_error, ONCE, 0 },
+	{ "... by one write",
+	  message_is_one_line, ONCE, 0 },
+	{ "... and if nobody can read it the process ends all the same",
+	  closed_standard_error_changes_nothing, ONCE, 0 },
+	{ "a fatal error in a cancelled thread ends the process",
+	  cancelled_thread_ends_the_process, ONCE, 0 },
 	{ "calls that need a loop say so",
 	  calls_without_loop, EACH_METHOD, 0 },
 	{ "a shortage of descriptors does not hide that there is no loop",

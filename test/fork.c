@@ -1278,7 +1278,7 @@ static void no_wake_in_child(void)
 	iv_init();
 	world_begin(&w);
 	check_fatal(run_without_wake, "iv_main: no descriptor to wake the loop "
-		    "after fork (errno ");
+		    "after fork: ");
 	world_end(&w);
 	iv_deinit();
 }

@@ -167,7 +167,7 @@ static const struct {
 	{ "iv_inotify: cannot read descriptor ", " read" },
 	{ "iv_wait_interest_register: ",
 	  " eventfd2 pipe2 epoll_ctl malloc" },
-	{ "iv_main: no descriptor to wake the loop after fork (errno ",
+	{ "iv_main: no descriptor to wake the loop after fork: ",
 	  " eventfd2 pipe2 epoll_ctl malloc" },
 };
 

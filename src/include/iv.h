@@ -64,13 +64,13 @@ const char *iv_poll_method_name(void);
 
 /*
  * Format a message of at most 1023 bytes, hand it to the installed handler or
- * else to syslog(LOG_CRIT), and abort().  Any thread.
+ * else to standard error and syslog(LOG_CRIT), and abort().  Any thread.
  */
 void iv_fatal(const char *fmt, ...)
 	__attribute__((noreturn))
 	__attribute__((format(printf, 1, 2)));
 
-/* Install the process's fatal message handler; NULL: syslog.  Any thread. */
+/* Install the process's fatal message handler; NULL: none.  Any thread. */
 void iv_set_fatal_msg_handler(void (*handler)(const char *msg));
 
 /* Kernel thread id of the caller.  Any thread, signal handlers. */
