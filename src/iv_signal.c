@@ -174,12 +174,40 @@ static int is_ours(void)
 	       getpid();
 }
 
-static void on_signal(int sig)
+/*
+ * The thread that is interrupted did something that it cannot do, and does it
+ * again as soon as the signal handler returns.
+ */
+static int is_own_fault(int sig, const siginfo_t *info)
+{
+	switch (sig) {
+	case SIGBUS:
+		/* Some memory has failed, but nobody has accessed it. */
+		if (info->si_code == BUS_MCEERR_AO)
+			return 0;
+		/* fall through */
+	case SIGFPE:
+	case SIGILL:
+	case SIGSEGV:
+		return info->si_code > 0;
+	default:
+		return 0;
+	}
+}
+
+static void on_signal(int sig, siginfo_t *info, void *context)
 {
 	int saved_errno = errno;
 	const struct iv_avl_tree *own;
 	int state;
 
+	(void)context;
+	if (is_own_fault(sig, info)) {
+		/* Who was there before deals with it, in a child, too. */
+		(void)sigaction(sig, &module.found[sig], NULL);
+		errno = saved_errno;
+		return;
+	}
 	if (!is_ours())
 		return;
 
@@ -197,25 +225,39 @@ static void on_signal(int sig)
 /*
  * Dispositions.  One that somebody else has changed meanwhile is not touched.
  */
+static int is_our_handler(const struct sigaction *sa)
+{
+	return sa->sa_flags & SA_SIGINFO && sa->sa_sigaction == on_signal;
+}
+
 static int install(int sig)
 {
+	struct sigaction *found = &module.found[sig];
 	struct sigaction sa;
 
 	memset(&sa, 0, sizeof(sa));
-	sa.sa_handler = on_signal;
+	sa.sa_sigaction = on_signal;
 	/* The interrupted thread's stack may be too small for a signal frame. */
-	sa.sa_flags = SA_RESTART | SA_ONSTACK;
+	sa.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
 	(void)sigfillset(&sa.sa_mask);
 
-	return sigaction(sig, &sa, &module.found[sig]);
+	if (sigaction(sig, &sa, found) < 0)
+		return -1;
+
+	/* Put back by somebody who saw it while there were other objects. */
+	if (is_our_handler(found)) {
+		memset(found, 0, sizeof(*found));
+		found->sa_handler = SIG_DFL;
+	}
+
+	return 0;
 }
 
 static int is_installed(int sig)
 {
 	struct sigaction sa;
 
-	return sigaction(sig, NULL, &sa) == 0 &&
-	       !(sa.sa_flags & SA_SIGINFO) && sa.sa_handler == on_signal;
+	return sigaction(sig, NULL, &sa) == 0 && is_our_handler(&sa);
 }
 
 static void restore(int sig)

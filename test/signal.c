@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -738,7 +739,7 @@ static void installed_handler(void)
 	check_int(sigaction(SIGUSR1, NULL, &sa), 0);
 	check_int(sa.sa_flags & (SA_RESTART | SA_SIGINFO | SA_ONSTACK |
 				 SA_NODEFER | SA_RESETHAND | SA_NOCLDSTOP),
-		  SA_RESTART | SA_ONSTACK);
+		  SA_RESTART | SA_SIGINFO | SA_ONSTACK);
 	for (sig = 1; sig < 32; sig++) {
 		if (sig != SIGKILL && sig != SIGSTOP)
 			check_int(sigismember(&sa.sa_mask, sig), 1);
@@ -821,6 +822,168 @@ static void errno_is_kept(void)
 	check_int(errno, ENOTTY);
 	end(&c[1]);
 	end(&c[0]);
+	iv_deinit();
+}
+
+/*
+ * Faults of the own thread, each in a process of its own.  The objects are
+ * registered and the process is to die, or somebody's handler to be called.
+ */
+static char *page_without_access(void)
+{
+	char *page = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	check(page != MAP_FAILED);
+
+	return page;
+}
+
+static char *page_behind_end_of_file(void)
+{
+	FILE *empty = tmpfile();
+	char *page;
+
+	check(empty != NULL);
+	page = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
+		    MAP_SHARED, fileno(empty), 0);
+	check(page != MAP_FAILED);
+	fclose(empty);
+
+	return page;
+}
+
+static void touch(char *page)
+{
+	*(volatile char *)page = 1;
+}
+
+static void exit_at_fault(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	check(info->si_code > 0);
+	_exit(sig);
+}
+
+static void begin_for_faults(struct counted *c)
+{
+	signal(SIGSEGV, SIG_DFL);
+	signal(SIGBUS, SIG_DFL);
+	iv_init();
+	begin(&c[0], SIGSEGV, 0);
+	begin(&c[1], SIGBUS, 0);
+}
+
+static void die_of_access(void)
+{
+	struct counted c[2];
+
+	begin_for_faults(c);
+	touch(page_without_access());
+}
+
+static void die_of_end_of_file(void)
+{
+	struct counted c[2];
+
+	begin_for_faults(c);
+	touch(page_behind_end_of_file());
+}
+
+/* A child has the signal handler and no objects. */
+static void die_in_child(void)
+{
+	struct counted c[2];
+	int status;
+	pid_t pid;
+
+	begin_for_faults(c);
+	pid = fork_checked();
+	if (pid == 0)
+		touch(page_without_access());
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(status & ~0x80, SIGSEGV);
+	/* The parent's are as before. */
+	raise(SIGSEGV);
+	run_loop();
+	check_int(c[0].calls, 1);
+	end(&c[0]);
+	end(&c[1]);
+	touch(page_without_access());
+}
+
+static void leave_to_earlier_handler(void)
+{
+	struct sigaction sa = { .sa_flags = SA_SIGINFO };
+	struct counted c;
+
+	sa.sa_sigaction = exit_at_fault;
+	iv_init();
+	check_int(sigaction(SIGSEGV, &sa, NULL), 0);
+	begin(&c, SIGSEGV, 0);
+	touch(page_without_access());
+}
+
+/* Somebody saved our handler, and put it back when the object had gone. */
+static void die_with_handler_put_back(void)
+{
+	struct sigaction saved;
+	struct counted c;
+
+	signal(SIGSEGV, SIG_DFL);
+	iv_init();
+	begin(&c, SIGSEGV, 0);
+	check_int(sigaction(SIGSEGV, NULL, &saved), 0);
+	end(&c);
+	check_int(sigaction(SIGSEGV, &saved, NULL), 0);
+	begin(&c, SIGSEGV, 0);
+	touch(page_without_access());
+}
+
+static void check_ends(void (*fn)(void), int want)
+{
+	static const struct rlimit no_core;
+	int status;
+	pid_t pid;
+
+	pid = fork_checked();
+	if (pid == 0) {
+		check_int(setrlimit(RLIMIT_CORE, &no_core), 0);
+		alarm(60);
+		fn();
+		_exit(0);
+	}
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(status & ~0x80, want);
+}
+
+static void own_faults(void)
+{
+	check_ends(die_of_access, SIGSEGV);
+	check_ends(die_of_end_of_file, SIGBUS);
+	check_ends(die_in_child, SIGSEGV);
+	check_ends(die_with_handler_put_back, SIGSEGV);
+	check_ends(leave_to_earlier_handler, SIGSEGV << 8);
+}
+
+static void faults_sent_by_others(void)
+{
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+	struct counted c;
+	size_t i;
+
+	iv_init();
+	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		begin(&c, signals[i], 0);
+		raise(signals[i]);
+		check_int(kill(getpid(), signals[i]), 0);
+		run_loop();
+		check_int(c.calls, 1);
+		raise(signals[i]);
+		run_loop();
+		check_int(c.calls, 2);
+		end(&c);
+	}
 	iv_deinit();
 }
 
@@ -1253,6 +1416,10 @@ int main(int argc, char **argv)
 		  installed_handler, ONCE, 0 },
 		{ "a thread whose stack is too small uses its alternate one",
 		  small_stack, ONCE, 0 },
+		{ "a fault of the own thread ends the process as without objects",
+		  own_faults, ONCE, 0 },
+		{ "a fault's signal that somebody sent is a signal like others",
+		  faults_sent_by_others, ONCE, 0 },
 		{ "the signal mask is neither consulted nor changed",
 		  mask_is_kept, ONCE, 0 },
 		{ "the signal handler keeps errno (S5)",

@@ -26,7 +26,9 @@ extern "C" {
  * object, outside signal context.  Signals that come before the handler
  * starts are one call.  A signal is for the objects with FLAG_THIS_THREAD of
  * the thread that it was delivered to, or, if there are none, for all objects
- * without it; of those an EXCLUSIVE one gets it alone.
+ * without it; of those an EXCLUSIVE one gets it alone.  A SIGSEGV, SIGBUS,
+ * SIGFPE or SIGILL that an instruction caused notifies no object: it gets the
+ * disposition back that it had before the first of them.
  */
 struct iv_signal {
 	int			signum;
