@@ -41,7 +41,7 @@ _Static_assert(offsetof(struct iv_fd_pump, buf) ==
 #define CACHE_SIZE	20
 
 enum state {
-	UNUSED,				/* as IV_FD_PUMP_INIT() leaves it */
+	UNUSED,				/* as zeroed memory is */
 	OPEN,
 	SAW_EOF,
 	DONE,
@@ -437,7 +437,7 @@ void iv_fd_pump_init(struct iv_fd_pump *p)
 static void check_state(const struct iv_fd_pump *p, const char *call)
 {
 	(void)iv_state_for(call);
-	if (p->state == UNUSED)
+	if (p->state <= UNUSED || p->state > FAILED)
 		iv_fatal("%s: %p is not initialised: call iv_fd_pump_init() "
 			 "first", call, (const void *)p);
 }

@@ -256,7 +256,7 @@ int iv_inotify_register(struct iv_inotify *in)
 	int fd;
 
 	/* What the private members hold so far means nothing. */
-	IV_INOTIFY_INIT(in);
+	in->owner = NULL;
 	IV_FD_INIT(&in->fd);
 	INIT_IV_AVL_TREE(&in->watches, compare);
 
@@ -298,7 +298,7 @@ void iv_inotify_unregister(struct iv_inotify *in)
 
 	iv_fd_unregister(&in->fd);
 	(void)close(in->fd.fd);
-	IV_INOTIFY_INIT(in);
+	in->owner = NULL;
 }
 
 /*

@@ -169,7 +169,7 @@ int iv_popen_request_submit(struct iv_popen_request *r)
 	(void)iv_state_for("iv_popen_request_submit");
 
 	/* Whatever becomes of it, it can be closed. */
-	IV_POPEN_REQUEST_INIT(r);
+	r->child = NULL;
 
 	caller_reads = !strcmp(r->type, "r");
 	if (!caller_reads && strcmp(r->type, "w") != 0) {

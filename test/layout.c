@@ -238,6 +238,59 @@ static void init_events(int pattern)
 		      offsetof(struct iv_event_raw, event_rfd)));
 }
 
+/* These do nothing, so that they may be called for what is in use. */
+#define INIT_IS_EMPTY(type, init)					\
+	static void init_##type(int pattern)				\
+	{								\
+		struct type object, before;				\
+									\
+		memset(&object, pattern, sizeof(object));		\
+		memset(&before, pattern, sizeof(before));		\
+		init(&object);						\
+		check(!memcmp(&object, &before, sizeof(object)));	\
+	}
+
+INIT_IS_EMPTY(iv_signal, IV_SIGNAL_INIT)
+INIT_IS_EMPTY(iv_wait_interest, IV_WAIT_INTEREST_INIT)
+INIT_IS_EMPTY(iv_popen_request, IV_POPEN_REQUEST_INIT)
+INIT_IS_EMPTY(iv_work_item, IV_WORK_ITEM_INIT)
+INIT_IS_EMPTY(iv_fd_pump, IV_FD_PUMP_INIT)
+#ifdef __linux__
+INIT_IS_EMPTY(iv_inotify, IV_INOTIFY_INIT)
+INIT_IS_EMPTY(iv_inotify_watch, IV_INOTIFY_WATCH_INIT)
+#endif
+
+static void empty_initialisers(void)
+{
+	int i;
+
+	for (i = 0; i < NUM_PATTERNS; i++) {
+		init_iv_signal(patterns[i]);
+		init_iv_wait_interest(patterns[i]);
+		init_iv_popen_request(patterns[i]);
+		init_iv_work_item(patterns[i]);
+		init_iv_fd_pump(patterns[i]);
+#ifdef __linux__
+		init_iv_inotify(patterns[i]);
+		init_iv_inotify_watch(patterns[i]);
+#endif
+	}
+}
+
+static void init_pool(int pattern)
+{
+	struct iv_work_pool pool, before;
+
+	memset(&pool, pattern, sizeof(pool));
+	before = pool;
+	IV_WORK_POOL_INIT(&pool);
+	check(pool.thread_start == NULL);
+	check(pool.thread_stop == NULL);
+	pool.thread_start = before.thread_start;
+	pool.thread_stop = before.thread_stop;
+	check(!memcmp(&pool, &before, sizeof(pool)));
+}
+
 static void *init_each(void *arg)
 {
 	int i;
@@ -247,6 +300,7 @@ static void *init_each(void *arg)
 		init_task(patterns[i]);
 		init_timer(patterns[i]);
 		init_events(patterns[i]);
+		init_pool(patterns[i]);
 	}
 
 	return arg;
@@ -442,6 +496,8 @@ static const struct check_case cases[] = {
 	  structures_have_their_layout, ONCE, 0 },
 	{ "initialisers work in any thread and leave the public members alone",
 	  initialisers_work_anywhere, EACH_METHOD, 0 },
+	{ "initialisers of what may be registered already do nothing",
+	  empty_initialisers, ONCE, 0 },
 	{ "a zeroed descriptor or timer is not registered, and can be",
 	  zeroed_memory_is_not_registered, EACH_METHOD, 0 },
 	{ "what is not registered may be copied and the copy registered",

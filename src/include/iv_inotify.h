@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <iv.h>
 #include <iv_avl.h>
-#include <stddef.h>
 #include <sys/inotify.h>
 
 #ifdef __cplusplus
@@ -26,10 +25,10 @@ struct iv_inotify {
 	void			*owner;
 };
 
-/* Not registered.  Any thread. */
+/* Does nothing, also to an instance that is registered.  Any thread. */
 static inline void IV_INOTIFY_INIT(struct iv_inotify *in)
 {
-	in->owner = NULL;
+	(void)in;
 }
 
 /*
@@ -65,10 +64,10 @@ struct iv_inotify_watch {
 	struct iv_avl_node	an;
 };
 
-/* Not registered; public members untouched.  Any thread. */
+/* Does nothing, also to a watch that is registered.  Any thread. */
 static inline void IV_INOTIFY_WATCH_INIT(struct iv_inotify_watch *watch)
 {
-	watch->wd = -1;
+	(void)watch;
 }
 
 /*

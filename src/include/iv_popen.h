@@ -6,8 +6,6 @@
 #ifndef __IV_POPEN_H
 #define __IV_POPEN_H
 
-#include <stddef.h>
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -25,10 +23,10 @@ struct iv_popen_request {
 	void		*child;			/* private */
 };
 
-/* Not submitted.  Any thread; public members untouched. */
+/* Does nothing, also to a request that was submitted.  Any thread. */
 static inline void IV_POPEN_REQUEST_INIT(struct iv_popen_request *r)
 {
-	r->child = NULL;
+	(void)r;
 }
 
 /*

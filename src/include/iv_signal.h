@@ -41,11 +41,10 @@ struct iv_signal {
 	struct iv_event_raw	ev;
 };
 
-/* Not registered.  Any thread; public members, flags too, untouched. */
+/* Does nothing, also to an object that is registered.  Any thread. */
 static inline void IV_SIGNAL_INIT(struct iv_signal *s)
 {
-	s->active = 0;
-	IV_EVENT_RAW_INIT(&s->ev);
+	(void)s;
 }
 
 /*

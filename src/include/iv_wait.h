@@ -8,7 +8,6 @@
 
 #include <iv_avl.h>
 #include <iv_event.h>
-#include <stddef.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -33,10 +32,10 @@ struct iv_wait_interest {
 	void		*pad[12];
 };
 
-/* Not registered.  Any thread; public members untouched. */
+/* Does nothing, also to an interest that is registered.  Any thread. */
 static inline void IV_WAIT_INTEREST_INIT(struct iv_wait_interest *w)
 {
-	w->watch = NULL;
+	(void)w;
 }
 
 /*

@@ -8,7 +8,6 @@
 
 #include <iv.h>
 #include <iv_list.h>
-#include <stddef.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,7 +49,7 @@ static inline void IV_WORK_POOL_INIT(struct iv_work_pool *pool)
 	pool->thread_stop = NULL;
 }
 
-/* Does nothing; public members untouched.  Any thread. */
+/* Does nothing, also to an item that was submitted.  Any thread. */
 static inline void IV_WORK_ITEM_INIT(struct iv_work_item *item)
 {
 	(void)item;
