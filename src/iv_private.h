@@ -18,6 +18,8 @@
 #include <iv_list.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <time.h>
 
 #pragma GCC visibility push(hidden)
 

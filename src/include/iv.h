@@ -18,12 +18,16 @@
 #define __IV_H
 
 #include <errno.h>
-#include <sched.h>		/* struct timespec, with -std=c99 too */
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/types.h>
-#include <time.h>
 #include <unistd.h>
+
+/* Without POSIX, as with -std=c99, struct timespec is in none of these. */
+#if defined(__GLIBC__) && \
+	(!defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200112L)
+#include <sched.h>
+#endif
 
 #ifdef __cplusplus
 extern "C" {

@@ -10,6 +10,7 @@
 #define __IV_AVL_H
 
 #include <inttypes.h>
+#define __need_NULL		/* and nothing else: names are the program's */
 #include <stddef.h>
 
 #ifdef __cplusplus

@@ -8,7 +8,6 @@
 #define __IV_EVENT_RAW_H
 
 #include <iv.h>
-#include <stddef.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -10,6 +10,7 @@
 #define __IV_LIST_H
 
 #include <inttypes.h>
+#define __need_NULL		/* and nothing else: names are the program's */
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -124,7 +125,8 @@ iv_list_splice_tail_init(struct iv_list_head *ilh, struct iv_list_head *head)
 #define iv_container_of(ptr, type, member)				\
 	__extension__ ({						\
 		const __typeof__(((type *)0)->member) *__iv_ptr = (ptr);\
-		(type *)((uintptr_t)__iv_ptr - offsetof(type, member));	\
+		(type *)((uintptr_t)__iv_ptr -				\
+			 __builtin_offsetof(type, member));		\
 	})
 
 #define iv_list_entry(ilh, type, member)	\

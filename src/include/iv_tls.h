@@ -7,6 +7,7 @@
 #define __IV_TLS_H
 
 #include <iv_list.h>
+#define __need_size_t
 #include <stddef.h>
 
 #ifdef __cplusplus
