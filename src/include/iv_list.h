@@ -118,6 +118,26 @@ iv_list_splice_tail_init(struct iv_list_head *ilh, struct iv_list_head *head)
 }
 
 /*
+ * offsetof(), for C++ classes of any layout without a warning.  A sanitizer of
+ * clang's takes the null pointer for a mistake, and g++ before 12 does not
+ * always accept a pragma in an expression.
+ */
+#if !defined(__cplusplus)
+#define __iv_offsetof(type, member)	__builtin_offsetof(type, member)
+#elif !defined(__clang__)
+#define __iv_offsetof(type, member)	((uintptr_t)&((type *)0)->member)
+#else
+#define __iv_offsetof(type, member)					\
+	__extension__ ({						\
+		_Pragma("clang diagnostic push")			\
+		_Pragma("clang diagnostic ignored \"-Winvalid-offsetof\"")\
+		uintptr_t __iv_offset = __builtin_offsetof(type, member);\
+		_Pragma("clang diagnostic pop")				\
+		__iv_offset;						\
+	})
+#endif
+
+/*
  * The structure of the given type whose member ptr points to.  A GNU
  * statement expression: ptr is evaluated once, and a pointer to anything but
  * the member's type is warned about.
@@ -126,7 +146,7 @@ iv_list_splice_tail_init(struct iv_list_head *ilh, struct iv_list_head *head)
 	__extension__ ({						\
 		const __typeof__(((type *)0)->member) *__iv_ptr = (ptr);\
 		(type *)((uintptr_t)__iv_ptr -				\
-			 __builtin_offsetof(type, member));		\
+			 __iv_offsetof(type, member));			\
 	})
 
 #define iv_list_entry(ilh, type, member)	\
