@@ -241,7 +241,8 @@ static int install(int sig)
 	sa.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
 	(void)sigfillset(&sa.sa_mask);
 
-	if (sigaction(sig, &sa, found) < 0)
+	/* A child that is forked after the second call has the first's answer. */
+	if (sigaction(sig, NULL, found) < 0 || sigaction(sig, &sa, found) < 0)
 		return -1;
 
 	/* Put back by somebody who saw it while there were other objects. */

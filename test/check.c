@@ -7,6 +7,7 @@
 #include <iv.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -533,6 +534,116 @@ void tracee_steps(int pid, int num)
 		check(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
 		check(tracee_stopped(pid));
 	}
+}
+
+static struct {
+	void	(*in_child)(void);
+	int	wanted[2];
+	int	done[2];
+} forks;
+
+static int fork_once(void)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		forks.in_child();
+		_exit(0);
+	}
+
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static void *fork_when_wanted(void *arg)
+{
+	char byte;
+
+	iv_init();
+	while (read(forks.wanted[0], &byte, 1) == 1) {
+		byte = fork_once();
+		if (write(forks.done[1], &byte, 1) != 1)
+			break;
+	}
+
+	return arg;
+}
+
+void forks_begin(void)
+{
+	sigset_t sigchld;
+	pthread_t t;
+
+	/* The other thread is to get it: it would be a stop of this one. */
+	sigemptyset(&sigchld);
+	sigaddset(&sigchld, SIGCHLD);
+	check_int(pthread_sigmask(SIG_BLOCK, &sigchld, NULL), 0);
+	check_int(pthread_create(&t, NULL, fork_when_wanted, NULL), 0);
+	tracee_begins();
+}
+
+void forks_end(void)
+{
+	raise(SIGSTOP);
+}
+
+/* One instruction; 0 at the end. */
+static int forks_step(pid_t pid)
+{
+	int status;
+
+	check(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
+	check_int(waitpid(pid, &status, 0), pid);
+	check(WIFSTOPPED(status));
+
+	return WSTOPSIG(status) != SIGSTOP;
+}
+
+/* fork(3) may want a lock that the thread which has stopped holds. */
+static int forks_fork(pid_t pid)
+{
+	struct pollfd pfd = { .fd = forks.done[0], .events = POLLIN };
+	int left = 1;
+	char byte;
+
+	check_int(write(forks.wanted[1], "", 1), 1);
+	while (left && poll(&pfd, 1, 100) == 0)
+		left = forks_step(pid);
+	check_int(read(forks.done[0], &byte, 1), 1);
+	check_int(byte, 1);
+
+	return left;
+}
+
+void check_forks(void (*fn)(void), void (*in_child)(void))
+{
+	int num = 0;
+	pid_t pid;
+
+	skip_under(TSAN | MEMCHECK, "is what would be led by steps");
+	check_int(pipe2(forks.wanted, O_CLOEXEC), 0);
+	check_int(pipe2(forks.done, O_CLOEXEC), 0);
+	forks.in_child = in_child;
+	fflush(NULL);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		fn();
+		_exit(0);
+	}
+
+	tracee_trace(pid);
+	while (forks_step(pid) && forks_fork(pid))
+		num++;
+	check(num > 100);
+	check(ptrace(PTRACE_DETACH, pid, NULL, 0) == 0);
+	check_child(pid);
+	close(forks.wanted[0]);
+	close(forks.wanted[1]);
+	close(forks.done[0]);
+	close(forks.done[1]);
 }
 
 struct passes {

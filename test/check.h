@@ -156,6 +156,15 @@ int tracee_stopped(int pid);
 void tracee_steps(int pid, int num);
 
 /*
+ * Run fn() in a process of its own.  Between forks_begin() and forks_end(),
+ * which fn() calls, another thread with a loop forks after each instruction;
+ * each child calls in_child(), and is to exit with 0.
+ */
+void check_forks(void (*fn)(void), void (*in_child)(void));
+void forks_begin(void);
+void forks_end(void);
+
+/*
  * Descriptors that this process has open; the number that the next one gets;
  * how many it may have from now on, the former limit is returned.
  */

@@ -1292,6 +1292,47 @@ static void fork_while_others_register(void)
 	iv_deinit();
 }
 
+/* Whatever instruction of a call another thread was at when it was made. */
+static void register_and_unregister(void)
+{
+	static struct counted c[2];
+
+	iv_init();
+	signal(SIGUSR2, SIG_IGN);
+	/* The first calls take many instructions to find what they call. */
+	begin(&c[0], SIGUSR1, 0);
+	end(&c[0]);
+	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+
+	forks_begin();
+	begin(&c[1], SIGUSR2, 0);
+	end(&c[0]);
+	end(&c[1]);
+	forks_end();
+	check(disposition(SIGUSR1) == SIG_DFL);
+	check(disposition(SIGUSR2) == SIG_IGN);
+}
+
+static void watch_in_child(void)
+{
+	struct counted own;
+
+	begin(&own, SIGHUP, 0);
+	check(disposition(SIGUSR1) == SIG_DFL);
+	check(disposition(SIGUSR2) == SIG_IGN);
+	own.s.handler = count_and_quit;
+	count_to = 1;
+	raise(SIGHUP);
+	iv_main();
+	end(&own);
+	check(disposition(SIGHUP) == SIG_DFL);
+}
+
+static void fork_anywhere_in_calls(void)
+{
+	check_forks(register_and_unregister, watch_in_child);
+}
+
 
 static struct counted misused;
 
@@ -1440,6 +1481,8 @@ int main(int argc, char **argv)
 		  child_leaves_it_to_parent, EACH, 0 },
 		{ "a child made while others register has a usable module",
 		  fork_while_others_register, ONCE, 0 },
+		{ "so has one made at each instruction of another thread's call",
+		  fork_anywhere_in_calls, ONCE, 120 },
 		{ "mistakes are fatal", mistakes, ONCE, 0 },
 		{ "the initialiser leaves public members alone",
 		  initialiser, ONCE, 0 },
