@@ -9,7 +9,9 @@
  * The interests stand in trees: one for the process, one for each thread, one
  * for the library's own.  A lock guards them all, and whoever takes it outside
  * our signal handler blocks all signals before.  So the signal handler never
- * interrupts the lock's holder in its own thread, and may wait for it.
+ * interrupts the lock's holder in its own thread, and may wait for it.  Calls
+ * block them from begin to end, and cancellation, too: neither a signal handler
+ * that forks nor a cancellation finds half of one.
  *
  * A child inherits the trees as another thread may have left them, half
  * changed.  It never looks at them: `generation' and `pid' say whose they are.
@@ -299,15 +301,27 @@ static void start_anew(unsigned int generation, int keep_ignored)
 			      memory_order_relaxed);
 }
 
-static int lock_and_block(sigset_t *mask, int keep_ignored)
+void iv_signal_block(struct iv_blocked *b)
 {
-	unsigned int generation = iv_process_generation();
 	sigset_t all;
-	int state;
 
 	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_BLOCK, &all, mask);
-	state = iv_lock_take(&module.lock);
+	(void)pthread_sigmask(SIG_BLOCK, &all, &b->mask);
+	b->cancel = iv_cancel_disable();
+}
+
+void iv_signal_unblock(const struct iv_blocked *b)
+{
+	iv_cancel_restore(b->cancel);
+	(void)pthread_sigmask(SIG_SETMASK, &b->mask, NULL);
+}
+
+/* With all signals blocked. */
+static int take_lock(int keep_ignored)
+{
+	unsigned int generation = iv_process_generation();
+	int state = iv_lock_take(&module.lock);
+
 	if (atomic_load_explicit(&module.generation, memory_order_relaxed) !=
 	    generation)
 		start_anew(generation, keep_ignored);
@@ -315,22 +329,16 @@ static int lock_and_block(sigset_t *mask, int keep_ignored)
 	return state;
 }
 
-static void release_and_unblock(const sigset_t *mask, int state)
+static void release_lock(int state)
 {
 	iv_lock_release(&module.lock, state);
-	(void)pthread_sigmask(SIG_SETMASK, mask, NULL);
 }
 
 void iv_signal_reset_child(void)
 {
-	sigset_t mask;
-	int state;
-
 	if (atomic_load_explicit(&module.generation,
-				 memory_order_relaxed) == 0)
-		return;
-	state = lock_and_block(&mask, 0);
-	release_and_unblock(&mask, state);
+				 memory_order_relaxed) != 0)
+		release_lock(take_lock(0));
 }
 
 
@@ -427,43 +435,37 @@ static int add_locked(struct iv_signal_ *s, struct iv_avl_tree *tree)
 
 static int add(struct iv_signal_ *s, int always)
 {
-	sigset_t mask;
-	int state = lock_and_block(&mask, 1);
+	int state = take_lock(1);
 	int ret = add_locked(s, always ? &module.always : tree_locked(s));
 
-	release_and_unblock(&mask, state);
+	release_lock(state);
 
 	return ret;
 }
 
-static void check_new(struct iv_signal_ *s)
+static int is_registered(const struct iv_signal_ *s)
 {
-	sigset_t mask;
-	int state = lock_and_block(&mask, 1);
+	int state = take_lock(1);
 	int found = contains_locked(tree_locked(s), s);
 
-	release_and_unblock(&mask, state);
-	if (found)
-		iv_fatal("iv_signal_register: %p is already registered: "
-			 "unregister it first", (void *)s);
+	release_lock(state);
+
+	return found;
 }
 
-static unsigned int state_to_begin_with(const struct iv_signal_ *s)
+static void begin_state(struct iv_signal_ *s)
 {
 	unsigned int shared = s->flags & IV_SIGNAL_FLAG_EXCLUSIVE ? 0 : SHARED;
 
-	return iv_process_generation() << GENERATION_SHIFT |
-	       s->signum << SIGNAL_SHIFT | shared;
+	atomic_store_explicit(&s->state,
+			      iv_process_generation() << GENERATION_SHIFT |
+			      s->signum << SIGNAL_SHIFT | shared,
+			      memory_order_relaxed);
 }
 
-static int register_signal(struct iv_signal_ *s, int always)
+static int register_blocked(struct iv_signal_ *s, int always)
 {
 	int saved_errno = errno;
-
-	atomic_store_explicit(&s->state, state_to_begin_with(s),
-			      memory_order_relaxed);
-	if (!always)
-		check_new(s);
 
 	IV_EVENT_RAW_INIT(&s->ev);
 	s->ev.cookie = s;
@@ -487,20 +489,39 @@ static int is_signal(int signum)
 	return signum >= 0 && signum < _NSIG;
 }
 
-int iv_signal_register(struct iv_signal *s)
+int iv_signal_register(struct iv_signal *_s)
 {
+	struct iv_signal_ *s = (struct iv_signal_ *)_s;
+	struct iv_blocked b;
+	int is_new;
+	int ret = 0;
+
 	(void)iv_state_for("iv_signal_register");
 	if (!is_signal(s->signum)) {
 		errno = EINVAL;
 		return -1;
 	}
 
-	return register_signal((struct iv_signal_ *)s, 0);
+	iv_signal_block(&b);
+	begin_state(s);
+	is_new = !is_registered(s);
+	if (is_new)
+		ret = register_blocked(s, 0);
+	iv_signal_unblock(&b);
+	if (!is_new)
+		iv_fatal("iv_signal_register: %p is already registered",
+			 (void *)s);
+
+	return ret;
 }
 
-int iv_signal_register_always(struct iv_signal *s)
+int iv_signal_register_always(struct iv_signal *_s)
 {
-	return register_signal((struct iv_signal_ *)s, 1);
+	struct iv_signal_ *s = (struct iv_signal_ *)_s;
+
+	begin_state(s);
+
+	return register_blocked(s, 1);
 }
 
 /* The tree that holds it, or NULL. */
@@ -537,11 +558,27 @@ static int remove_locked(struct iv_signal_ *s)
 	return 0;
 }
 
+static int unregister_blocked(struct iv_signal_ *s)
+{
+	int state;
+	int ret = 0;
+
+	/* An inherited object is in none of the child's trees. */
+	if (!is_inherited(s)) {
+		state = take_lock(1);
+		ret = remove_locked(s);
+		release_lock(state);
+	}
+	if (ret == 0)
+		iv_event_raw_unregister(&s->ev);
+
+	return ret;
+}
+
 void iv_signal_unregister(struct iv_signal *_s)
 {
 	struct iv_signal_ *s = (struct iv_signal_ *)_s;
-	sigset_t mask;
-	int state;
+	struct iv_blocked b;
 	int ret;
 
 	(void)iv_state_for("iv_signal_unregister");
@@ -549,16 +586,11 @@ void iv_signal_unregister(struct iv_signal *_s)
 		iv_fatal("iv_signal_unregister: %p is for signal %d, which "
 			 "does not exist", (void *)s, s->signum);
 
-	/* An inherited object is in none of the child's trees. */
-	if (!is_inherited(s)) {
-		state = lock_and_block(&mask, 1);
-		ret = remove_locked(s);
-		release_and_unblock(&mask, state);
-		if (ret < 0)
-			iv_fatal("iv_signal_unregister: %p for signal %d is "
-				 "not registered in this thread, which alone "
-				 "may unregister it", (void *)s, s->signum);
-	}
-
-	iv_event_raw_unregister(&s->ev);
+	iv_signal_block(&b);
+	ret = unregister_blocked(s);
+	iv_signal_unblock(&b);
+	if (ret < 0)
+		iv_fatal("iv_signal_unregister: %p for signal %d is not "
+			 "registered in this thread, which alone may "
+			 "unregister it", (void *)s, s->signum);
 }

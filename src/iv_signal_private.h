@@ -12,9 +12,21 @@
 #pragma GCC visibility push(hidden)
 
 /*
+ * What is done between these two is neither interrupted by a signal handler,
+ * which may fork, nor ended by a cancellation of the thread.
+ */
+struct iv_blocked {
+	sigset_t	mask;
+	int		cancel;
+};
+
+void iv_signal_block(struct iv_blocked *b);
+void iv_signal_unblock(const struct iv_blocked *b);
+
+/*
  * iv_signal_register() for the library's own use: the object is notified
  * whenever the signal comes, in whatever thread and whoever else is, and
- * keeps it from nobody.
+ * keeps it from nobody.  With all signals blocked.
  */
 int iv_signal_register_always(struct iv_signal *s);
 

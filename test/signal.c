@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -1088,6 +1089,42 @@ static void pending_cancellation(void)
 }
 
 
+/* The calls are none either, and leave nothing half done. */
+static void *call_cancelled(void *calls)
+{
+	struct counted c;
+	int former;
+
+	iv_init();
+	set_up(&c, SIGUSR2, 0);
+	pthread_cancel(pthread_self());
+	former = limit_descriptors(3);
+	check_int(iv_signal_register(&c.s), -1);
+	limit_descriptors(former);
+	check_int(iv_signal_register(&c.s), 0);
+	end(&c);
+	set_up(&c, SIGKILL, 0);
+	check_int(iv_signal_register(&c.s), -1);
+	*(int *)calls = 4;
+	pthread_testcancel();
+
+	return NULL;
+}
+
+static void calls_with_pending_cancellation(void)
+{
+	int calls = 0;
+	pthread_t t;
+	void *ret;
+
+	check_int(pthread_create(&t, NULL, call_cancelled, &calls), 0);
+	check_int(pthread_join(t, &ret), 0);
+	check_int(calls, 4);
+	check(ret == PTHREAD_CANCELED);
+	check(disposition(SIGUSR2) == SIG_DFL);
+}
+
+
 static void inert_in_child(void)
 {
 	struct counted c[2];
@@ -1333,6 +1370,87 @@ static void fork_anywhere_in_calls(void)
 	check_forks(register_and_unregister, watch_in_child);
 }
 
+/*
+ * A signal handler forks after so many instructions of the calls.  The calls
+ * go on in both processes; to the child, the objects are inherited ones.
+ */
+static struct {
+	int	forked;
+	int	ended;
+} *shared;
+
+static void fork_in_handler(int sig)
+{
+	int status;
+	pid_t pid;
+
+	(void)sig;
+	pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		return;
+	}
+	shared->forked = 1;
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(status, 0);
+}
+
+static void be_interrupted(void)
+{
+	struct counted c[2], own;
+	pid_t parent = getpid();
+
+	iv_init();
+	begin(&c[0], SIGHUP, 0);
+	end(&c[0]);
+	begin(&c[0], SIGHUP, IV_SIGNAL_FLAG_EXCLUSIVE);
+	signal(SIGUSR1, fork_in_handler);
+
+	tracee_begins();
+	begin(&c[1], SIGUSR2, 0);
+	end(&c[0]);
+	shared->ended = 1;
+
+	begin(&own, SIGTERM, 0);
+	if (getpid() == parent)
+		raise(SIGUSR2);
+	raise(SIGTERM);
+	run_loop();
+	check_int(c[1].calls, getpid() == parent);
+	check_int(own.calls, 1);
+	end(&own);
+	end(&c[1]);
+	check(disposition(SIGUSR2) == SIG_DFL);
+	iv_deinit();
+	_exit(0);
+}
+
+static void fork_in_signal_handler(void)
+{
+	int last = 0;
+	int num;
+
+	skip_under(TSAN | MEMCHECK, "lets signals wait");
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(shared != MAP_FAILED);
+	for (num = 0; !last; num += 17) {
+		pid_t pid;
+
+		memset(shared, 0, sizeof(*shared));
+		pid = fork_checked();
+		if (pid == 0)
+			be_interrupted();
+		tracee_trace(pid);
+		tracee_steps(pid, num);
+		last = shared->ended;
+		check(ptrace(PTRACE_DETACH, pid, NULL, SIGUSR1) == 0);
+		check_child(pid);
+		check_int(shared->forked, 1);
+	}
+	check(num > 100);
+}
+
 
 static struct counted misused;
 
@@ -1467,6 +1585,8 @@ int main(int argc, char **argv)
 		  errno_is_kept, EACH_BACKEND, 0 },
 		{ "the signal handler is no cancellation point",
 		  pending_cancellation, EACH_BACKEND, 0 },
+		{ "nor are the calls, which leave nothing half done",
+		  calls_with_pending_cancellation, EACH, 0 },
 		{ "a forked child's signal calls nobody's handler",
 		  inert_in_child, EACH, 0 },
 		{ "a vforked child's signal calls nobody's handler",
@@ -1483,6 +1603,8 @@ int main(int argc, char **argv)
 		  fork_while_others_register, ONCE, 0 },
 		{ "so has one made at each instruction of another thread's call",
 		  fork_anywhere_in_calls, ONCE, 120 },
+		{ "a signal handler that forks in a call gives a usable child",
+		  fork_in_signal_handler, ONCE, 120 },
 		{ "mistakes are fatal", mistakes, ONCE, 0 },
 		{ "the initialiser leaves public members alone",
 		  initialiser, ONCE, 0 },
