@@ -3,14 +3,45 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
+#include <dlfcn.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
 #include "iv_private.h"
+
+/* Not there in a program that is linked statically. */
+#pragma weak dladdr
+#pragma weak dlopen
+
+void iv_process_keep_loaded(const void *address)
+{
+	Dl_info file, program;
+
+	if (dladdr == NULL || dlopen == NULL || !dladdr(address, &file))
+		return;
+	/* The program itself is never unloaded, and has no sure name. */
+	if (dladdr((void *)getauxval(AT_PHDR), &program) &&
+	    program.dli_fbase == file.dli_fbase)
+		return;
+
+	/* It is loaded: this only adds to what is known of it. */
+	(void)dlopen(file.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+/*
+ * Right when it is loaded: later, a thread that does this might wait for one
+ * that loads a plugin and waits for the thread.
+ */
+__attribute__((constructor))
+static void keep_library_loaded(void)
+{
+	iv_process_keep_loaded(&iv_process);
+}
 
 #define WANTED_DESCRIPTORS	131072
 

@@ -36,6 +36,9 @@ void iv_tls_user_register(struct iv_tls_user *u)
 		iv_fatal("iv_tls_user_register: no room for %zu bytes of %p",
 			 u->sizeof_state, (void *)u);
 
+	/* It is called for ever, so its plugin stays. */
+	iv_process_keep_loaded(u);
+
 	u->state_offset = areas_end;
 	areas_end = ROUND_UP(areas_end + u->sizeof_state);
 	iv_list_add_tail(&u->list, &users);

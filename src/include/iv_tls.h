@@ -31,8 +31,9 @@ struct iv_tls_user {
 };
 
 /*
- * Announce a user, for the life of the process.  One call at a time, before
- * the first iv_init() of the process: typically from a constructor.
+ * Announce a user, for the life of the process: a plugin that contains it is
+ * never unloaded.  One call at a time, before the first iv_init() of the
+ * process: typically from a constructor.
  */
 void iv_tls_user_register(struct iv_tls_user *user);
 
