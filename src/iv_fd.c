@@ -170,7 +170,11 @@ static void note_change(struct iv_state *st, struct iv_fd_ *fd)
 		iv_list_add_tail(&fd->changed, &st->fd.changed);
 }
 
-/* The loop came over a fork: forget the parent's kernel objects. */
+/*
+ * Kernel objects of its own for a loop that came over a fork; new ones for a
+ * loop whose user closed a descriptor and then unregistered it, as the kernel
+ * would go on reporting that one while a duplicate of it is open.
+ */
 static int start_anew(struct iv_state *st)
 {
 	struct iv_list_head *ilh;
@@ -184,9 +188,11 @@ static int start_anew(struct iv_state *st)
 		return -1;
 	}
 
-	iv_list_for_each (ilh, &st->fd.all) {
+	/* The latest first: what has its number besides was closed. */
+	for (ilh = st->fd.all.prev; ilh != &st->fd.all; ilh = ilh->prev) {
 		struct iv_fd_ *fd = iv_container_of(ilh, struct iv_fd_, all);
 
+		fd->again |= fd->told != 0;
 		fd->told = 0;
 		note_change(st, fd);
 	}
@@ -214,7 +220,6 @@ static const char *remedy(int err)
 {
 	switch (err) {
 	case EBADF:
-	case ENOENT:
 		return "unregister it before it is closed";
 	case EEXIST:
 		return "it has been registered by another iv_fd: dup(2) it";
@@ -226,36 +231,64 @@ static const char *remedy(int err)
 	}
 }
 
-static void
-tell(struct iv_state *st, const struct iv_fd_poll_method *method,
-     struct iv_fd_ *fd, const char *call)
+/*
+ * Has the user closed it since the kernel took it?  Its number may stand for
+ * something else, which may be in another object.
+ */
+static int is_closed(const struct iv_fd_ *fd, int err)
+{
+	return err == EBADF || err == EPERM ||
+	       err == (fd->told != 0 ? ENOENT : EEXIST);
+}
+
+/* 0, or -1 with errno.  What is closed is left untold. */
+static int tell_or_forget(struct iv_state *st, struct iv_fd_ *fd)
+{
+	iv_list_del_init(&fd->changed);
+
+	if (st->fd.method->tell(st, fd) == 0) {
+		fd->again = 0;
+		return 0;
+	}
+	if (fd->told != 0 && is_closed(fd, errno))
+		return start_anew(st);
+
+	return fd->again && is_closed(fd, errno) ? 0 : -1;
+}
+
+static void tell(struct iv_state *st, struct iv_fd_ *fd, const char *call)
 {
 	const char *what = fd->wanted == 0 ? "remove" :
 			   fd->told == 0 ? "add" : "change";
+	int saved_errno = errno;
 
-	iv_list_del_init(&fd->changed);
-	if (method->tell(st, fd) < 0)
+	if (tell_or_forget(st, fd) < 0)
 		iv_fatal("%s: cannot %s descriptor %d of %p: %s (errno %d): %s",
 			 call, what, fd->fd, (void *)fd, strerror(errno), errno,
 			 remedy(errno));
+	errno = saved_errno;
 }
 
 void iv_fd_wait(struct iv_state *st, const struct timespec *until)
 {
-	const struct iv_fd_poll_method *method = method_of(st);
+	static const struct timespec at_once;
 
-	if (method == NULL)
+	if (method_of(st) == NULL)
 		iv_fatal("iv_main: cannot start anew after fork: %s (errno %d)",
 			 strerror(errno), errno);
 
 	while (!iv_list_empty(&st->fd.changed)) {
 		struct iv_list_head *ilh = st->fd.changed.next;
 
-		tell(st, method, iv_container_of(ilh, struct iv_fd_, changed),
+		tell(st, iv_container_of(ilh, struct iv_fd_, changed),
 		     "iv_main");
 	}
 
-	method->wait(st, until);
+	/* What a handler that never returned left. */
+	if (iv_fd_ready(st))
+		until = &at_once;
+
+	st->fd.method->wait(st, until);
 }
 
 /*
@@ -341,6 +374,7 @@ static int enlist(struct iv_state *st, struct iv_fd_ *fd)
 	fd->wanted = bands_of(fd);
 	fd->told = 0;
 	fd->reported = 0;
+	fd->again = 0;
 	iv_list_add_tail(&fd->all, &st->fd.all);
 	INIT_IV_LIST_HEAD(&fd->changed);
 	INIT_IV_LIST_HEAD(&fd->ready);
@@ -391,10 +425,9 @@ void iv_fd_register(struct iv_fd *_fd)
 	set_flags(fd->fd);
 }
 
-int iv_fd_register_try(struct iv_fd *_fd)
+static int register_try(struct iv_fd_ *fd)
 {
 	struct iv_state *st = iv_state_for("iv_fd_register_try");
-	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
 	const struct iv_fd_poll_method *method;
 
 	check(fd, "iv_fd_register_try");
@@ -406,6 +439,16 @@ int iv_fd_register_try(struct iv_fd *_fd)
 		delist(st, fd);
 		return -1;
 	}
+
+	return 0;
+}
+
+int iv_fd_register_try(struct iv_fd *_fd)
+{
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+
+	if (register_try(fd) < 0)
+		return -1;
 	set_flags(fd->fd);
 
 	return 0;
@@ -432,7 +475,7 @@ void iv_fd_unregister(struct iv_fd *_fd)
 	fd->wanted = 0;
 	/* Otherwise it is the parent's kernel objects that were told. */
 	if (fd->told && !is_inherited(st))
-		tell(st, st->fd.method, fd, "iv_fd_unregister");
+		tell(st, fd, "iv_fd_unregister");
 	delist(st, fd);
 }
 

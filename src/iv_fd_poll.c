@@ -93,9 +93,9 @@ static int poll_tell(struct iv_state *st, struct iv_fd_ *fd)
 			return -1;
 		fd->index = p->num++;
 		p->fds[fd->index] = fd;
-		p->pfds[fd->index].fd = fd->fd;
 	}
 
+	p->pfds[fd->index].fd = fd->fd;
 	p->pfds[fd->index].events = (fd->wanted & BAND_IN ? POLLIN : 0) |
 				    (fd->wanted & BAND_OUT ? POLLOUT : 0);
 	fd->told = fd->wanted;
@@ -103,14 +103,16 @@ static int poll_tell(struct iv_state *st, struct iv_fd_ *fd)
 	return 0;
 }
 
-static void report(struct iv_state *st, int revents, struct iv_fd_ *fd)
+static void report(struct iv_state *st, struct pollfd *pfd, struct iv_fd_ *fd)
 {
+	int revents = pfd->revents;
 	int bands = 0;
 
-	if (revents & POLLNVAL)
-		iv_fatal("iv_main: descriptor %d was closed while registered, "
-			 "in %p: unregister it before it is closed", fd->fd,
-			 (void *)fd);
+	/* Closed while registered: nothing is heard of it, as by epoll(7). */
+	if (revents & POLLNVAL) {
+		pfd->fd = -1;
+		return;
+	}
 
 	if (revents & POLLIN)
 		bands |= BAND_IN;
@@ -133,7 +135,7 @@ static void report_all(struct iv_state *st, int num)
 
 	for (i = 0; num > 0; i++) {
 		if (p->pfds[i].revents) {
-			report(st, p->pfds[i].revents, p->fds[i]);
+			report(st, &p->pfds[i], p->fds[i]);
 			num--;
 		}
 	}

@@ -33,6 +33,7 @@ struct iv_fd_ {
 	uint8_t			wanted;		/* bands, by the handlers */
 	uint8_t			told;		/* bands the kernel knows */
 	uint8_t			reported;	/* bands to be served */
+	uint8_t			again : 1;	/* told before start_anew() */
 };
 
 /*

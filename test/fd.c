@@ -1483,18 +1483,6 @@ static void watch_twice(void)
 	run_ticks(1);
 }
 
-static void close_while_watched(void)
-{
-	open_pair();
-	set_up(near);
-	ifd.handler_in = got_in;
-	iv_fd_register(&ifd);
-	run_ticks(1);
-	close(near);
-	run_ticks(1);
-	iv_fd_unregister(&ifd);
-}
-
 static void refused_descriptors_are_fatal(void)
 {
 	int is_epoll;
@@ -1508,10 +1496,189 @@ static void refused_descriptors_are_fatal(void)
 	if (is_epoll) {
 		check_fatal(watch_regular_file, strerror(EPERM));
 		check_fatal(watch_twice, strerror(EEXIST));
-		check_fatal(close_while_watched, "iv_fd_unregister");
-	} else {
-		check_fatal(close_while_watched, "iv_main: descriptor");
 	}
+}
+
+/* Descriptors that are closed while registered, by mistake. */
+static struct iv_fd other;
+static int other_far;
+
+static void mark_other(void *cookie)
+{
+	(void)cookie;
+	mark('2');
+}
+
+/* One that is closed, and another one to see that the loop goes on. */
+static void watch_two(void)
+{
+	open_pair();
+	set_up(near);
+	other_far = far;
+	IV_FD_INIT(&other);
+	other.fd = near;
+	other.handler_in = mark_other;
+	iv_fd_register(&other);
+
+	open_pair();
+	ifd.fd = near;
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	run_ticks(1);
+	expect(".");
+}
+
+static void other_is_heard(void)
+{
+	say(other_far);
+	run_ticks(2);
+	expect(".2.2");
+	hear(other.fd);
+	idle(100);
+}
+
+static void close_two(void)
+{
+	iv_fd_unregister(&other);
+	close(other.fd);
+	close(other_far);
+	tear_down();
+}
+
+static void closed_then_unregistered(void)
+{
+	int i;
+
+	watch_two();
+	for (i = 0; i < 3; i++) {
+		close(ifd.fd);
+		if (i > 0)
+			other_is_heard();
+		iv_fd_unregister(&ifd);
+		other_is_heard();
+		close(far);
+
+		open_pair();
+		ifd.fd = near;
+		iv_fd_register(&ifd);
+		say(far);
+		run_ticks(1);
+		expect(".i");
+	}
+	close_two();
+}
+
+/* The kernel goes on reporting it; the memory may be gone by then. */
+static void closed_but_for_a_duplicate(void)
+{
+	struct iv_fd *fd = malloc(sizeof(*fd));
+	int duplicate;
+
+	check(fd != NULL);
+	watch_two();
+	iv_fd_unregister(&ifd);
+	*fd = ifd;
+	iv_fd_register(fd);
+	run_ticks(1);
+	expect(".");
+
+	duplicate = dup(near);
+	close(near);
+	iv_fd_unregister(fd);
+	memset(fd, 0xff, sizeof(*fd));
+	free(fd);
+	say(far);
+	other_is_heard();
+	close(duplicate);
+	close_two();
+}
+
+/* What is set decides what its number, if it is open again, is watched for. */
+static void closed_and_opened_again(void)
+{
+	watch_two();
+	close(near);
+	close(far);
+	iv_fd_set_handler_out(&ifd, got_out);
+	other_is_heard();
+	iv_fd_set_handler_out(&ifd, NULL);
+	other_is_heard();
+
+	check_int(dup2(other.fd, ifd.fd), ifd.fd);
+	iv_fd_set_handler_out(&ifd, got_out);
+	run_ticks(1);
+	expect(".o");
+	iv_fd_set_handler_in(&ifd, NULL);
+	run_ticks(1);
+	expect(".o");
+	near = ifd.fd;
+	far = -1;
+	close_two();
+}
+
+/* An object for what was closed and one for what has its number. */
+static void two_objects_for_one_number(void)
+{
+	struct iv_fd second;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		watch_two();
+		close(near);
+		close(far);
+		open_pair();
+		check_int(near, ifd.fd);
+		IV_FD_INIT(&second);
+		second.fd = near;
+		second.handler_in = got_in;
+		if (i & 1)
+			iv_fd_register(&second);
+		else
+			check_int(iv_fd_register_try(&second), 0);
+		other_is_heard();
+
+		iv_fd_unregister(i & 2 ? &second : &ifd);
+		other_is_heard();
+		iv_fd_unregister(i & 2 ? &ifd : &second);
+		other_is_heard();
+
+		iv_fd_register(&second);
+		say(far);
+		run_ticks(1);
+		expect(".i");
+		iv_fd_unregister(&second);
+		close_two();
+	}
+}
+
+/* A third one makes the loop start anew: what was opened last is heard. */
+static void two_objects_and_a_third(void)
+{
+	struct iv_fd second;
+
+	watch_two();
+	close(near);
+	close(far);
+	open_pair();
+	check_int(near, ifd.fd);
+	IV_FD_INIT(&second);
+	second.fd = near;
+	second.handler_in = other_in;
+	iv_fd_register(&second);
+	run_ticks(1);
+	expect(".");
+
+	close(other.fd);
+	close(other_far);
+	iv_fd_unregister(&other);
+	say(far);
+	run_ticks(2);
+	expect(variant_is_epoll() ? ".I.I" : ".Ii.Ii");
+	iv_fd_unregister(&ifd);
+	run_ticks(1);
+	expect(".I");
+	iv_fd_unregister(&second);
+	tear_down();
 }
 
 /* Both are reported; the first to be called asks the kernel again. */
@@ -1637,6 +1804,16 @@ static const struct check_case cases[] = {
 	  two_loops_watch_one_descriptor, EACH_METHOD, 0 },
 	{ "what the kernel refuses is fatal, by number and reason",
 	  refused_descriptors_are_fatal, EACH_METHOD, 0 },
+	{ "one that was closed may be unregistered, and the loop goes on",
+	  closed_then_unregistered, EACH_METHOD, 0 },
+	{ "... and is not heard of any more, though a duplicate is open",
+	  closed_but_for_a_duplicate, EACH_METHOD, 0 },
+	{ "one that was closed may have its handlers set",
+	  closed_and_opened_again, EACH_METHOD, 0 },
+	{ "one that was closed and one that has its number: nothing is fatal",
+	  two_objects_for_one_number, EACH_METHOD, 0 },
+	{ "... and when the loop starts anew the latter is heard",
+	  two_objects_and_a_third, EACH_METHOD, 0 },
 };
 
 int main(int argc, char **argv)
