@@ -61,12 +61,21 @@ static int poll_reserve(struct iv_state *st, unsigned int num)
 	return 0;
 }
 
-/* poll(2) tells of a descriptor that is not open only when it waits. */
+/*
+ * poll(2) says POLLNVAL for these, but only when it waits: a descriptor that is
+ * not open, and one that stands for a place in the file system alone.
+ */
 static int poll_probe(struct iv_state *st, struct iv_fd_ *fd)
 {
-	(void)st;
+	int flags = fcntl(fd->fd, F_GETFL);
 
-	return fcntl(fd->fd, F_GETFD) < 0 ? -1 : 0;
+	(void)st;
+	if (flags >= 0 && (flags & O_PATH)) {
+		errno = EBADF;
+		return -1;
+	}
+
+	return flags < 0 ? -1 : 0;
 }
 
 static void remove_slot(struct iv_fd_poll_state *p, int slot)

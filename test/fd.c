@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include "check.h"
 
 /* What happened, one letter each. */
@@ -1681,6 +1684,175 @@ static void two_objects_and_a_third(void)
 	tear_down();
 }
 
+/* What register_try answers, by what is registered. */
+static void got_none(void *cookie)
+{
+	(void)cookie;
+}
+
+static int not_open(void)
+{
+	return 987;
+}
+
+static int regular_file(void)
+{
+	return memfd_create("regular", 0);
+}
+
+static int directory(void)
+{
+	return open("/", O_RDONLY | O_DIRECTORY);
+}
+
+static int path_of_directory(void)
+{
+	return open("/", O_PATH);
+}
+
+static int path_of_device(void)
+{
+	return open("/dev/null", O_PATH);
+}
+
+static int null_device(void)
+{
+	return open("/dev/null", O_RDWR);
+}
+
+static int reading_end(void)
+{
+	open_pipe();
+	return near;
+}
+
+static int writing_end(void)
+{
+	open_pipe();
+	return far;
+}
+
+static int one_of_pair(void)
+{
+	open_pair();
+	return near;
+}
+
+static int fifo(void)
+{
+	char dir[] = "/tmp/fd.XXXXXX";
+	char path[64];
+	int fd;
+
+	check(mkdtemp(dir) != NULL);
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	check_int(mkfifo(path, 0600), 0);
+	fd = open(path, O_RDWR);
+	check_int(unlink(path), 0);
+	check_int(rmdir(dir), 0);
+
+	return fd;
+}
+
+static int terminal(void)
+{
+	int fd = posix_openpt(O_RDWR | O_NOCTTY);
+
+	if (fd < 0)
+		skip("no pseudo-terminal");
+
+	return fd;
+}
+
+static int counter(void)
+{
+	return eventfd(0, 0);
+}
+
+static int other_epoll(void)
+{
+	return epoll_create1(0);
+}
+
+static const struct {
+	const char	*name;
+	int		(*open)(void);
+	int		by_epoll;	/* 0, or errno */
+	int		by_poll;
+} answers[] = {
+	{ "not open",		not_open,		EBADF,	EBADF },
+	{ "path of directory",	path_of_directory,	EBADF,	EBADF },
+	{ "path of device",	path_of_device,		EBADF,	EBADF },
+	{ "regular file",	regular_file,		EPERM,	0 },
+	{ "directory",		directory,		EPERM,	0 },
+	{ "null device",	null_device,		EPERM,	0 },
+	{ "pipe, reading",	reading_end,		0,	0 },
+	{ "pipe, writing",	writing_end,		0,	0 },
+	{ "socket",		one_of_pair,		0,	0 },
+	{ "listening socket",	listener,		0,	0 },
+	{ "FIFO",		fifo,			0,	0 },
+	{ "terminal",		terminal,		0,	0 },
+	{ "eventfd",		counter,		0,	0 },
+	{ "epoll",		other_epoll,		0,	0 },
+};
+
+static void answer_is(int i, int fd, void (*handler)(void *))
+{
+	int want = variant_is_epoll() ? answers[i].by_epoll :
+					answers[i].by_poll;
+	int flags = fcntl(fd, F_GETFD);
+	int got;
+
+	IV_FD_INIT(&ifd);
+	ifd.fd = fd;
+	ifd.handler_in = handler;
+	ifd.handler_out = handler;
+	errno = 4711;
+	got = iv_fd_register_try(&ifd) < 0 ? errno : 0;
+	if (got != want)
+		fprintf(stderr, "# %s:\n", answers[i].name);
+	check_int(got, want);
+	check_int(errno, want != 0 ? want : 4711);
+	check_int(iv_fd_registered(&ifd), got == 0);
+	if (got != 0)
+		check_int(fcntl(fd, F_GETFD), flags);
+
+	run_passes(2);
+	if (got == 0)
+		iv_fd_unregister(&ifd);
+}
+
+static void try_answers(void)
+{
+	int i;
+
+	iv_init();
+	for (i = 0; i < (int)(sizeof(answers) / sizeof(answers[0])); i++) {
+		int fd;
+
+		near = far = -1;
+		fd = answers[i].open();
+		check(fd >= 0);
+		answer_is(i, fd, got_none);
+		answer_is(i, fd, NULL);
+		close(fd);
+		close(near);
+		close(far);
+	}
+	iv_deinit();
+}
+
+static void watch_path(void)
+{
+	check_int(dup2(path_of_directory(), 987), 987);
+	watch_not_open();
+}
+
+static void paths_are_refused_by_number(void)
+{
+	check_fatal(watch_path, "add descriptor 987 of ");
+}
+
 /* Both are reported; the first to be called asks the kernel again. */
 static int nested_calls[2];
 
@@ -1804,6 +1976,10 @@ static const struct check_case cases[] = {
 	  two_loops_watch_one_descriptor, EACH_METHOD, 0 },
 	{ "what the kernel refuses is fatal, by number and reason",
 	  refused_descriptors_are_fatal, EACH_METHOD, 0 },
+	{ "register_try gives the same answer, whatever is registered",
+	  try_answers, EACH_METHOD, 0 },
+	{ "a descriptor for a path alone is fatal, by number",
+	  paths_are_refused_by_number, EACH_METHOD, 0 },
 	{ "one that was closed may be unregistered, and the loop goes on",
 	  closed_then_unregistered, EACH_METHOD, 0 },
 	{ "... and is not heard of any more, though a duplicate is open",
