@@ -231,6 +231,14 @@ static const char *remedy(int err)
 	}
 }
 
+int iv_fd_is_lost(const struct iv_fd *_fd)
+{
+	const struct iv_fd_ *fd = (const struct iv_fd_ *)_fd;
+
+	return fd->label != 0 && fd->label != iv_process_label() &&
+	       !iv_process_has_label(fd->fd, fd->label);
+}
+
 /*
  * Has the user closed it since the kernel took it?  Its number may stand for
  * something else, which may be in another object.
@@ -241,10 +249,16 @@ static int is_closed(const struct iv_fd_ *fd, int err)
 	       err == (fd->told != 0 ? ENOENT : EEXIST);
 }
 
-/* 0, or -1 with errno.  What is closed is left untold. */
+/* 0, or -1 with errno.  What is closed or lost is left untold. */
 static int tell_or_forget(struct iv_state *st, struct iv_fd_ *fd)
 {
 	iv_list_del_init(&fd->changed);
+
+	if (fd->told == 0 && iv_fd_is_lost((struct iv_fd *)fd)) {
+		if (fd->handler_err != NULL)
+			iv_fd_report(st, fd, BAND_ERR);
+		return 0;
+	}
 
 	if (st->fd.method->tell(st, fd) == 0) {
 		fd->again = 0;
@@ -284,7 +298,7 @@ void iv_fd_wait(struct iv_state *st, const struct timespec *until)
 		     "iv_main");
 	}
 
-	/* What a handler that never returned left. */
+	/* Lost descriptors, or what a handler that never returned left. */
 	if (iv_fd_ready(st))
 		until = &at_once;
 
@@ -375,6 +389,7 @@ static int enlist(struct iv_state *st, struct iv_fd_ *fd)
 	fd->told = 0;
 	fd->reported = 0;
 	fd->again = 0;
+	fd->label = 0;
 	iv_list_add_tail(&fd->all, &st->fd.all);
 	INIT_IV_LIST_HEAD(&fd->changed);
 	INIT_IV_LIST_HEAD(&fd->ready);
@@ -454,6 +469,17 @@ int iv_fd_register_try(struct iv_fd *_fd)
 	return 0;
 }
 
+int iv_fd_register_own(struct iv_fd *_fd)
+{
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+
+	if (register_try(fd) < 0)
+		return -1;
+	fd->label = iv_process_label_fd(fd->fd);
+
+	return 0;
+}
+
 static struct iv_state *owner_of(const struct iv_fd_ *fd, const char *call)
 {
 	struct iv_state *st = iv_state_for(call);
@@ -477,6 +503,33 @@ void iv_fd_unregister(struct iv_fd *_fd)
 	if (fd->told && !is_inherited(st))
 		tell(st, fd, "iv_fd_unregister");
 	delist(st, fd);
+}
+
+unsigned int iv_fd_label(const struct iv_fd *fd)
+{
+	return ((const struct iv_fd_ *)fd)->label;
+}
+
+void iv_fd_close_own(struct iv_fd *fd)
+{
+	unsigned int label = iv_fd_label(fd);
+
+	iv_fd_unregister(fd);
+	/* Only a child may have lost it. */
+	if (label == iv_process_label())
+		(void)close(fd->fd);
+	else
+		iv_process_close(fd->fd, label);
+}
+
+void iv_fd_renew(struct iv_fd *_fd, int number)
+{
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+
+	fd->fd = number;
+	fd->label = iv_process_label_fd(number);
+	fd->told = 0;
+	note_change(fd->owner, fd);
 }
 
 int iv_fd_registered(const struct iv_fd *fd)

@@ -46,6 +46,7 @@ static int epoll_init(struct iv_state *st)
 	memset(e, 0, sizeof(*e));
 	e->epfd = fd;
 	e->timerfd = -1;
+	e->label = iv_process_label_fd(fd);
 
 	return 0;
 }
@@ -54,9 +55,9 @@ static void epoll_deinit(struct iv_state *st)
 {
 	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
 
-	(void)close(e->epfd);
+	iv_process_close(e->epfd, e->label);
 	if (e->timerfd >= 0)
-		(void)close(e->timerfd);
+		iv_process_close(e->timerfd, e->label);
 }
 
 static uint32_t events_of(int bands)
@@ -191,10 +192,13 @@ static int create_timerfd(int epfd)
 	struct epoll_event ev = { .events = EPOLLIN };
 	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 
-	if (fd >= 0 && epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+	if (fd < 0)
+		return -1;
+	(void)iv_process_label_fd(fd);
+	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
 		(void)close(fd);
 		errno = ENOSPC;
-		fd = -1;
+		return -1;
 	}
 
 	return fd;

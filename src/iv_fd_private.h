@@ -34,6 +34,7 @@ struct iv_fd_ {
 	uint8_t			told;		/* bands the kernel knows */
 	uint8_t			reported;	/* bands to be served */
 	uint8_t			again : 1;	/* told before start_anew() */
+	uint8_t			label : 7;	/* 0: the user opened it */
 };
 
 /*

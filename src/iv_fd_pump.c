@@ -56,6 +56,7 @@ enum state {
 struct buffer {
 	int		fd[2];		/* -1: memory */
 	unsigned int	generation;	/* of the process that made it */
+	unsigned int	label;		/* of both ends */
 	int		bytes;
 	int		full;
 	int		start;		/* of the bytes in memory */
@@ -76,8 +77,8 @@ static int is_pipe(const struct buffer *b)
 static void buffer_free(struct buffer *b)
 {
 	if (is_pipe(b)) {
-		(void)close(b->fd[0]);
-		(void)close(b->fd[1]);
+		iv_process_close(b->fd[0], b->label);
+		iv_process_close(b->fd[1], b->label);
 	}
 	free(b);
 }
@@ -142,6 +143,8 @@ static struct buffer *pipe_new(void)
 		free(b);
 		return NULL;
 	}
+	(void)iv_process_label_fd(b->fd[0]);
+	b->label = iv_process_label_fd(b->fd[1]);
 
 	return b;
 }

@@ -148,7 +148,8 @@ static void drop(struct iv_inotify *in, struct iv_inotify_watch *w)
 {
 	int saved_errno = errno;
 
-	(void)inotify_rm_watch(in->fd.fd, w->wd);
+	if (!iv_fd_is_lost(&in->fd))
+		(void)inotify_rm_watch(in->fd.fd, w->wd);
 	errno = saved_errno;
 	forget(in, w);
 }
@@ -267,7 +268,7 @@ int iv_inotify_register(struct iv_inotify *in)
 	in->fd.fd = fd;
 	in->fd.cookie = in;
 	in->fd.handler_in = got_events;
-	if (iv_fd_register_try(&in->fd) < 0) {
+	if (iv_fd_register_own(&in->fd) < 0) {
 		int saved_errno = errno;
 
 		(void)close(fd);
@@ -296,8 +297,7 @@ void iv_inotify_unregister(struct iv_inotify *in)
 
 	readers_forget(in);
 
-	iv_fd_unregister(&in->fd);
-	(void)close(in->fd.fd);
+	iv_fd_close_own(&in->fd);
 	in->owner = NULL;
 }
 
@@ -363,6 +363,12 @@ int iv_inotify_watch_register(struct iv_inotify_watch *w)
 	int wd;
 
 	check_owner(in, "iv_inotify_watch_register");
+
+	if (iv_fd_is_lost(&in->fd)) {
+		w->wd = -1;
+		errno = EBADF;
+		return -1;
+	}
 
 	wd = add_new(in, w);
 	if (wd < 0 && errno == EEXIST && has_watch(in, w))

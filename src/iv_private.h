@@ -69,6 +69,7 @@ struct iv_timer_state {
 struct iv_fd_epoll_state {
 	int			epfd;
 	int			timerfd;	/* -1 until first needed */
+	unsigned int		label;		/* of both */
 	struct timespec		armed;		/* what it is set to, or 0 */
 	struct timespec		seen;		/* the last wait's limit */
 	int			seen_times;
@@ -268,6 +269,19 @@ static inline unsigned int iv_process_generation(void)
 }
 
 /*
+ * The library labels the descriptors that it opens, so that a child can tell them
+ * from those that it opened itself after it had closed all that it inherited.
+ * iv_fd_register_own() and iv_fd_close_own() do all this for what is in an
+ * iv_fd.  A label of 0 stands for a descriptor that cannot have one.
+ */
+unsigned int iv_process_label_fd(int fd);	/* returns its label */
+int iv_process_has_label(int fd, unsigned int label);
+void iv_process_close(int fd, unsigned int label);	/* if it has it */
+
+/* The label that descriptors get in this process. */
+unsigned int iv_process_label(void);
+
+/*
  * A lock whose holder is a process: what was held by another thread when a
  * process forked is free in the child, whoever forked and however.  Not for
  * waiting long under it.  While it is held the thread cannot be cancelled; a
@@ -433,6 +447,25 @@ void iv_fd_deinit(struct iv_state *st);
 /* Wait for descriptors until the given time; NULL: no limit, {0, 0}: not. */
 void iv_fd_wait(struct iv_state *st, const struct timespec *until);
 void iv_fd_run(struct iv_state *st);
+
+/*
+ * As iv_fd_register_try(), for a descriptor that the library has opened,
+ * non-blocking and close-on-exec, which it gives a label.  To be unregistered by
+ * iv_fd_close_own(), which also closes the descriptor if it is still ours.
+ *
+ * If a child has closed it, handler_err is called once in the child's loop, if
+ * it is set.  iv_fd_is_lost() then says so, and nothing else is heard of it,
+ * whatever the number stands for; iv_fd_renew() gives the object another
+ * descriptor that the library has opened.
+ *
+ * iv_fd_label() returns the label, for iv_process_close() of the other end of a
+ * pipe, which got the same by iv_process_label_fd().
+ */
+int iv_fd_register_own(struct iv_fd *fd);
+void iv_fd_close_own(struct iv_fd *fd);
+int iv_fd_is_lost(const struct iv_fd *fd);
+void iv_fd_renew(struct iv_fd *fd, int number);
+unsigned int iv_fd_label(const struct iv_fd *fd);
 
 static inline int iv_fd_ready(const struct iv_state *st)
 {

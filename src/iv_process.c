@@ -4,6 +4,7 @@
  */
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -141,6 +142,58 @@ unsigned int iv_process_new_generation(void)
 		now = seen;
 
 	return now;
+}
+
+/*
+ * Labels.  A child may close all descriptors that it does not know, as daemons
+ * do, and open others: then the numbers that the library has noted stand for
+ * something else.  Neither type nor inode says which eventfd a number stands
+ * for, so each descriptor that the library opens carries a label, in a part of
+ * the open file that is otherwise unused: the signal of O_ASYNC, a flag that we
+ * never set.  It is 0 unless somebody sets it.  What a child opens has another
+ * label than what it inherited.
+ *
+ * Labels recur after 24 nested forks, in each of which the library was used:
+ * such a descendant could take a descriptor of its own for the inherited one
+ * that had the same number, if that was closed behind the library's back.
+ */
+#define FIRST_LABEL	36		/* a valid signal on all machines */
+#define NUM_LABELS	24
+
+unsigned int iv_process_label(void)
+{
+	return FIRST_LABEL + iv_process_generation() % NUM_LABELS;
+}
+
+unsigned int iv_process_label_fd(int fd)
+{
+	unsigned int label = iv_process_label();
+	int saved_errno = errno;
+
+	if (fcntl(fd, F_SETSIG, label) < 0)
+		label = 0;
+	errno = saved_errno;
+
+	return label;
+}
+
+int iv_process_has_label(int fd, unsigned int label)
+{
+	int saved_errno = errno;
+	int has = label == 0 || fcntl(fd, F_GETSIG) == (int)label;
+
+	errno = saved_errno;
+
+	return has;
+}
+
+void iv_process_close(int fd, unsigned int label)
+{
+	int saved_errno = errno;
+
+	if (iv_process_has_label(fd, label))
+		(void)close(fd);
+	errno = saved_errno;
 }
 
 void iv_lock_pause(unsigned int times)

@@ -7,6 +7,8 @@
 #include <iv.h>
 #include <iv_event.h>
 #include <iv_event_raw.h>
+#include <iv_fd_pump.h>
+#include <iv_inotify.h>
 #include <iv_signal.h>
 #include <linux/kcmp.h>
 #include <pthread.h>
@@ -16,9 +18,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
@@ -1316,6 +1322,321 @@ static void limit_in_child(void)
 }
 
 
+/*
+ * A child closes all that it inherited and opens other descriptors, of which it
+ * has one under each number that the library has noted.
+ */
+#define STRANGERS	40
+
+struct household {
+	int			pipe[2];
+	int			pair[2];
+	struct iv_fd		fd;
+	struct iv_timer		timer;
+	struct iv_inotify	in;
+	struct iv_inotify_watch	watch;
+	struct iv_fd_pump	pump;
+	int			heard;
+};
+
+static void household_heard(void *_h)
+{
+	struct household *h = _h;
+	char c;
+
+	if (read(h->pipe[0], &c, 1) == 1)
+		h->heard++;
+	iv_quit();
+}
+
+static void never(void *unused)
+{
+	(void)unused;
+	check(0);
+}
+
+static void never_event(void *unused, struct inotify_event *event)
+{
+	(void)unused;
+	(void)event;
+	check(0);
+}
+
+static void no_bands(void *unused, int pollin, int pollout)
+{
+	(void)unused;
+	(void)pollin;
+	(void)pollout;
+}
+
+static void household_watch(struct household *h)
+{
+	check_int(pipe(h->pipe), 0);
+	IV_FD_INIT(&h->fd);
+	h->fd.fd = h->pipe[0];
+	h->fd.cookie = h;
+	h->fd.handler_in = household_heard;
+	iv_fd_register(&h->fd);
+}
+
+static void household_hear(struct household *h)
+{
+	h->heard = 0;
+	check_int(write(h->pipe[1], "", 1), 1);
+	iv_main();
+	check_int(h->heard, 1);
+}
+
+/* A pump that holds a byte in a pipe. */
+static void household_pump(struct household *h)
+{
+	int full[2];
+
+	check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, h->pair),
+		  0);
+	check_int(pipe2(full, O_NONBLOCK), 0);
+	while (write(full[1], "full", 4) > 0)
+		;
+	check_int(write(h->pair[1], "", 1), 1);
+	IV_FD_PUMP_INIT(&h->pump);
+	h->pump.from_fd = h->pair[0];
+	h->pump.to_fd = full[1];
+	h->pump.set_bands = no_bands;
+	iv_fd_pump_init(&h->pump);
+	check_int(iv_fd_pump_pump(&h->pump), 1);
+	close(full[0]);
+	close(full[1]);
+}
+
+static void household_begin(struct household *h)
+{
+	int i;
+
+	iv_init();
+	memset(h, 0, sizeof(*h));
+	household_watch(h);
+	household_pump(h);
+
+	IV_INOTIFY_INIT(&h->in);
+	check_int(iv_inotify_register(&h->in), 0);
+	IV_INOTIFY_WATCH_INIT(&h->watch);
+	h->watch.inotify = &h->in;
+	h->watch.pathname = "/";
+	h->watch.mask = IN_ATTRIB;
+	h->watch.handler = never_event;
+	check_int(iv_inotify_watch_register(&h->watch), 0);
+
+	/* A limit that many waits have in common, which a timerfd sets. */
+	IV_TIMER_INIT(&h->timer);
+	h->timer.expires = iv_now;
+	h->timer.expires.tv_sec += 10000;
+	h->timer.handler = never;
+	iv_timer_register(&h->timer);
+	for (i = 0; i < 20; i++)
+		household_hear(h);
+}
+
+static void household_unregister(struct household *h)
+{
+	iv_fd_unregister(&h->fd);
+	iv_fd_pump_destroy(&h->pump);
+	iv_inotify_watch_unregister(&h->watch);
+	iv_inotify_unregister(&h->in);
+	iv_timer_unregister(&h->timer);
+}
+
+static void household_end(struct household *h)
+{
+	household_unregister(h);
+	iv_deinit();
+	close(h->pipe[0]);
+	close(h->pipe[1]);
+	close(h->pair[0]);
+	close(h->pair[1]);
+}
+
+static int stranger_epoll(void)
+{
+	return epoll_create1(0);
+}
+
+static int stranger_eventfd(void)
+{
+	return eventfd(1, EFD_NONBLOCK);
+}
+
+static int stranger_timerfd(void)
+{
+	static const struct itimerspec it = { .it_value = { .tv_nsec = 1 } };
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+
+	check_int(timerfd_settime(fd, 0, &it, NULL), 0);
+
+	return fd;
+}
+
+static int stranger_inotify(void)
+{
+	int fd = inotify_init1(IN_NONBLOCK);
+
+	check(inotify_add_watch(fd, "/", IN_ATTRIB) >= 0);
+
+	return fd;
+}
+
+static int stranger_pipe(void)
+{
+	int fd[2];
+	int ret;
+
+	check_int(pipe2(fd, O_NONBLOCK), 0);
+	check_int(write(fd[1], "x", 1), 1);
+	ret = fcntl(fd[0], F_DUPFD, 100);
+	close(fd[0]);
+	close(fd[1]);
+
+	return ret;
+}
+
+static int stranger_none(void)
+{
+	return -1;
+}
+
+static int (*const strangers[])(void) = {
+	stranger_none, stranger_epoll, stranger_eventfd, stranger_timerfd,
+	stranger_inotify, stranger_pipe,
+};
+
+#define NUM_STRANGERS	((int)(sizeof(strangers) / sizeof(strangers[0])))
+
+/* An open file of its own for each number; ours have no close-on-exec. */
+static void strangers_come(int (*stranger)(void))
+{
+	int fd;
+
+	for (fd = STDERR_FILENO + 1; fd < MOST_DESCRIPTORS; fd++)
+		close(fd);
+	if (stranger == stranger_none)
+		return;
+
+	for (fd = STDERR_FILENO + 1; fd < STRANGERS; fd++) {
+		int new = stranger();
+
+		check(new >= 0);
+		if (new == fd)
+			continue;
+		check_int(dup2(new, fd), fd);
+		close(new);
+	}
+}
+
+/* What could be read from them is left: 1 from an eventfd, and so on. */
+static void strangers_are_left_alone(int (*stranger)(void))
+{
+	uint64_t buf;
+	int fd;
+
+	if (stranger == stranger_none)
+		return;
+
+	for (fd = STDERR_FILENO + 1; fd < STRANGERS; fd++) {
+		check_int(fcntl(fd, F_GETFD), 0);
+		if (stranger == stranger_eventfd) {
+			check_int(read(fd, &buf, sizeof(buf)), sizeof(buf));
+			check(buf == 1);
+		} else if (stranger == stranger_timerfd) {
+			check_int(read(fd, &buf, sizeof(buf)), sizeof(buf));
+		} else if (stranger == stranger_pipe) {
+			check_int(read(fd, &buf, sizeof(buf)), 1);
+		} else if (stranger == stranger_inotify) {
+			check_int(inotify_rm_watch(fd, 1), 0);
+		}
+	}
+}
+
+static void lost_and_unregistered(struct household *h)
+{
+	household_unregister(h);
+	iv_deinit();
+}
+
+static void lost_and_deinit(struct household *h)
+{
+	iv_timer_unregister(&h->timer);
+	iv_deinit();
+}
+
+/* What the user closed is the user's to unregister. */
+static void lost_and_run(struct household *h)
+{
+	struct household second = { .heard = 0 };
+	int i;
+
+	iv_fd_unregister(&h->fd);
+	household_watch(&second);
+	for (i = 0; i < 20; i++)
+		household_hear(&second);
+	check_errno(iv_inotify_watch_register(&h->watch), EBADF);
+	iv_fd_unregister(&second.fd);
+	close(second.pipe[0]);
+	close(second.pipe[1]);
+	iv_fd_pump_destroy(&h->pump);
+	iv_inotify_unregister(&h->in);
+	iv_timer_unregister(&h->timer);
+	iv_deinit();
+}
+
+/* Closed, and not unregistered. */
+static void lost_and_forgotten(struct household *h)
+{
+	if (fcntl(h->fd.fd, F_GETFD) < 0)
+		run_passes(5);
+	household_unregister(h);
+	iv_deinit();
+}
+
+static void after_loss(void (*deed)(struct household *h))
+{
+	struct household h;
+	int i;
+
+	for (i = 0; i < NUM_STRANGERS; i++) {
+		pid_t pid;
+
+		household_begin(&h);
+		pid = fork_checked();
+		if (pid == 0) {
+			int before;
+
+			strangers_come(strangers[i]);
+			before = num_descriptors();
+			deed(&h);
+			check_int(num_descriptors(), before);
+			strangers_are_left_alone(strangers[i]);
+			_exit(0);
+		}
+		check_child(pid);
+		household_hear(&h);
+		household_end(&h);
+	}
+}
+
+static void child_that_closed_all(void)
+{
+	after_loss(lost_and_unregistered);
+	after_loss(lost_and_deinit);
+	after_loss(lost_and_run);
+	after_loss(lost_and_forgotten);
+}
+
+static void child_of__Fork_that_closed_all(void)
+{
+	fork_by = _Fork;
+	child_that_closed_all();
+}
+
+
 /* Threads of the child post while its loop finds out about the fork. */
 #define EVENTS	50000
 
@@ -1563,6 +1884,10 @@ static const struct check_case cases[] = {
 	  no_wake_in_child, EACH_BACKEND, 0 },
 	{ "a child at the limit of descriptors registers, and hears later",
 	  limit_in_child, EACH_METHOD, 0 },
+	{ "a child that closed all that it inherited loses no other descriptor",
+	  child_that_closed_all, EACH_METHOD, 0 },
+	{ "... also a child of _Fork() that did so",
+	  child_of__Fork_that_closed_all, EACH_METHOD, 0 },
 	{ "events that the parent's threads post to during a fork still work",
 	  threads_of_parent, EACH_BACKEND, 30 },
 	{ "a child made while others register waits for no lock",
