@@ -34,6 +34,16 @@ extern "C" {
 #endif
 
 /*
+ * On 32-bit systems pkg-config tells the size of time_t that the library was
+ * built with; a program that is compiled with another one (_TIME_BITS) would
+ * have other timers.
+ */
+#ifdef IV_SIZEOF_TIME_T
+typedef char iv_time_t_of_the_library_is_another
+	[sizeof(time_t) == IV_SIZEOF_TIME_T ? 1 : -1];
+#endif
+
+/*
  * Make a loop for the calling thread; does nothing if it has one.  The first
  * call in a process ignores SIGPIPE and SIGURG, raises RLIMIT_NOFILE and
  * chooses the poll method.  A loop that cannot be had is fatal.
