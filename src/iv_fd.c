@@ -517,7 +517,7 @@ void iv_fd_close_own(struct iv_fd *fd)
 	iv_fd_unregister(fd);
 	/* Only a child may have lost it. */
 	if (label == iv_process_label())
-		(void)close(fd->fd);
+		iv_close(fd->fd);
 	else
 		iv_process_close(fd->fd, label);
 }

@@ -196,7 +196,7 @@ static int create_timerfd(int epfd)
 		return -1;
 	(void)iv_process_label_fd(fd);
 	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
-		(void)close(fd);
+		iv_close(fd);
 		errno = ENOSPC;
 		return -1;
 	}

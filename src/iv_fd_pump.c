@@ -44,6 +44,7 @@ enum state {
 	UNUSED,				/* as zeroed memory is */
 	OPEN,
 	SAW_EOF,
+	SAW_ERROR,			/* what is held is written out first */
 	DONE,
 	FAILED,
 };
@@ -357,7 +358,7 @@ static int transfer_failed(struct iv_fd_pump *p)
 	return copy_from_now_on(p) < 0 ? -1 : 1;
 }
 
-static int input(struct iv_fd_pump *p)
+static int try_input(struct iv_fd_pump *p)
 {
 	ssize_t ret;
 	int again = 0;
@@ -381,6 +382,20 @@ static int input(struct iv_fd_pump *p)
 	return ret < 0 ? again : 0;
 }
 
+/* An error of input is the program's concern once the output has all bytes. */
+static int input(struct iv_fd_pump *p)
+{
+	if (try_input(p) == 0)
+		return 0;
+	if (!bytes_left(p))
+		return -1;
+
+	p->error = errno;
+	p->state = SAW_ERROR;
+
+	return 0;
+}
+
 static int output(struct iv_fd_pump *p)
 {
 	ssize_t ret;
@@ -401,8 +416,23 @@ static int transfer(struct iv_fd_pump *p)
 		return -1;
 	if (bytes_left(p) && output(p) < 0)
 		return -1;
+	if (p->state == SAW_ERROR && !bytes_left(p)) {
+		errno = p->error;
+		return -1;
+	}
 
 	return 0;
+}
+
+/* No system call in it ends a thread, which would lose count of the bytes. */
+static int transfer_uncancelled(struct iv_fd_pump *p)
+{
+	int state = iv_cancel_disable();
+	int ret = transfer(p);
+
+	iv_cancel_restore(state);
+
+	return ret;
 }
 
 static int failed(struct iv_fd_pump *p)
@@ -467,7 +497,7 @@ int iv_fd_pump_pump(struct iv_fd_pump *p)
 		return -1;
 	}
 
-	if (p->state != DONE && transfer(p) < 0)
+	if (p->state != DONE && transfer_uncancelled(p) < 0)
 		return failed(p);
 
 	if (!bytes_left(p))

@@ -189,11 +189,8 @@ int iv_process_has_label(int fd, unsigned int label)
 
 void iv_process_close(int fd, unsigned int label)
 {
-	int saved_errno = errno;
-
 	if (iv_process_has_label(fd, label))
-		(void)close(fd);
-	errno = saved_errno;
+		iv_close(fd);
 }
 
 void iv_lock_pause(unsigned int times)

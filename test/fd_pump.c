@@ -13,6 +13,7 @@
 #include <iv_tls.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -23,6 +24,8 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include "check.h"
 
 /* What stands before the libc's calls. */
@@ -260,6 +263,15 @@ static void expect_drained(void)
 {
 	drain_some(EVERYTHING);
 	check_int(drained, fed);
+}
+
+static int bytes_waiting(int fd)
+{
+	int num;
+
+	check_int(ioctl(fd, FIONREAD, &num), 0);
+
+	return num;
 }
 
 static void block_output(void)
@@ -934,6 +946,269 @@ static void input_is_closed(void)
 }
 
 IN_EACH_MODE(input_is_closed)
+
+/*
+ * Input that fails while the pump holds bytes: how it is made to fail, with what
+ * errno.
+ */
+static void fail_by_closing(void)
+{
+	close(from);
+}
+
+static void open_terminal_as_input(void)
+{
+	struct termios raw;
+
+	close(feed);
+	close(from);
+	from = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
+	if (from < 0 || grantpt(from) < 0 || unlockpt(from) < 0)
+		skip("no pseudo-terminal");
+	feed = open(ptsname(from), O_RDWR | O_NOCTTY);
+	check(feed >= 0);
+	check_int(tcgetattr(feed, &raw), 0);
+	cfmakeraw(&raw);
+	check_int(tcsetattr(feed, TCSANOW, &raw), 0);
+}
+
+static void fail_by_hanging_up(void)
+{
+	close(feed);
+	feed = -1;
+}
+
+static void open_tcp(int fd[2]);
+
+static void open_tcp_as_input(void)
+{
+	int fd[2];
+
+	close(feed);
+	close(from);
+	open_tcp(fd);
+	feed = fd[0];
+	from = fd[1];
+	check(fcntl(from, F_SETFL, O_NONBLOCK) == 0);
+}
+
+static void fail_by_reset(void)
+{
+	static const struct linger linger = { .l_onoff = 1 };
+
+	check_int(setsockopt(feed, SOL_SOCKET, SO_LINGER, &linger,
+			     sizeof(linger)), 0);
+	close(feed);
+	feed = -1;
+}
+
+static void open_nothing_else(void)
+{
+}
+
+static const struct {
+	void	(*open)(void);
+	void	(*fail)(void);
+	int	err;
+} faults[] = {
+	{ open_nothing_else,		fail_by_closing,	EBADF },
+	{ open_terminal_as_input,	fail_by_hanging_up,	EIO },
+	{ open_tcp_as_input,		fail_by_reset,		ECONNRESET },
+};
+
+#define NUM_FAULTS	((int)(sizeof(faults) / sizeof(faults[0])))
+
+/* The pump has taken all that was fed when it fails. */
+static void fault_with_bytes_held(int i, unsigned int flags)
+{
+	struct pump p;
+
+	fed = drained = 0;
+	shutdowns = 0;
+	iv_init();
+	open_ends();
+	faults[i].open();
+	start(&p, from, to, flags);
+	block_output();
+	feed_all(1000);
+	/* A terminal passes them on in a thread of the kernel. */
+	while (bytes_waiting(from) < 1000)
+		sched_yield();
+	while (bytes_waiting(from) > 0)
+		pump(&p, 1, 1, 1);
+
+	faults[i].fail();
+	pump(&p, 1, 0, 1);
+	pump(&p, 1, 0, 1);
+	unblock_output();
+	pump_fails(&p, faults[i].err);
+	expect_drained();
+	check_int(drained, 1000);
+	pump_fails(&p, faults[i].err);
+	check_int(shutdowns, 0);
+	tear_down(&p);
+}
+
+static void no_byte_is_lost(void)
+{
+	int i;
+
+	for (i = 0; i < NUM_FAULTS; i++) {
+		fault_with_bytes_held(i, 0);
+		fault_with_bytes_held(i, IV_FD_PUMP_FLAG_RELAY_EOF);
+	}
+}
+
+IN_EACH_MODE(no_byte_is_lost)
+
+/* What cannot be written either is the later error, and the worse one. */
+static void reader_goes_after_the_input(void)
+{
+	struct pump p;
+
+	set_up(&p, 0);
+	block_output();
+	feed_all(1000);
+	pump(&p, 1, 1, 1);
+	close(from);
+	pump(&p, 1, 0, 1);
+	close(drain);
+	pump_fails(&p, EPIPE);
+	pump_fails(&p, EPIPE);
+	tear_down(&p);
+}
+
+IN_EACH_MODE(reader_goes_after_the_input)
+
+/* A program writes to a terminal and ends; the reader is slow. */
+#define TERMINAL_BYTES	60000
+
+static pid_t start_program(void)
+{
+	pid_t pid = fork();
+
+	check(pid >= 0);
+	if (pid == 0) {
+		feed_all(TERMINAL_BYTES);
+		check_int(fed, TERMINAL_BYTES);
+		_exit(0);
+	}
+	close(feed);
+	feed = -1;
+	fed = TERMINAL_BYTES;
+
+	return pid;
+}
+
+static void program_ends(unsigned int flags)
+{
+	struct pump p;
+	pid_t pid;
+	int ret;
+
+	fed = drained = 0;
+	iv_init();
+	open_ends();
+	open_terminal_as_input();
+	start(&p, from, to, flags);
+	pid = start_program();
+	do {
+		errno = 0;
+		ret = iv_fd_pump_pump(&p.p);
+		if (p.out)
+			drain_some(100);
+	} while (ret == 1);
+	check_int(ret, -1);
+	check_int(errno, EIO);
+	expect_drained();
+	check_child(pid);
+	tear_down(&p);
+}
+
+static void program_on_a_terminal(void)
+{
+	program_ends(0);
+	program_ends(IV_FD_PUMP_FLAG_RELAY_EOF);
+}
+
+IN_EACH_MODE(program_on_a_terminal)
+
+/* It is for streams: this is what it takes an empty datagram for. */
+static void datagrams(void)
+{
+	struct pump p;
+	int fd[2];
+
+	iv_init();
+	open_ends();
+	check_int(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fd), 0);
+	start(&p, fd[0], to, 0);
+	check_int(send(fd[1], "\0\1\2", 3, 0), 3);
+	check_int(send(fd[1], "\3", 1, 0), 1);
+	check_int(send(fd[1], "", 0, 0), 0);
+	fed = 4;
+	pump(&p, 1, 1, 0);
+	pump(&p, 1, 1, 0);
+	expect_drained();
+	pump(&p, 0, 0, 0);
+	close(fd[0]);
+	close(fd[1]);
+	tear_down(&p);
+}
+
+IN_EACH_MODE(datagrams)
+
+/* A thread with a cancellation pending comes through all calls. */
+static int came_through;
+
+static void *pump_while_cancelled(void *unused)
+{
+	struct pump p;
+
+	set_up(&p, 0);
+	block_output();
+	check_int(pthread_cancel(pthread_self()), 0);
+	pump(&p, 1, 1, 0);
+	came_through = 1;
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	feed_all(10);
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	pump(&p, 1, 1, 1);
+	came_through++;
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	unblock_output();
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	pump(&p, 1, 1, 0);
+	came_through++;
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	expect_drained();
+	feed_all(10);
+	block_output();
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	pump(&p, 1, 1, 1);
+	destroy(&p);
+	came_through++;
+	pthread_testcancel();
+	check(0);
+
+	return unused;
+}
+
+static void cancelled_thread(void)
+{
+	pthread_t thread;
+	void *end;
+
+	iv_init();
+	check_int(pthread_create(&thread, NULL, pump_while_cancelled, NULL), 0);
+	check_int(pthread_join(thread, &end), 0);
+	check(end == PTHREAD_CANCELED);
+	check_int(came_through, 4);
+	close_all();
+	iv_deinit();
+}
+
+IN_EACH_MODE(cancelled_thread)
 
 
 /* Objects. */
@@ -1664,6 +1939,16 @@ static const struct check_case cases[] = {
 	  input_is_a_directory_in_each_mode, ONCE, 0 },
 	{ "a descriptor that is not open is -1 with EBADF",
 	  input_is_closed_in_each_mode, ONCE, 0 },
+	{ "what it holds is written before input's error is told",
+	  no_byte_is_lost_in_each_mode, ONCE, 0 },
+	{ "... but for an error of output, which is told at once",
+	  reader_goes_after_the_input_in_each_mode, ONCE, 0 },
+	{ "all that a program wrote to a terminal before it ended arrives",
+	  program_on_a_terminal_in_each_mode, ONCE, 0 },
+	{ "an empty datagram is taken for the end of input",
+	  datagrams_in_each_mode, ONCE, 0 },
+	{ "no call acts on a cancellation that is pending",
+	  cancelled_thread_in_each_mode, ONCE, 0 },
 	{ "private members may hold anything, public ones are not written to",
 	  garbage_is_taken, ONCE, 0 },
 	{ "it may be destroyed at any time, and started again",

@@ -58,8 +58,9 @@ void iv_fd_pump_destroy(struct iv_fd_pump *pump);
 /*
  * Read once and write once at the most, and call set_bands once, last.  1, or
  * 0 when all is written and no more will come: set_bands(cookie, 0, 0).  -1
- * with errno (of read(2), write(2) or splice(2), ENOMEM) without set_bands:
- * what was buffered is lost, the pump is of no more use than to be destroyed.
+ * with errno (of read(2), write(2) or splice(2), ENOMEM) without set_bands: the
+ * pump can only be destroyed.  When reading fails, what is buffered is written
+ * before that is returned; when writing fails, it is lost.
  */
 int iv_fd_pump_pump(struct iv_fd_pump *pump);
 
