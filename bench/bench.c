@@ -8,32 +8,37 @@
  */
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "peer.h"
 
 static const struct row *const families[] = {
-	rows_post,
-	rows_thread,
+	rows_burst,
+	rows_self,
+	rows_life,
+	rows_pingpong,
+	rows_flood,
+	rows_million,
 	rows_lost,
 	rows_task,
 	rows_memory,
-#ifndef BY_EVENT
-	rows_fd,
+	rows_pairs,
 	rows_echo,
 	rows_timer,
-#endif
 };
 
 #define FAMILIES	(sizeof(families) / sizeof(families[0]))
 
-/* A run that takes longer hangs; this is no measure of anything. */
+/* A run that takes longer hangs. */
 #define LIMIT_SECONDS	120
 
 void must_failed(const char *file, int line, const char *what)
@@ -56,20 +61,35 @@ static double cpu_now(void)
 	return seconds(ru.ru_utime) + seconds(ru.ru_stime);
 }
 
+double clock_now(clockid_t clock)
+{
+	struct timespec now;
+
+	must(clock_gettime(clock, &now) == 0);
+
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
 void meter_start(struct meter *m)
 {
 	m->cpu_began = cpu_now();
-	must(clock_gettime(CLOCK_MONOTONIC, &m->began) == 0);
+	m->began = clock_now(CLOCK_MONOTONIC);
 }
 
 void meter_stop(struct meter *m)
 {
-	struct timespec now;
-
-	must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-	m->wall += now.tv_sec - m->began.tv_sec +
-		   (now.tv_nsec - m->began.tv_nsec) / 1e9;
+	m->wall += clock_now(CLOCK_MONOTONIC) - m->began;
 	m->cpu += cpu_now() - m->cpu_began;
+}
+
+struct meter *meter_of_child(struct meter *m)
+{
+	return m + 1;
+}
+
+void meter_add_child(struct meter *m)
+{
+	m->cpu += meter_of_child(m)->cpu;
 }
 
 void *zeroed(size_t num, size_t size)
@@ -81,14 +101,19 @@ void *zeroed(size_t num, size_t size)
 	return memset(p, 0, num * size);
 }
 
-void *shared_page(void)
+void *shared_new(size_t size)
 {
-	void *p = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	must(p != MAP_FAILED);
 
 	return p;
+}
+
+void shared_free(void *p, size_t size)
+{
+	must(munmap(p, size) == 0);
 }
 
 pthread_t thread_start(void *(*fn)(void *), void *arg)
@@ -113,6 +138,19 @@ void meeting_of(pthread_barrier_t *barrier, int num)
 void meet(pthread_barrier_t *barrier)
 {
 	(void)pthread_barrier_wait(barrier);
+}
+
+pid_t child_start(void (*fn)(void *arg), void *arg)
+{
+	pid_t pid = fork();
+
+	must(pid >= 0);
+	if (pid == 0) {
+		fn(arg);
+		_exit(0);
+	}
+
+	return pid;
 }
 
 void child_wait(pid_t pid)
@@ -156,13 +194,61 @@ static void raise_limit(void)
 	must(setrlimit(RLIMIT_NOFILE, &rl) == 0);
 }
 
-int have_descriptors(int num)
+int lacks_cpus(struct meter *m, int num)
+{
+	if (have_cpus(num))
+		return 0;
+	m->none = "too few processors";
+
+	return 1;
+}
+
+int lacks_descriptors(struct meter *m, int num)
 {
 	struct rlimit rl;
 
 	must(getrlimit(RLIMIT_NOFILE, &rl) == 0);
+	if (rl.rlim_cur >= (rlim_t)num + 64)
+		return 0;
+	m->none = "RLIMIT_NOFILE is too low";
 
-	return rl.rlim_cur >= (rlim_t)num + 64;
+	return 1;
+}
+
+int listening(int *port)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET };
+	socklen_t len = sizeof(addr);
+	int fd;
+
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	must(fd >= 0);
+	must(bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0);
+	must(listen(fd, SOMAXCONN) == 0);
+	must(getsockname(fd, (struct sockaddr *)&addr, &len) == 0);
+	*port = ntohs(addr.sin_port);
+
+	return fd;
+}
+
+int accepted(int fd)
+{
+	int conn = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	must(conn >= 0 || errno == EAGAIN);
+
+	return conn;
+}
+
+static double value_of(const struct row *row, const struct meter *m)
+{
+	if (!strcmp(row->unit, "ns"))
+		return m->wall / m->ops * 1e9;
+	if (strstr(row->unit, "/s") != NULL)
+		return m->ops / m->wall;
+
+	return m->count;
 }
 
 const char *file_of(const char *symbol)
@@ -170,24 +256,17 @@ const char *file_of(const char *symbol)
 	void *p = dlsym(RTLD_DEFAULT, symbol);
 	Dl_info info;
 
-	return p != NULL && dladdr(p, &info) ? info.dli_fname : "?";
-}
+	must(p != NULL && dladdr(p, &info) != 0);
 
-static double value_of(const struct row *row, const struct meter *m)
-{
-	if (!strcmp(row->unit, "ns"))
-		return m->wall / m->ops * 1e9;
-	if (!strcmp(row->unit, "M/s"))
-		return m->ops / m->wall / 1e6;
-
-	return m->count;
+	return info.dli_fname;
 }
 
 static void run_row(const struct row *row, long n)
 {
-	struct meter *m = shared_page();
+	const size_t size = 2 * sizeof(struct meter);
+	struct meter *m = shared_new(size);
 
-	/* Whatever the row before has pinned. */
+	/* The row before may have pinned this thread. */
 	must(sched_setaffinity(0, sizeof(allowed), &allowed) == 0);
 	alarm(LIMIT_SECONDS);
 	row->run(m, n > 0 ? n : row->quick, row->arg);
@@ -200,7 +279,7 @@ static void run_row(const struct row *row, long n)
 		       row->name, PEER, value_of(row, m), row->unit,
 		       m->cpu / m->ops * 1e9, m->ops, m->wall);
 	(void)fflush(stdout);
-	must(munmap(m, sysconf(_SC_PAGESIZE)) == 0);
+	shared_free(m, size);
 }
 
 static void list_row(const struct row *row, long n)
@@ -227,7 +306,8 @@ static void each_row(void (*fn)(const struct row *row, long n), char **names,
 	size_t i;
 
 	for (i = 0; i < FAMILIES; i++) {
-		for (row = families[i]; row->name != NULL; row++) {
+		for (row = families[i]; row != NULL && row->name != NULL;
+		     row++) {
 			if (is_wanted(row, names))
 				fn(row, n);
 		}
@@ -256,7 +336,7 @@ int main(int argc, char **argv)
 		} else if (opt == 'l') {
 			fn = list_row;
 		} else if (opt == 'v') {
-			printf("%s %s\n", PEER, PEER_VERSION);
+			peer_say();
 			return 0;
 		} else {
 			return usage(argv[0]);

@@ -2,14 +2,15 @@
  * libivykis: what the benchmark programs share.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * There is one program a peer: the driver (bench.c: arguments, clocks, one line
- * a figure), and the rows (rows_FAMILY.c: the work), compiled on top of the
- * peer's calls (peer_NAME.h), which are inlined, so that no peer pays for the
- * comparison.  `run' runs them all and reports.
+ * There is one program per peer: the driver (bench.c: arguments, clocks, one
+ * line per figure) and the rows (rows_FAMILY.c: the work), compiled on top of
+ * the peer's calls (peer_NAME.h), which are inlined so that no peer pays for
+ * the comparison.  `run' runs them all and reports.
  *
- * A new row is a function and a line in the table at the end of its family; a
- * new family is a file, its table's name below and in bench.c, and its name in
- * Makefile.am; a new peer is a header that defines what peer.h lists.
+ * A new row is a function and a line in the table at the end of its family.  A
+ * new family is a file, its table's name below and in bench.c, its name in
+ * Makefile.am and its title in report.py.  A new peer is a header that defines
+ * what peer.h lists, its program in Makefile.am and its name in peers.py.
  */
 
 #ifndef BENCH_H
@@ -21,14 +22,14 @@
 #include <sys/types.h>
 #include <time.h>
 
-/* Stands in memory that forked children share. */
+/* Lies in memory that forked children share. */
 struct meter {
-	struct timespec	began;
+	double		began;
 	double		cpu_began;
 	double		wall;		/* seconds */
 	double		cpu;		/* seconds, all threads */
 	long		ops;
-	double		count;		/* what units that are no time count */
+	double		count;		/* for units that are no time */
 	const char	*none;		/* there is no figure, and why */
 };
 
@@ -36,8 +37,8 @@ struct row {
 	const char	*name;
 	const char	*group;		/* one chart each */
 	/*
-	 * Of time: ns (an op), M/s.  Counted: lost (wake-ups), served
-	 * (descriptors, an op), B (bytes).
+	 * From the time: ns (per op), runs/s and conn/s (ops per second).
+	 * From the count: lost (wakeups), served (descriptors per op), B (bytes).
 	 */
 	const char	*unit;
 	const char	*text;
@@ -47,19 +48,36 @@ struct row {
 	long		quick;		/* the smallest n that says anything */
 };
 
-/* Each ends with a row that has no name. */
-extern const struct row rows_echo[];
-extern const struct row rows_fd[];
-extern const struct row rows_lost[];
-extern const struct row rows_memory[];
-extern const struct row rows_post[];
-extern const struct row rows_task[];
-extern const struct row rows_thread[];
-extern const struct row rows_timer[];
+/*
+ * Each ends with a row that has no name.  They are weak because a program is
+ * linked with the families that say something about its peer.
+ */
+#define FAMILY(name)							\
+	extern const struct row rows_##name[] __attribute__((weak))
 
-/* Pairs; the time between is what counts. */
+FAMILY(burst);
+FAMILY(echo);
+FAMILY(flood);
+FAMILY(life);
+FAMILY(lost);
+FAMILY(memory);
+FAMILY(million);
+FAMILY(pairs);
+FAMILY(pingpong);
+FAMILY(self);
+FAMILY(task);
+FAMILY(timer);
+
+/* In pairs; the time between the two calls is added up. */
 void meter_start(struct meter *m);
 void meter_stop(struct meter *m);
+
+/* The meter of a row's child process, whose CPU time is added in the end. */
+struct meter *meter_of_child(struct meter *m);
+void meter_add_child(struct meter *m);
+
+/* Seconds. */
+double clock_now(clockid_t clock);
 
 /* What must not fail in a benchmark ends it. */
 #define must(cond)						\
@@ -77,29 +95,42 @@ void must_failed(const char *file, int line, const char *what)
 /* An array of zeroes, all of it touched; free() it. */
 void *zeroed(size_t num, size_t size);
 
-/* A page that forked children share. */
-void *shared_page(void);
+/* Zeroed memory that forked children share, and its end. */
+void *shared_new(size_t size);
+void shared_free(void *p, size_t size);
 
 pthread_t thread_start(void *(*fn)(void *), void *arg);
 void thread_join(pthread_t thread);
 void meeting_of(pthread_barrier_t *barrier, int num);
 void meet(pthread_barrier_t *barrier);
 
-/* Wait for a child, which must say that all is well. */
+/* A child process that calls fn(arg), and the wait for its success. */
+pid_t child_start(void (*fn)(void *arg), void *arg);
 void child_wait(pid_t pid);
 
 /*
- * Keep the calling thread on one of the process's processors, 0 for the first;
- * -1: leave it.  have_cpus: may it run on num of them at once?
+ * pin() keeps the calling thread on one of the process's processors, 0 being
+ * the first; -1 leaves it alone.  have_cpus() returns whether the process may
+ * run on num of them at once.
  */
 void pin(int cpu);
 int have_cpus(int num);
 
-/* May num more descriptors be opened? */
-int have_descriptors(int num);
+/*
+ * Whether a row has to do without what it needs; the meter then says so.
+ * Descriptors: num more.
+ */
+int lacks_cpus(struct meter *m, int num);
+int lacks_descriptors(struct meter *m, int num);
 
-/* The file that the named symbol comes from. */
+/* The file that the named function comes from. */
 const char *file_of(const char *symbol);
+
+/* A listening TCP socket on the loopback interface, and its port. */
+int listening(int *port);
+
+/* The next connection, or -1 if there is none. */
+int accepted(int fd);
 
 /* The same numbers in each run.  A division would show in rows of timers. */
 static inline unsigned int random_below(uint64_t *state, unsigned int limit)

@@ -4,7 +4,10 @@
  *
  * PEER_H names the header of the peer.  It defines
  *
- *	PEER, PEER_VERSION	strings
+ *	PEER			its name, a string
+ *	peer_say()		prints "KEY VALUE" lines for peers.py: the version
+ *				that runs, which is to be that of the headers,
+ *				and the file that it comes from
  *	ACROSS_FORK		defined if forked children may post
  *	NO_TIMERS		defined if it has none
  *	struct loop		one event loop, of the thread that made it
@@ -30,6 +33,7 @@
 #ifndef PEER_COMMON_H
 #define PEER_COMMON_H
 
+#include <stdio.h>
 #include "bench.h"
 
 #define UNUSED		__attribute__((unused))

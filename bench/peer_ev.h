@@ -2,18 +2,15 @@
  * libivykis: the benchmarks on libev.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Wakes are ev_async, descriptors ev_io, tasks ev_idle (called once an iteration
- * until it is stopped) of the highest priority, as others are not called while
- * there is anything else to do; timers are moved by ev_timer_again().
+ * Wakes are ev_async, descriptors ev_io, tasks ev_idle (called once per
+ * iteration until it is stopped) of the highest priority, as others are not
+ * called while there is anything else to do; timers are moved by
+ * ev_timer_again().
  */
 
 #include <ev.h>
 
-#define STRING(x)	#x
-#define DOTTED(a, b)	STRING(a) "." STRING(b)
-
 #define PEER		"libev"
-#define PEER_VERSION	DOTTED(EV_VERSION_MAJOR, EV_VERSION_MINOR)
 
 #define EV_HANDLER(name, type)						\
 	OBJECT_HANDLER(name, watcher->data, struct ev_loop *ev UNUSED,	\
@@ -22,6 +19,14 @@
 #define TASK_HANDLER(name)	EV_HANDLER(name, ev_idle)
 #define WATCH_HANDLER(name)	EV_HANDLER(name, ev_io)
 #define TIMER_HANDLER(name)	EV_HANDLER(name, ev_timer)
+
+static inline void peer_say(void)
+{
+	must(ev_version_major() == EV_VERSION_MAJOR);
+	must(ev_version_minor() == EV_VERSION_MINOR);
+	printf("version %d.%d\n", ev_version_major(), ev_version_minor());
+	printf("file %s\n", file_of("ev_version_major"));
+}
 
 struct loop {
 	struct ev_loop	*ev;

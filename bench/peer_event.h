@@ -11,7 +11,6 @@
 #include <event2/thread.h>
 
 #define PEER		"libevent"
-#define PEER_VERSION	event_get_version()
 
 #define EVENT_HANDLER(name)						\
 	OBJECT_HANDLER(name, arg, evutil_socket_t fd UNUSED,		\
@@ -20,6 +19,13 @@
 #define TASK_HANDLER(name)	EVENT_HANDLER(name)
 #define WATCH_HANDLER(name)	EVENT_HANDLER(name)
 #define TIMER_HANDLER(name)	EVENT_HANDLER(name)
+
+static inline void peer_say(void)
+{
+	must(event_get_version_number() == LIBEVENT_VERSION_NUMBER);
+	printf("version %s\n", event_get_version());
+	printf("file %s\n", file_of("event_get_version"));
+}
 
 struct loop {
 	struct event_base	*base;

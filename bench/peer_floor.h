@@ -2,9 +2,9 @@
  * libivykis: the benchmarks on system calls alone.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What remains when all is done by hand.  A wake is an eventfd: a post writes
- * it, epoll_wait() reports it, a read empties it.  A task is called between
- * two epoll_wait() that do not wait.  There are no timers.
+ * What remains when everything is done by hand.  A wake is an eventfd: a post
+ * writes it, epoll_wait() reports it, a read empties it.  A task is called
+ * between two calls of epoll_wait() that do not wait.  There are no timers.
  */
 
 #include <stdint.h>
@@ -13,10 +13,14 @@
 #include <unistd.h>
 
 #define PEER		"floor"
-#define PEER_VERSION	"epoll and eventfd by hand"
 #define ACROSS_FORK	1
 #define NO_TIMERS	1
 #define BATCH		256
+
+static inline void peer_say(void)
+{
+	printf("version epoll and eventfd by hand\n");
+}
 
 typedef void (*handler_fn)(void *cookie);
 typedef handler_fn wake_handler;
@@ -44,6 +48,8 @@ struct wake {
 };
 
 struct watch {
+	struct loop	*loop;
+	int		fd;
 	handler_fn	handler;
 	void		*cookie;
 };
@@ -158,13 +164,14 @@ static inline void task_again(struct task *t)
 static inline void watch_new(struct loop *l, struct watch *w, int fd,
 			     handler_fn handler, void *cookie)
 {
+	w->loop = l;
+	w->fd = fd;
 	w->handler = handler;
 	w->cookie = cookie;
 	epoll_add(l, fd, (uintptr_t)w + WATCH);
 }
 
-/* The same holds for what is watched: it is closed next. */
 static inline void watch_free(struct watch *w)
 {
-	(void)w;
+	must(epoll_ctl(w->loop->epfd, EPOLL_CTL_DEL, w->fd, NULL) == 0);
 }

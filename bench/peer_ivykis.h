@@ -3,10 +3,11 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Compiled four times: against the library of this tree and the one that the
- * system has installed (NAME says which); with wake-ups by iv_event_raw and, if
- * BY_EVENT is defined, by iv_event.
+ * system has installed (NAME and IVYKIS_VERSION), each with wakeups by
+ * iv_event_raw and, if BY_EVENT is defined, by iv_event.
  */
 
+#include <dlfcn.h>
 #include <iv.h>
 #include <iv_event.h>
 #include <iv_event_raw.h>
@@ -17,7 +18,6 @@
 #define PEER		NAME
 #define ACROSS_FORK	1
 #endif
-#define PEER_VERSION	file_of("iv_event_raw_post")
 
 typedef void (*handler_fn)(void *cookie);
 typedef handler_fn wake_handler;
@@ -26,6 +26,17 @@ typedef handler_fn wake_handler;
 #define TASK_HANDLER(name)	static void name(void *cookie)
 #define WATCH_HANDLER(name)	static void name(void *cookie)
 #define TIMER_HANDLER(name)	static void name(void *cookie)
+
+static inline void peer_say(void)
+{
+	iv_init();
+	printf("version %s\n", IVYKIS_VERSION);
+	printf("file %s\n", file_of("iv_event_raw_post"));
+	printf("method %s\n", iv_poll_method_name());
+	printf("busy-poll %s\n",
+	       dlsym(RTLD_DEFAULT, "iv_set_busy_poll") != NULL ? "yes" : "no");
+	iv_deinit();
+}
 
 /* The thread's own. */
 struct loop {

@@ -2,14 +2,13 @@
  * libivykis: the benchmarks on libuv.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Wakes are uv_async_t, tasks uv_idle_t (called once an iteration until it is
+ * Wakes are uv_async_t, tasks uv_idle_t (called once per iteration until it is
  * stopped), descriptors uv_poll_t.
  */
 
 #include <uv.h>
 
 #define PEER		"libuv"
-#define PEER_VERSION	uv_version_string()
 
 #define WAKE_HANDLER(name)						\
 	OBJECT_HANDLER(name, async->data, uv_async_t *async)
@@ -20,6 +19,13 @@
 		       int status UNUSED, int events UNUSED)
 #define TIMER_HANDLER(name)						\
 	OBJECT_HANDLER(name, timer->data, uv_timer_t *timer)
+
+static inline void peer_say(void)
+{
+	must(uv_version() == UV_VERSION_HEX);
+	printf("version %s\n", uv_version_string());
+	printf("file %s\n", file_of("uv_version"));
+}
 
 struct loop {
 	uv_loop_t	uv;

@@ -6,11 +6,9 @@
  * makes the load, needs: ECHO; whatever else is asked for is refused.
  */
 
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include "peer.h"
 
@@ -40,7 +38,7 @@ struct server {
 	struct conn	conns[CONNECTIONS];
 };
 
-/* One line: a letter and a number.  What is behind it, or NULL. */
+/* One line: a letter and a number.  Returns what follows it, or NULL. */
 static char *parse_number(char *p, const char *end, char letter, long *number)
 {
 	char *eol = memchr(p, '\n', end - p);
@@ -53,7 +51,7 @@ static char *parse_number(char *p, const char *end, char letter, long *number)
 	return eol + 1;
 }
 
-/* One request.  What is behind it, or NULL if it is not all there. */
+/* One request.  Returns what follows it, or NULL if it is incomplete. */
 static char *parse(char *p, const char *end, char **arg, long *len)
 {
 	long args;
@@ -78,7 +76,7 @@ static void count(struct server *s)
 		meter_stop(s->meter);
 }
 
-/* Gives what is to be kept of the input. */
+/* Returns how much of the input is to be kept. */
 static size_t answer(struct conn *c, const char *end)
 {
 	char out[2 * BUFFER];
@@ -133,29 +131,23 @@ WATCH_HANDLER(server_readable)
 	struct conn *c = &s->conns[s->used++];
 
 	must(s->used <= CONNECTIONS);
-	c->fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	c->fd = accepted(s->fd);
 	must(c->fd >= 0);
 	c->server = s;
 	s->open++;
 	watch_new(&s->loop, &c->watch, c->fd, conn_readable, c);
 }
 
-/* Gives the port. */
+/* Returns the port. */
 static int server_new(struct server *s)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET };
-	socklen_t len = sizeof(addr);
+	int port;
 
-	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	s->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	must(s->fd >= 0);
-	must(bind(s->fd, (struct sockaddr *)&addr, sizeof(addr)) == 0);
-	must(listen(s->fd, CONNECTIONS) == 0);
-	must(getsockname(s->fd, (struct sockaddr *)&addr, &len) == 0);
+	s->fd = listening(&port);
 	loop_new(&s->loop);
 	watch_new(&s->loop, &s->watch, s->fd, server_readable, s);
 
-	return ntohs(addr.sin_port);
+	return port;
 }
 
 static void server_free(struct server *s)
@@ -165,29 +157,30 @@ static void server_free(struct server *s)
 	loop_free(&s->loop);
 }
 
-static pid_t load(int port, long n, int pipeline)
+struct load {
+	int	port;
+	long	n;
+	int	pipeline;
+};
+
+static void load(void *_load)
 {
+	struct load *l = _load;
 	char command[200];
-	pid_t pid;
 
 	(void)snprintf(command, sizeof(command),
 		       "exec redis-benchmark -p %d -c %d -n %ld -P %d "
 		       "ECHO 0123456789abcdef >/dev/null 2>&1",
-		       port, CLIENTS, n, pipeline);
-	pid = fork();
-	must(pid >= 0);
-	if (pid == 0) {
-		if (have_cpus(2))
-			pin(1);
-		(void)execl("/bin/sh", "sh", "-c", command, NULL);
-		_exit(1);
-	}
-
-	return pid;
+		       l->port, CLIENTS, l->n, l->pipeline);
+	if (have_cpus(2))
+		pin(1);
+	(void)execl("/bin/sh", "sh", "-c", command, NULL);
+	must(!"a shell to run");
 }
 
 static void echo(struct meter *m, long n, int pipeline)
 {
+	struct load l = { .n = n, .pipeline = pipeline };
 	struct server *s;
 	pid_t pid;
 
@@ -201,7 +194,8 @@ static void echo(struct meter *m, long n, int pipeline)
 	s->meter = m;
 	s->n = n;
 	m->ops = n;
-	pid = load(server_new(s), n, pipeline);
+	l.port = server_new(s);
+	pid = child_start(load, &l);
 	loop_run(&s->loop);
 	child_wait(pid);
 	server_free(s);

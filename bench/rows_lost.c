@@ -1,6 +1,15 @@
 /*
- * libivykis: benchmarks of wake-ups that get lost.
+ * libivykis: a benchmark of wakeups that get lost.
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One thread publishes values by a relaxed store and a post, in random bursts,
+ * so that posts overlap with the loop's clearing of the one before; the handler
+ * reads the value.  Once all is quiet it must have seen the last one.
+ *
+ * Quiet is not a matter of time: the publisher posts to a second object, waits
+ * until this was delivered, and does both again.  Between the two deliveries
+ * the loop went through all that was pending.  These posts never meet one of
+ * their own that is pending, so they arrive whatever the peer.
  */
 
 #include <sched.h>
@@ -8,19 +17,7 @@
 #include <stdlib.h>
 #include "peer.h"
 
-
-/*
- * Lost wake-ups.  One thread publishes values by a relaxed store and a post,
- * in random bursts so that posts overlap with the loop's clearing of the one
- * before; the handler looks at the value.  Once all is quiet it must have seen
- * the last one.
- *
- * Quiet is not a matter of time: the publisher posts to a second object, waits
- * until this was delivered, and does both again.  Between the two deliveries
- * the loop went through all that was pending.  These posts never meet one of
- * their own that is pending, so they arrive whatever the peer.
- */
-#define PATIENCE	2000		/* looks before asking for quiet */
+#define PATIENCE	2000		/* reads before asking for quiet */
 
 struct lost {
 	struct loop		loop;
@@ -127,15 +124,13 @@ static void publish(struct lost *l, struct meter *m, long n)
 
 static void lost(struct meter *m, long n, int arg)
 {
-	struct lost *l = zeroed(1, sizeof(*l));
+	struct lost *l;
 	pthread_t thread;
 
 	(void)arg;
-	if (!have_cpus(2)) {
-		m->none = "needs two processors";
-		free(l);
+	if (lacks_cpus(m, 2))
 		return;
-	}
+	l = zeroed(1, sizeof(*l));
 	pin(0);
 	meeting_of(&l->start, 2);
 	thread = thread_start(lost_thread, l);
@@ -154,6 +149,6 @@ static void lost(struct meter *m, long n, int arg)
 
 const struct row rows_lost[] = {
 	{ "lost", "lost", "lost",
-	  "wake-ups lost, an op being a burst of posts", lost, 0, 500 },
+	  "wakeups lost; an operation is a burst of posts", lost, 0, 500 },
 	{ 0 }
 };

@@ -2,9 +2,9 @@
  * libivykis: what objects cost in memory.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * By how much the resident set grows with so many of them, the caller's structs
- * and the library's own memory alike; the kernel's is not in it.  Says the most
- * in a process that has done nothing else before.
+ * By how much the resident set grows with so many of them: by the caller's
+ * structs and the library's own memory; the kernel's is not in it.  It is most
+ * exact in a process that has done nothing else before.
  */
 
 #include <malloc.h>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include "peer.h"
 
-/* By a look at each page: other counts are not exact. */
+/* The kernel walks the pages for this; its other counts are not exact. */
 static long resident(void)
 {
 	FILE *f = fopen("/proc/self/smaps_rollup", "re");
@@ -35,7 +35,7 @@ static void growth_begin(struct growth *g, struct meter *m)
 {
 	(void)malloc_trim(0);
 	g->meter = m;
-	/* What reading it takes for the first time is none of ours. */
+	/* The first reading allocates memory of its own. */
 	(void)resident();
 	g->before = resident();
 	meter_start(m);
@@ -53,7 +53,7 @@ WAKE_HANDLER(wake_seen)
 	loop_quit(cookie);
 }
 
-/* A loop that has been through a pass, with its first object. */
+/* A loop that has run once, with its first object. */
 static void warm_loop(struct loop *l, struct wake *w)
 {
 	loop_new(l);
@@ -76,10 +76,8 @@ static void wakes(struct meter *m, long n, int num)
 	struct loop loop;
 
 	(void)n;
-	if (!have_descriptors(num)) {
-		m->none = "RLIMIT_NOFILE is too low";
+	if (lacks_descriptors(m, num))
 		return;
-	}
 	warm_loop(&loop, &first);
 
 	growth_begin(&g, m);
@@ -112,10 +110,8 @@ static void watches(struct meter *m, long n, int num)
 	int i;
 
 	(void)n;
-	if (!have_descriptors(num)) {
-		m->none = "RLIMIT_NOFILE is too low";
+	if (lacks_descriptors(m, num))
 		return;
-	}
 	warm_loop(&loop, &first);
 	fds = zeroed(num, sizeof(*fds));
 	for (i = 0; i < num; i++)
@@ -173,14 +169,26 @@ static void timers(struct meter *m, long n, int num)
 
 #endif
 
-/* Each in a thread of its own, whose stack the loop uses, too. */
+WATCH_HANDLER(life_readable)
+{
+	loop_quit(cookie);
+}
+
+/* Each in a thread of its own, the stack of which the loop uses, too. */
 struct lives {
 	pthread_barrier_t	born;
 	pthread_barrier_t	warm;
 	pthread_barrier_t	over;
+	int			fd;		/* one that is readable */
 };
 
-static void *life_thread(void *_lives)
+static void lives_meet(struct lives *lives)
+{
+	meet(&lives->warm);
+	meet(&lives->over);
+}
+
+static void *posted_thread(void *_lives)
 {
 	struct lives *lives = _lives;
 	struct wake wake;
@@ -188,28 +196,50 @@ static void *life_thread(void *_lives)
 
 	meet(&lives->born);
 	warm_loop(&loop, &wake);
-	meet(&lives->warm);
-	meet(&lives->over);
+	lives_meet(lives);
 	cold_loop(&loop, &wake);
 
 	return NULL;
 }
 
-static void loops(struct meter *m, long n, int num)
+static void *served_thread(void *_lives)
+{
+	struct lives *lives = _lives;
+	struct watch watch;
+	struct loop loop;
+
+	meet(&lives->born);
+	loop_new(&loop);
+	watch_new(&loop, &watch, lives->fd, life_readable, &loop);
+	loop_run(&loop);
+	lives_meet(lives);
+	watch_free(&watch);
+	loop_free(&loop);
+
+	return NULL;
+}
+
+static void loops(struct meter *m, void *(*fn)(void *), int num)
 {
 	pthread_t threads[num];
 	struct lives lives;
 	struct growth g;
+	struct loop first;
+	struct wake wake;
 	int i;
 
-	(void)n;
-	/* What the threads' share of the heap takes is none of ours. */
+	/* Without heaps of the threads' own, whose memory would be added. */
 	must(mallopt(M_ARENA_MAX, 1) == 1);
+	/* Some peers set up the process with its first loop, and not safely. */
+	warm_loop(&first, &wake);
+	cold_loop(&first, &wake);
+	lives.fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	must(lives.fd >= 0);
 	meeting_of(&lives.born, num + 1);
 	meeting_of(&lives.warm, num + 1);
 	meeting_of(&lives.over, num + 1);
 	for (i = 0; i < num; i++)
-		threads[i] = thread_start(life_thread, &lives);
+		threads[i] = thread_start(fn, &lives);
 
 	growth_begin(&g, m);
 	meet(&lives.born);
@@ -219,6 +249,19 @@ static void loops(struct meter *m, long n, int num)
 	meet(&lives.over);
 	for (i = 0; i < num; i++)
 		thread_join(threads[i]);
+	must(close(lives.fd) == 0);
+}
+
+static void loops_posted(struct meter *m, long n, int num)
+{
+	(void)n;
+	loops(m, posted_thread, num);
+}
+
+static void loops_served(struct meter *m, long n, int num)
+{
+	(void)n;
+	loops(m, served_thread, num);
 }
 
 #endif
@@ -226,17 +269,20 @@ static void loops(struct meter *m, long n, int num)
 
 const struct row rows_memory[] = {
 	{ "mem_event", "memory", "B",
-	  "bytes an object that is posted to", wakes, 4000, 1 },
+	  "bytes per object that is posted to", wakes, 4000, 1 },
 #ifndef BY_EVENT
 	{ "mem_fd", "memory", "B",
-	  "bytes a descriptor that is watched", watches, 4000, 1 },
+	  "bytes per descriptor that is watched", watches, 4000, 1 },
 #ifndef NO_TIMERS
 	{ "mem_timer", "memory", "B",
-	  "bytes a timer that is armed", timers, 100000, 1 },
+	  "bytes per timer that is armed", timers, 100000, 1 },
 #endif
 	{ "mem_loop", "memory", "B",
-	  "bytes a loop that was woken once, with the stack it uses",
-	  loops, 100, 1 },
+	  "bytes per loop that a post has woken, with the stack it uses",
+	  loops_posted, 100, 1 },
+	{ "mem_loop_fd", "memory", "B",
+	  "bytes per loop that has served a descriptor and nothing else",
+	  loops_served, 100, 1 },
 #endif
 	{ 0 }
 };

@@ -1,17 +1,14 @@
 /*
- * libivykis: benchmarks of work that a loop's own handlers give it, and of what
- * becomes of the rest meanwhile.
+ * libivykis: benchmarks of work that a loop's own handlers give it.
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A chain: each handler asks for the next.  A peer that meanwhile never serves
+ * a descriptor which is readable all the time starves it.
  */
 
 #include <unistd.h>
 #include "peer.h"
 
-
-/*
- * A chain: each handler asks for the next.  If there is, beside it, a descriptor
- * that is readable all the time, a peer that never looks at it starves it.
- */
 struct chain {
 	struct loop	loop;
 	struct wake	wake;
@@ -90,13 +87,13 @@ static void chain(struct meter *m, long n, int how)
 
 const struct row rows_task[] = {
 	{ "self_served", "served", "served",
-	  "runs of a readable descriptor's handler, a post of self_1",
+	  "runs of a readable descriptor's handler per post of self_1",
 	  chain, WATCHED, 2000 },
 #ifndef BY_EVENT
 	{ "task", "task", "ns",
 	  "a task that asks to run again", chain, BY_TASK, 2000 },
 	{ "task_served", "served", "served",
-	  "runs of a readable descriptor's handler, a run of task",
+	  "runs of a readable descriptor's handler per run of task",
 	  chain, BY_TASK | WATCHED, 2000 },
 #endif
 	{ 0 }

@@ -7,14 +7,6 @@
 #include <unistd.h>
 #include "peer.h"
 
-#ifdef NO_TIMERS
-
-const struct row rows_timer[] = {
-	{ 0 }
-};
-
-#else
-
 #define MSEC		1000U		/* microseconds */
 #define SEC		1000000U
 
@@ -184,5 +176,3 @@ const struct row rows_timer[] = {
 	  arm_and_fire, 100000, 100000 },
 	{ 0 }
 };
-
-#endif

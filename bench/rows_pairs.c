@@ -1,5 +1,5 @@
 /*
- * libivykis: benchmarks of descriptors.
+ * libivykis: benchmarks of descriptors that are ready.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -10,8 +10,8 @@
 
 
 /*
- * Socket pairs in a ring, some of them active: who has a byte to read reads it
- * and writes one to the next.
+ * Socket pairs in a ring, some of them active: one that has a byte to read has
+ * it read and another one written to the next.
  */
 #define PAIRS	1000
 
@@ -93,13 +93,11 @@ static void ring(struct meter *m, long n, int active)
 {
 	struct ring *r;
 
-	if (!have_descriptors(2 * PAIRS)) {
-		m->none = "RLIMIT_NOFILE is too low";
+	if (lacks_descriptors(m, 2 * PAIRS))
 		return;
-	}
 	r = zeroed(1, sizeof(*r));
 	ring_new(r);
-	/* Some tell the kernel what they watch when the loop first runs. */
+	/* Some peers tell the kernel what to watch when the loop first runs. */
 	ring_turn(r, PAIRS, active);
 
 	m->ops = n > active ? n : active;
@@ -112,7 +110,7 @@ static void ring(struct meter *m, long n, int active)
 }
 
 
-const struct row rows_fd[] = {
+const struct row rows_pairs[] = {
 	{ "pairs_1", "pairs", "ns",
 	  "a byte passed on, 1,000 socket pairs, 1 active", ring, 1, 2000 },
 	{ "pairs_100", "pairs", "ns",

@@ -1,0 +1,229 @@
+/*
+ * libivykis: benchmarks of two loops that answer each other.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <stdlib.h>
+#include "peer.h"
+
+/* Two loops, each of which answers the other's post by one of its own. */
+struct side {
+	OWN_LINES struct wake	wake;
+	struct loop		*loop;
+	struct side		*peer;
+	int			*playing;	/* sides that loop waits for */
+	long			hits;		/* to come */
+	long			posts;		/* to make in answer */
+};
+
+WAKE_HANDLER(side_hit)
+{
+	struct side *s = cookie;
+
+	if (s->posts > 0) {
+		s->posts--;
+		post(&s->peer->wake);
+	}
+	if (--s->hits == 0 && --*s->playing == 0)
+		loop_quit(s->loop);
+}
+
+/* near makes the first post, outside of its handler. */
+static void sides_face(struct side *near, struct side *far, long n)
+{
+	near->peer = far;
+	near->hits = n;
+	near->posts = n - 1;
+	far->peer = near;
+	far->hits = n;
+	far->posts = n;
+}
+
+static void side_join(struct side *s, struct loop *l, int *playing)
+{
+	s->loop = l;
+	s->playing = playing;
+	++*playing;
+	wake_new(l, &s->wake, side_hit, s);
+}
+
+struct match {
+	struct side		near;
+	struct side		far;
+	pthread_barrier_t	*ready;
+	pthread_barrier_t	*over;
+	int			cpu;
+	pthread_t		thread;
+};
+
+static void *match_thread(void *_match)
+{
+	struct match *match = _match;
+	struct loop loop;
+	int playing = 0;
+
+	pin(match->cpu);
+	loop_new(&loop);
+	side_join(&match->far, &loop, &playing);
+	meet(match->ready);
+	loop_run(&loop);
+	/* The other side may still be inside its last post. */
+	meet(match->over);
+	wake_free(&match->far.wake);
+	loop_free(&loop);
+
+	return NULL;
+}
+
+/* libuv's async1 to async8: one loop against num, each in its own thread. */
+static void matches(struct meter *m, long n, int num, int cpu0, int cpu1)
+{
+	struct match *all = zeroed(num, sizeof(*all));
+	long each = n / num > 0 ? n / num : 1;
+	pthread_barrier_t ready, over;
+	struct loop loop;
+	int playing = 0;
+	int i;
+
+	meeting_of(&ready, num + 1);
+	meeting_of(&over, num + 1);
+	pin(cpu0);
+	loop_new(&loop);
+	for (i = 0; i < num; i++) {
+		sides_face(&all[i].near, &all[i].far, each);
+		side_join(&all[i].near, &loop, &playing);
+		all[i].ready = &ready;
+		all[i].over = &over;
+		all[i].cpu = cpu1;
+		all[i].thread = thread_start(match_thread, &all[i]);
+	}
+	meet(&ready);
+
+	meter_start(m);
+	for (i = 0; i < num; i++)
+		post(&all[i].far.wake);
+	loop_run(&loop);
+	meter_stop(m);
+	m->ops = each * num;
+
+	meet(&over);
+	for (i = 0; i < num; i++) {
+		thread_join(all[i].thread);
+		must(all[i].near.hits == 0 && all[i].far.hits == 0);
+		wake_free(&all[i].near.wake);
+	}
+	loop_free(&loop);
+	free(all);
+}
+
+static void async(struct meter *m, long n, int num)
+{
+	matches(m, n, num, -1, -1);
+}
+
+static void pingpong(struct meter *m, long n, int cores)
+{
+	if (!lacks_cpus(m, cores))
+		matches(m, n, 1, 0, cores - 1);
+}
+
+#ifdef ACROSS_FORK
+/*
+ * Two processes.  Posts go to what was registered before the fork, so a thread
+ * registers the far side in a loop of its own and forks a child that runs this
+ * loop in its stead; the near side runs in the thread that stays.
+ */
+struct duel {
+	struct side		near;
+	struct side		far;
+	pthread_barrier_t	forked;
+	struct loop		*loop;		/* the far side's */
+	struct meter		*meter;
+};
+
+static void duel_in_child(void *_duel)
+{
+	struct duel *duel = _duel;
+	struct meter *m = meter_of_child(duel->meter);
+
+	meter_start(m);
+	loop_run(duel->loop);
+	meter_stop(m);
+	must(duel->far.hits == 0);
+}
+
+static void *duel_thread(void *_duel)
+{
+	struct duel *duel = _duel;
+	struct loop loop;
+	int playing = 0;
+	pid_t pid;
+
+	pin(1);
+	loop_new(&loop);
+	side_join(&duel->far, &loop, &playing);
+	duel->loop = &loop;
+	pid = child_start(duel_in_child, duel);
+	meet(&duel->forked);
+	child_wait(pid);
+	wake_free(&duel->far.wake);
+	loop_free(&loop);
+
+	return NULL;
+}
+
+static void pingpong_fork(struct meter *m, long n, int arg)
+{
+	struct duel *duel;
+	struct loop loop;
+	pthread_t thread;
+	int playing = 0;
+
+	(void)arg;
+	if (lacks_cpus(m, 2))
+		return;
+	duel = zeroed(1, sizeof(*duel));
+	meeting_of(&duel->forked, 2);
+	duel->meter = m;
+	pin(0);
+	loop_new(&loop);
+	sides_face(&duel->near, &duel->far, n);
+	side_join(&duel->near, &loop, &playing);
+	thread = thread_start(duel_thread, duel);
+	meet(&duel->forked);
+
+	meter_start(m);
+	post(&duel->far.wake);
+	loop_run(&loop);
+	meter_stop(m);
+
+	thread_join(thread);
+	must(duel->near.hits == 0);
+	meter_add_child(m);
+	m->ops = n;
+	wake_free(&duel->near.wake);
+	loop_free(&loop);
+	free(duel);
+}
+#endif
+
+
+const struct row rows_pingpong[] = {
+	{ "pingpong", "pingpong", "ns",
+	  "round trip of two threads on two cores", pingpong, 2, 500 },
+	{ "pingpong_one", "pingpong", "ns",
+	  "round trip of two threads on one core", pingpong, 1, 500 },
+#ifdef ACROSS_FORK
+	{ "pingpong_fork", "pingpong", "ns",
+	  "round trip of two processes on two cores", pingpong_fork, 0, 500 },
+#endif
+	{ "async1", "async", "ns",
+	  "round trip, 1 loop thread against main", async, 1, 500 },
+	{ "async2", "async", "ns",
+	  "round trip, 2 loop threads against main", async, 2, 500 },
+	{ "async4", "async", "ns",
+	  "round trip, 4 loop threads against main", async, 4, 500 },
+	{ "async8", "async", "ns",
+	  "round trip, 8 loop threads against main", async, 8, 500 },
+	{ 0 }
+};

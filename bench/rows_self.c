@@ -1,0 +1,60 @@
+/*
+ * libivykis: benchmarks of a loop that posts to itself.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Post, handler, post in one thread: one object, in the middle of others that
+ * are registered and idle.
+ */
+
+#include <stdlib.h>
+#include "peer.h"
+
+struct self {
+	struct loop	loop;
+	struct wake	*wakes;
+	struct wake	*busy;
+	long		left;
+};
+
+WAKE_HANDLER(self_seen)
+{
+	struct self *s = cookie;
+
+	if (--s->left == 0)
+		loop_quit(&s->loop);
+	else
+		post(s->busy);
+}
+
+static void self(struct meter *m, long n, int num)
+{
+	struct self s = { .left = n };
+
+	if (lacks_descriptors(m, num))
+		return;
+	s.wakes = zeroed(num, sizeof(*s.wakes));
+	s.busy = &s.wakes[num / 2];
+	loop_new(&s.loop);
+	wakes_new(&s.loop, s.wakes, num, self_seen, &s);
+
+	meter_start(m);
+	post(s.busy);
+	loop_run(&s.loop);
+	meter_stop(m);
+	m->ops = n;
+
+	wakes_free(s.wakes, num);
+	loop_free(&s.loop);
+	free(s.wakes);
+}
+
+
+const struct row rows_self[] = {
+	{ "self_1", "self", "ns",
+	  "post, handler, post in one thread", self, 1, 2000 },
+	{ "self_1000", "self", "ns",
+	  "the same over 1,000 registered", self, 1000, 2000 },
+	{ "self_10000", "self", "ns",
+	  "the same over 10,000 registered", self, 10000, 2000 },
+	{ 0 }
+};
