@@ -67,7 +67,8 @@ PEERS = (
     Peer("libuv", "#1b7837", other=True, package="libuv1-dev"),
     Peer("libev", "#a6dba0", other=True, package="libev-dev"),
     Peer("libevent", "#762a83", other=True, package="libevent-dev"),
-    Peer("floor", "#999999", **OURS))
+    Peer("floor", "#999999", **OURS),
+    Peer("fence", "#333333", **OURS))
 
 BY_KEY = {p.key: p for p in PEERS}
 
@@ -115,6 +116,8 @@ def origin(file):
 
 def name_of(peer):
     library = peer.key.split("-")[0]
+    if peer.key == "fence":
+        return "fence floor"
     if peer.key == "floor":
         return "floor"
     if library == "ivykis":

@@ -49,6 +49,8 @@ GOALS = (
     Goal("self_1", "ivykis", "floor", 0.08),
     Goal("self_10000", "ivykis", "floor", 0.12),
     Goal("self_1", "ivykis-event", "floor", 0.06),
+    Goal("burst", "ivykis", "fence", 1.2),
+    Goal("burst_fork", "ivykis", "fence", 1.2),
     Goal("flood_2", "ivykis", "libuv", 1.5),
     Goal("pingpong", "ivykis-busy", "floor", 0.1),
     Goal("pairs_1", "ivykis", "floor", 1.03),
@@ -121,7 +123,7 @@ def bases(row):
         return {}
     there = row.peers()
     found = {"x " + BY_KEY[key].name: row.median(BY_KEY[key])
-             for key in ("floor",) if BY_KEY[key] in there}
+             for key in ("floor", "fence") if BY_KEY[key] in there}
     if best_other(row):
         found["x best other"] = best_other(row)
     return found
@@ -219,7 +221,8 @@ INTRODUCTION = """\
 Figures are medians of {rounds} round{s}, each of which ran all peers in turn; \
 the spread is next to them.  ns (per operation) and B (bytes): less is better; \
 runs/s and conn/s: more is better.  ivykis wakes by iv_event_raw where no \
-other kind is named.  x floor: over system calls made by hand; x best other: over the best \
+other kind is named.  x floor: over system calls made by hand; x fence floor: \
+over the least that a coalesced post can cost; x best other: over the best \
 other library in the table.  System calls are counted by `{counted_by}`, in \
 runs of their own.  "Starves descriptors": while the work goes on, a \
 readable descriptor is hardly ever served (rows {served}).  A peer that has \

@@ -1,0 +1,80 @@
+/*
+ * libivykis: the least that a coalesced post can cost.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A post that finds one pending has to order the caller's stores before its
+ * look at the shared word, and to look again: two loads and a full fence, which
+ * is one locked instruction on x86.  The loop delivers one post and ends.
+ */
+
+#include <stdatomic.h>
+
+#define PEER		"fence"
+#define ACROSS_FORK	1
+#define NO_TIMERS	1
+
+static inline void peer_say(void)
+{
+	printf("version two loads around a fence\n");
+}
+
+struct wake;
+
+struct loop {
+	struct wake	*wake;
+};
+
+typedef void (*wake_handler)(void *cookie);
+
+#define WAKE_HANDLER(name)	static void name(void *cookie)
+
+struct wake {
+	atomic_int	*pending;	/* shared with forked children */
+	wake_handler	handler;
+	void		*cookie;
+};
+
+static inline void loop_new(struct loop *l)
+{
+	l->wake = NULL;
+}
+
+static inline void loop_run(struct loop *l)
+{
+	if (atomic_exchange(l->wake->pending, 0))
+		l->wake->handler(l->wake->cookie);
+}
+
+static inline void loop_quit(struct loop *l)
+{
+	(void)l;
+}
+
+static inline void loop_free(struct loop *l)
+{
+	(void)l;
+}
+
+static inline void wake_new(struct loop *l, struct wake *w,
+			    wake_handler handler, void *cookie)
+{
+	w->pending = shared_new(sizeof(*w->pending));
+	w->handler = handler;
+	w->cookie = cookie;
+	l->wake = w;
+}
+
+static inline void wake_free(struct wake *w)
+{
+	shared_free(w->pending, sizeof(*w->pending));
+}
+
+static inline void post(struct wake *w)
+{
+	if (atomic_load_explicit(w->pending, memory_order_relaxed)) {
+		atomic_thread_fence(memory_order_seq_cst);
+		if (atomic_load_explicit(w->pending, memory_order_relaxed))
+			return;
+	}
+	atomic_store(w->pending, 1);
+}
