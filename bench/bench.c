@@ -28,6 +28,7 @@ static const struct row *const families[] = {
 	rows_pingpong,
 	rows_flood,
 	rows_million,
+	rows_stream,
 	rows_lost,
 	rows_task,
 	rows_memory,

@@ -38,7 +38,8 @@ struct row {
 	const char	*group;		/* one chart each */
 	/*
 	 * From the time: ns (per op), runs/s and conn/s (ops per second).
-	 * From the count: lost (wakeups), served (descriptors per op), B (bytes).
+	 * From the count: lost (wakeups), served (descriptors per op), items
+	 * (per handler run), B (bytes).
 	 */
 	const char	*unit;
 	const char	*text;
@@ -65,6 +66,7 @@ FAMILY(million);
 FAMILY(pairs);
 FAMILY(pingpong);
 FAMILY(self);
+FAMILY(stream);
 FAMILY(task);
 FAMILY(timer);
 
