@@ -25,6 +25,7 @@ static const struct row *const families[] = {
 	rows_burst,
 	rows_self,
 	rows_life,
+	rows_wake,
 	rows_pingpong,
 	rows_flood,
 	rows_million,

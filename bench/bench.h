@@ -69,6 +69,7 @@ FAMILY(self);
 FAMILY(stream);
 FAMILY(task);
 FAMILY(timer);
+FAMILY(wake);
 
 /* In pairs; the time between the two calls is added up. */
 void meter_start(struct meter *m);
