@@ -34,6 +34,8 @@ static const struct row *const families[] = {
 	rows_task,
 	rows_memory,
 	rows_pairs,
+	rows_churn,
+	rows_connect,
 	rows_echo,
 	rows_timer,
 };

@@ -57,6 +57,8 @@ struct row {
 	extern const struct row rows_##name[] __attribute__((weak))
 
 FAMILY(burst);
+FAMILY(churn);
+FAMILY(connect);
 FAMILY(echo);
 FAMILY(flood);
 FAMILY(life);

@@ -38,6 +38,8 @@ GROUPS = {
     "task": Group("A task that asks to run again", True),
     "memory": Group("Memory per object", False),
     "pairs": Group("Socket pairs that pass bytes on", True),
+    "churn": Group("Descriptors that come and go", True),
+    "connect": Group("Short TCP connections", True),
     "echo": Group("An echo server under redis-benchmark", True),
     "move": Group("Timers that are moved", False),
     "fire": Group("Timers that are due together", False)}
@@ -61,6 +63,9 @@ GOALS = (
     Goal("wake_one", "ivykis", "floor", 1.05),
     Goal("pairs_1", "ivykis", "floor", 1.03),
     Goal("pairs_100", "ivykis", "floor", 1.03),
+    Goal("churn", "ivykis-method", "ivykis", 0.35),
+    Goal("connect", "ivykis", None, 1.0),
+    Goal("connect_one", "ivykis", None, 1.0),
     Goal("move_10000", "ivykis", "libev", 0.6),
     Goal("move_1000000", "ivykis", "libev", 0.6),
     Goal("fire_1000", "ivykis", "libev", 1.0),
