@@ -70,6 +70,7 @@ GOALS = (
     Goal("move_1000000", "ivykis", "libev", 0.6),
     Goal("fire_1000", "ivykis", "libev", 1.0),
     Goal("fire_100000", "ivykis", "libev", 0.8),
+    Goal("fire_1000000", "ivykis", "libev", 0.8),
     Goal("mem_loop_fd", "ivykis", "libev", 1.0))
 
 # And system calls for so many posts of a loop to itself.

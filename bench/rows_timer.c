@@ -169,6 +169,8 @@ const struct row rows_timer[] = {
 	  "each of 1,000 timers fired", fire, 1000, 1000 },
 	{ "fire_100000", "fire", "ns",
 	  "each of 100,000 timers fired", fire, 100000, 100000 },
+	{ "fire_1000000", "fire", "ns",
+	  "each of 1,000,000 timers fired", fire, 1000000, 1000000 },
 	{ "arm_fire_1000", "fire", "ns",
 	  "each of 1,000 timers armed and fired", arm_and_fire, 1000, 1000 },
 	{ "arm_fire_100000", "fire", "ns",
