@@ -30,6 +30,7 @@ struct connection {
 
 static struct iv_list_head connections = IV_LIST_HEAD_INIT(connections);
 static struct iv_fd listener;
+static struct iv_timer wake_up;			/* of the listener */
 static struct iv_event_raw stop;
 
 static void end_connection(struct connection *c)
@@ -88,14 +89,35 @@ static void readable(void *_c)
 	writable(c);
 }
 
+/*
+ * Without a free descriptor accept(2) fails, and the connection stays where it
+ * is: it would have the loop call us again at once, and so on.  So the listener
+ * rests, and then we look whether a descriptor has become free.
+ */
+static void rest(void)
+{
+	iv_fd_set_handler_in(&listener, NULL);
+	iv_validate_now();
+	wake_up.expires = iv_now;
+	wake_up.expires.tv_nsec += 100 * 1000000;
+	if (wake_up.expires.tv_nsec >= 1000000000) {
+		wake_up.expires.tv_sec++;
+		wake_up.expires.tv_nsec -= 1000000000;
+	}
+	iv_timer_register(&wake_up);
+}
+
 static void got_connection(void *cookie)
 {
 	int sock = accept(listener.fd, NULL, NULL);
 	struct connection *c;
 
 	(void)cookie;
-	if (sock < 0)
+	if (sock < 0) {
+		if (!is_for_later(errno) && errno != ECONNABORTED)
+			rest();
 		return;
+	}
 
 	c = malloc(sizeof(*c));
 	if (c == NULL) {
@@ -110,6 +132,12 @@ static void got_connection(void *cookie)
 	c->fd.cookie = c;
 	c->fd.handler_in = readable;
 	iv_fd_register(&c->fd);
+}
+
+static void woken_up(void *cookie)
+{
+	(void)cookie;
+	iv_fd_set_handler_in(&listener, got_connection);
 }
 
 static void got_stop(void *cookie)
@@ -187,9 +215,14 @@ int main(int argc, char **argv)
 	listener.handler_in = got_connection;
 	iv_fd_register(&listener);
 
+	IV_TIMER_INIT(&wake_up);
+	wake_up.handler = woken_up;
+
 	iv_main();
 
 	end_connections();
+	if (iv_timer_registered(&wake_up))
+		iv_timer_unregister(&wake_up);
 	iv_fd_unregister(&listener);
 	close(listener.fd);
 	iv_event_raw_unregister(&stop);

@@ -22,6 +22,7 @@
 static struct iv_event_raw notified;
 static struct iv_event_raw stop;
 static struct iv_fd listener;
+static struct iv_timer wake_up;			/* of the listener */
 
 static void got_notified(void *cookie)
 {
@@ -66,21 +67,47 @@ static int send_descriptor(int sock, int fd)
 	return sendmsg(sock, &msg, MSG_NOSIGNAL) == 1 ? 0 : -1;
 }
 
+/*
+ * Without two free descriptors there is nothing to send, and the connection stays
+ * where it is: it would have the loop call us again at once, and so on.  So the
+ * listener rests, and then we look whether descriptors have become free.
+ */
+static void rest(void)
+{
+	iv_fd_set_handler_in(&listener, NULL);
+	iv_validate_now();
+	wake_up.expires = iv_now;
+	wake_up.expires.tv_nsec += 100 * 1000000;
+	if (wake_up.expires.tv_nsec >= 1000000000) {
+		wake_up.expires.tv_sec++;
+		wake_up.expires.tv_nsec -= 1000000000;
+	}
+	iv_timer_register(&wake_up);
+}
+
 static void got_connection(void *cookie)
 {
-	int sock = accept(listener.fd, NULL, NULL);
-	int fd;
+	int fd = iv_event_raw_export(&notified);
+	int sock = -1;
 
 	(void)cookie;
-	if (sock < 0)
-		return;
-
-	fd = iv_event_raw_export(&notified);
-	if (fd < 0 || send_descriptor(sock, fd) < 0)
+	if (fd >= 0)
+		sock = accept(listener.fd, NULL, NULL);
+	if (sock < 0 && errno != EAGAIN && errno != EINTR &&
+	    errno != ECONNABORTED)
+		rest();
+	if (sock >= 0 && send_descriptor(sock, fd) < 0)
 		perror("listen: sending a descriptor");
 	if (fd >= 0)
 		close(fd);
-	close(sock);
+	if (sock >= 0)
+		close(sock);
+}
+
+static void woken_up(void *cookie)
+{
+	(void)cookie;
+	iv_fd_set_handler_in(&listener, got_connection);
 }
 
 static int open_socket(const char *path)
@@ -134,9 +161,14 @@ int main(int argc, char **argv)
 	listener.handler_in = got_connection;
 	iv_fd_register(&listener);
 
+	IV_TIMER_INIT(&wake_up);
+	wake_up.handler = woken_up;
+
 	iv_main();
 
 	unlink(argv[1]);
+	if (iv_timer_registered(&wake_up))
+		iv_timer_unregister(&wake_up);
 	iv_fd_unregister(&listener);
 	close(listener.fd);
 	iv_event_raw_unregister(&notified);

@@ -39,6 +39,7 @@ struct relay {
 
 static struct iv_list_head relays = IV_LIST_HEAD_INIT(relays);
 static struct iv_fd listener;
+static struct iv_timer wake_up;			/* of the listener */
 static struct iv_event_raw stop;
 static struct addrinfo *target;
 
@@ -146,26 +147,54 @@ static void start_relay(struct relay *r, int client, int server)
 		end_relay(r);
 }
 
+/*
+ * Without two free descriptors there is no relay, and the connection stays where
+ * it is: it would have the loop call us again at once, and so on.  So the
+ * listener rests, and then we look whether descriptors have become free.
+ */
+static void rest(void)
+{
+	iv_fd_set_handler_in(&listener, NULL);
+	iv_validate_now();
+	wake_up.expires = iv_now;
+	wake_up.expires.tv_nsec += 100 * 1000000;
+	if (wake_up.expires.tv_nsec >= 1000000000) {
+		wake_up.expires.tv_sec++;
+		wake_up.expires.tv_nsec -= 1000000000;
+	}
+	iv_timer_register(&wake_up);
+}
+
 static void got_client(void *cookie)
 {
-	int client = accept(listener.fd, NULL, NULL);
-	int server;
+	int server = socket(target->ai_family, SOCK_STREAM, 0);
+	int client = -1;
 	struct relay *r;
 
 	(void)cookie;
-	if (client < 0)
-		return;
-
-	server = socket(target->ai_family, SOCK_STREAM, 0);
-	r = malloc(sizeof(*r));
-	if (server < 0 || r == NULL) {
-		free(r);
+	if (server >= 0)
+		client = accept(listener.fd, NULL, NULL);
+	if (client < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			rest();
 		if (server >= 0)
 			close(server);
+		return;
+	}
+
+	r = malloc(sizeof(*r));
+	if (r == NULL) {
+		close(server);
 		close(client);
 		return;
 	}
 	start_relay(r, client, server);
+}
+
+static void woken_up(void *cookie)
+{
+	(void)cookie;
+	iv_fd_set_handler_in(&listener, got_client);
 }
 
 static void got_stop(void *cookie)
@@ -257,9 +286,14 @@ int main(int argc, char **argv)
 	listener.handler_in = got_client;
 	iv_fd_register(&listener);
 
+	IV_TIMER_INIT(&wake_up);
+	wake_up.handler = woken_up;
+
 	iv_main();
 
 	end_relays();
+	if (iv_timer_registered(&wake_up))
+		iv_timer_unregister(&wake_up);
 	iv_fd_unregister(&listener);
 	close(listener.fd);
 	iv_event_raw_unregister(&stop);
