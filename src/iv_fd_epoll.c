@@ -38,7 +38,7 @@ static int create_epoll(void)
 static int epoll_init(struct iv_state *st)
 {
 	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
-	int fd = create_epoll();
+	int fd = iv_process_move_fd(create_epoll());
 
 	if (fd < 0)
 		return -1;
@@ -190,7 +190,8 @@ static int is_same(const struct timespec *a, const struct timespec *b)
 static int create_timerfd(int epfd)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
-	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	int fd = iv_process_move_fd(timerfd_create(CLOCK_MONOTONIC,
+						   TFD_NONBLOCK | TFD_CLOEXEC));
 
 	if (fd < 0)
 		return -1;

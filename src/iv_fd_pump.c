@@ -144,6 +144,8 @@ static struct buffer *pipe_new(void)
 		free(b);
 		return NULL;
 	}
+	b->fd[0] = iv_process_move_fd(b->fd[0]);
+	b->fd[1] = iv_process_move_fd(b->fd[1]);
 	(void)iv_process_label_fd(b->fd[0]);
 	b->label = iv_process_label_fd(b->fd[1]);
 

@@ -261,7 +261,7 @@ int iv_inotify_register(struct iv_inotify *in)
 	IV_FD_INIT(&in->fd);
 	INIT_IV_AVL_TREE(&in->watches, compare);
 
-	fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	fd = iv_process_move_fd(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
 	if (fd < 0)
 		return -1;
 

@@ -282,6 +282,12 @@ void iv_process_close(int fd, unsigned int label);	/* if it has it */
 unsigned int iv_process_label(void);
 
 /*
+ * A close-on-exec descriptor that was just opened, or -1, moved away from the
+ * numbers of the standard ones: what is written to these is not for us.
+ */
+int iv_process_move_fd(int fd);
+
+/*
  * A lock whose holder is a process: what was held by another thread when a
  * process forked is free in the child, whoever forked and however.  Not for
  * waiting long under it.  While it is held the thread cannot be cancelled; a

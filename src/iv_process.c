@@ -144,6 +144,22 @@ unsigned int iv_process_new_generation(void)
 	return now;
 }
 
+int iv_process_move_fd(int fd)
+{
+	int saved_errno = errno;
+	int moved;
+
+	if (fd < 0 || fd > STDERR_FILENO)
+		return fd;
+
+	moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (moved >= 0)
+		iv_close(fd);
+	errno = saved_errno;
+
+	return moved >= 0 ? moved : fd;
+}
+
 /*
  * Labels.  A child may close all descriptors that it does not know, as daemons
  * do, and open others: then the numbers that the library has noted stand for

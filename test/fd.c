@@ -1853,6 +1853,94 @@ static void paths_are_refused_by_number(void)
 	check_fatal(watch_path, "add descriptor 987 of ");
 }
 
+/* Standard input that is closed is not what the loop opens next. */
+static void standard_input_may_be_closed(void)
+{
+	int null = open("/dev/null", O_RDONLY);
+	int i;
+
+	open_pair();
+	close(0);
+	set_up(0);
+	check_errno(fcntl(0, F_GETFD), EBADF);
+	check_errno(iv_fd_register_try(&ifd), EBADF);
+	ifd.handler_in = got_in;
+	check_errno(iv_fd_register_try(&ifd), EBADF);
+
+	/* A limit that many waits have in common may be set by a timerfd. */
+	IV_TIMER_INIT(&tick);
+	tick.handler = stop;
+	tick.expires = iv_now;
+	tick.expires.tv_sec += 10000;
+	iv_timer_register(&tick);
+	ifd.fd = near;
+	ifd.handler_in = stop;
+	iv_fd_register(&ifd);
+	say(far);
+	for (i = 0; i < 20; i++)
+		iv_main();
+	check_errno(fcntl(0, F_GETFD), EBADF);
+
+	iv_timer_unregister(&tick);
+	check_int(dup2(null, 0), 0);
+	close(null);
+	tear_down();
+}
+
+/* What is told by POLLPRI alone, as input of a descriptor that holds it. */
+static void priority_data_by_epoll(void)
+{
+	struct epoll_event ev = { .events = EPOLLPRI };
+	int epfd = epoll_create1(0);
+	int off = 0;
+
+	open_connection();
+	check(epfd >= 0);
+	check_int(epoll_ctl(epfd, EPOLL_CTL_ADD, near, &ev), 0);
+	check_int(setsockopt(near, SOL_SOCKET, SO_OOBINLINE, &off, sizeof(off)),
+		  0);
+	set_up(epfd);
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	say(far);
+	idle(100);
+	expect("");
+	check_int(send(far, "u", 1, MSG_OOB), 1);
+	run_ticks(2);
+	expect(".i.i");
+	hear(near);
+	check_int(recv(near, &off, 1, MSG_OOB), 1);
+	idle(100);
+	close(epfd);
+	tear_down();
+}
+
+/* Told as an error, until the file is read. */
+static void read_attribute(void *_fd)
+{
+	struct iv_fd *fd = _fd;
+	char buf[256];
+
+	mark('e');
+	check(pread(fd->fd, buf, sizeof(buf), 0) >= 0);
+}
+
+static void attribute_is_read_on_error(void)
+{
+	int fd = open("/sys/kernel/uevent_seqnum", O_RDONLY);
+
+	if (fd < 0)
+		skip("there is no /sys");
+	set_up(fd);
+	ifd.handler_err = read_attribute;
+	iv_fd_register(&ifd);
+	run_ticks(3);
+	expect(".e..");
+	iv_fd_unregister(&ifd);
+	close(fd);
+	iv_deinit();
+}
+
 /* Both are reported; the first to be called asks the kernel again. */
 static int nested_calls[2];
 
@@ -1976,6 +2064,12 @@ static const struct check_case cases[] = {
 	  two_loops_watch_one_descriptor, EACH_METHOD, 0 },
 	{ "what the kernel refuses is fatal, by number and reason",
 	  refused_descriptors_are_fatal, EACH_METHOD, 0 },
+	{ "standard input may be closed, and is not open again",
+	  standard_input_may_be_closed, EACH_METHOD, 0 },
+	{ "an epoll descriptor that waits for priority data has it as input",
+	  priority_data_by_epoll, EACH_METHOD, 0 },
+	{ "a kernel's attribute is an error until it is read",
+	  attribute_is_read_on_error, EACH_METHOD, 0 },
 	{ "register_try gives the same answer, whatever is registered",
 	  try_answers, EACH_METHOD, 0 },
 	{ "a descriptor for a path alone is fatal, by number",
