@@ -339,6 +339,18 @@ void iv_fd_run(struct iv_state *st)
 	}
 }
 
+int iv_fd_contains(const struct iv_state *st, const struct iv_fd *fd)
+{
+	const struct iv_list_head *ilh;
+
+	iv_list_for_each (ilh, &st->fd.all) {
+		if (ilh == &((const struct iv_fd_ *)fd)->all)
+			return 1;
+	}
+
+	return 0;
+}
+
 void IV_FD_INIT(struct iv_fd *_fd)
 {
 	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;

@@ -256,6 +256,10 @@ int iv_inotify_register(struct iv_inotify *in)
 	struct iv_state *st = iv_state_for("iv_inotify_register");
 	int fd;
 
+	if (iv_fd_contains(st, &in->fd))
+		iv_fatal("iv_inotify_register: instance %p is already "
+			 "registered", (void *)in);
+
 	/* What the private members hold so far means nothing. */
 	in->owner = NULL;
 	IV_FD_INIT(&in->fd);

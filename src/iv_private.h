@@ -473,6 +473,9 @@ int iv_fd_is_lost(const struct iv_fd *fd);
 void iv_fd_renew(struct iv_fd *fd, int number);
 unsigned int iv_fd_label(const struct iv_fd *fd);
 
+/* Is fd, of which no member is read, registered with this loop? */
+int iv_fd_contains(const struct iv_state *st, const struct iv_fd *fd);
+
 static inline int iv_fd_ready(const struct iv_state *st)
 {
 	return !iv_list_empty(&st->fd.ready);

@@ -43,6 +43,7 @@ struct pool {
 
 	/* Of the owner's loop. */
 	struct iv_list_head	list;
+	const void		*user;		/* NULL: it has been put */
 	struct iv_event		event;
 	struct iv_task		own_work;
 
@@ -615,6 +616,7 @@ static struct pool *new_pool(const struct iv_work_pool *pool)
 		return NULL;
 
 	p->owner = iv_self;
+	p->user = pool;
 	p->generation = iv_process_generation();
 	p->max_threads = pool->max_threads;
 	p->cookie = pool->cookie;
@@ -635,6 +637,19 @@ static struct pool *new_pool(const struct iv_work_pool *pool)
 	INIT_IV_LIST_HEAD(&p->idle);
 
 	return p;
+}
+
+static void check_new(const struct work_state *ws, const void *pool)
+{
+	const struct iv_list_head *ilh;
+
+	iv_list_for_each (ilh, &ws->pools) {
+		const struct pool *p = iv_container_of(ilh, struct pool, list);
+
+		if (p->user == pool && is_ours(p))
+			iv_fatal("iv_work_pool_create: %p is a pool already: "
+				 "call iv_work_pool_put() first", pool);
+	}
 }
 
 static int create(struct iv_work_pool_ *pool)
@@ -680,6 +695,7 @@ int iv_work_pool_create(struct iv_work_pool *_pool)
 	struct iv_work_pool_ *pool = (struct iv_work_pool_ *)_pool;
 
 	(void)iv_state_for("iv_work_pool_create");
+	check_new(own_state(), pool);
 
 	/* Until there is one.  Relaxed: nothing goes with it. */
 	atomic_store_explicit(&pool->priv, NULL, memory_order_relaxed);
@@ -713,6 +729,7 @@ void iv_work_pool_put(struct iv_work_pool *pool)
 	atomic_store_explicit(&((struct iv_work_pool_ *)pool)->priv, NULL,
 			      memory_order_relaxed);
 
+	p->user = NULL;
 	lock(p);
 	p->put = 1;
 	while (claim_idle_locked(p))

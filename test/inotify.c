@@ -1246,6 +1246,13 @@ static void unregister_nothing(void)
 	iv_inotify_unregister(&in);
 }
 
+static void register_twice(void)
+{
+	iv_init();
+	check_int(iv_inotify_register(&in), 0);
+	(void)iv_inotify_register(&in);
+}
+
 static void unregister_twice(void)
 {
 	iv_init();
@@ -1321,6 +1328,7 @@ static void mistakes_are_fatal(void)
 	enter_dir();
 	check_fatal(without_loop, "iv_inotify_register: this thread has no");
 	check_fatal(unregister_nothing, "iv_inotify_unregister: instance");
+	check_fatal(register_twice, "iv_inotify_register: instance");
 	check_fatal(unregister_twice, "iv_inotify_unregister: instance");
 	check_fatal(watch_with_nothing, "iv_inotify_watch_register: instance");
 	check_fatal(watch_twice, "is already registered");

@@ -1526,6 +1526,12 @@ static void put_twice(void)
 	iv_work_pool_put(&pool);
 }
 
+static void create_twice(void)
+{
+	begin(1);
+	(void)iv_work_pool_create(&pool);
+}
+
 static void create_without_loop(void)
 {
 	iv_work_pool_create(&pool);
@@ -1555,6 +1561,7 @@ static void mistakes(void)
 	check_fatal(submit_after_put, "iv_work_pool_submit_work: ");
 	check_fatal(continue_after_put, "iv_work_pool_submit_continuation: ");
 	check_fatal(put_twice, "iv_work_pool_put: ");
+	check_fatal(create_twice, "iv_work_pool_create: ");
 	check_fatal(create_without_loop,
 		    "iv_work_pool_create: this thread has no loop");
 	check_fatal(submit_without_loop,
