@@ -33,9 +33,10 @@ static inline void IV_EVENT_INIT(struct iv_event *event)
 }
 
 /*
- * Make the calling thread's loop the owner.  0, or -1 with errno (EMFILE,
- * ENFILE, ENOMEM, ENOSPC) if a loop's first event cannot have its wake-up
- * descriptor.  Loop thread.  The private members may hold anything.
+ * Make the calling thread's loop the owner.  0, or -1 with errno: ENOMEM, or
+ * EMFILE, ENFILE or ENOSPC if a loop's first event cannot have its wakeup
+ * descriptor; nothing is registered then.  Loop thread.  The private members
+ * need not be initialised, so a second registration cannot always be detected.
  */
 int iv_event_register(struct iv_event *event);
 
@@ -47,7 +48,8 @@ void iv_event_unregister(struct iv_event *event);
 
 /*
  * Queue the call.  Any thread of the process, signal handlers; never blocks,
- * allocates nothing, leaves errno alone.  What the poster wrote before is
+ * allocates nothing, leaves errno alone.  Not to be left half done, by
+ * asynchronous cancellation or siglongjmp().  What the poster wrote before is
  * visible to the handler run that serves the post.
  */
 void iv_event_post(struct iv_event *event);
