@@ -2,9 +2,9 @@
  * libivykis: what objects cost in memory.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * By how much the resident set grows with so many of them: by the caller's
- * structs and the library's own memory; the kernel's is not in it.  It is most
- * exact in a process that has done nothing else before.
+ * By how much the process's memory grows with so many of them: by the caller's
+ * structs, the library's own and the stack; neither code nor the kernel's is in
+ * it.  It is most exact in a process that has done nothing else before.
  */
 
 #include <malloc.h>
@@ -18,9 +18,13 @@
 static long resident(void)
 {
 	FILE *f = fopen("/proc/self/smaps_rollup", "re");
-	long kbytes;
+	long kbytes = -1;
+	char line[100];
 
-	must(f != NULL && fscanf(f, "%*[^\n] Rss: %ld", &kbytes) == 1);
+	must(f != NULL);
+	while (kbytes < 0 && fgets(line, sizeof(line), f) != NULL)
+		(void)sscanf(line, "Anonymous: %ld", &kbytes);
+	must(kbytes >= 0);
 	must(fclose(f) == 0);
 
 	return kbytes * 1024;
