@@ -241,11 +241,11 @@ int iv_fd_is_lost(const struct iv_fd *_fd)
 
 /*
  * Has the user closed it since the kernel took it?  Its number may stand for
- * something else, which may be in another object.
+ * something else, which may be in another object, or be the epoll set itself.
  */
 static int is_closed(const struct iv_fd_ *fd, int err)
 {
-	return err == EBADF || err == EPERM ||
+	return err == EBADF || err == EPERM || err == EINVAL ||
 	       err == (fd->told != 0 ? ENOENT : EEXIST);
 }
 

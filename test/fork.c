@@ -1630,6 +1630,37 @@ static void child_that_closed_all(void)
 	after_loss(lost_and_forgotten);
 }
 
+/* What the loop opens in the child has the number of what was closed. */
+static void closed_number_is_the_loops(void)
+{
+	struct household h;
+	pid_t pid;
+
+	check_int(pipe(h.pipe), 0);
+	iv_init();
+	IV_FD_INIT(&h.fd);
+	h.fd.fd = h.pipe[0];
+	h.fd.handler_in = never;
+	iv_fd_register(&h.fd);
+	run_passes(1);
+
+	pid = fork_checked();
+	if (pid == 0) {
+		strangers_come(stranger_none);
+		run_passes(5);
+		iv_fd_unregister(&h.fd);
+		run_passes(5);
+		iv_deinit();
+		check_int(lowest_descriptor(), STDERR_FILENO + 1);
+		_exit(0);
+	}
+	check_child(pid);
+	iv_fd_unregister(&h.fd);
+	close(h.pipe[0]);
+	close(h.pipe[1]);
+	iv_deinit();
+}
+
 static void child_of__Fork_that_closed_all(void)
 {
 	fork_by = _Fork;
@@ -1886,6 +1917,8 @@ static const struct check_case cases[] = {
 	  limit_in_child, EACH_METHOD, 0 },
 	{ "a child that closed all that it inherited loses no other descriptor",
 	  child_that_closed_all, EACH_METHOD, 0 },
+	{ "... also if the loop opens what has a number that was closed",
+	  closed_number_is_the_loops, EACH_METHOD, 0 },
 	{ "... also a child of _Fork() that did so",
 	  child_of__Fork_that_closed_all, EACH_METHOD, 0 },
 	{ "events that the parent's threads post to during a fork still work",
