@@ -21,7 +21,7 @@
 #include <string.h>
 #include "iv_fd_private.h"
 
-#define NO_SLOT		(-1)
+#define MOST_SLOTS	(1U << 30)
 
 static int poll_init(struct iv_state *st)
 {
@@ -42,6 +42,11 @@ static int poll_reserve(struct iv_state *st, unsigned int num)
 	unsigned int room = p->room ? p->room : 16;
 	void *mem;
 
+	/* Slots are counted by int, and memory ends first as a rule. */
+	if (num > MOST_SLOTS) {
+		errno = ENOMEM; /* GCOVR_EXCL_LINE */
+		return -1; /* GCOVR_EXCL_LINE */
+	}
 	while (room < num)
 		room *= 2;
 	if (room == p->room)
@@ -138,6 +143,10 @@ static void report_all(struct iv_state *st, int num)
 	struct iv_fd_poll_state *p = &st->fd.u.poll;
 	unsigned int i;
 
+	if (num < 0 && errno == EINVAL)
+		iv_fatal("iv_main: cannot wait for %u descriptors: %s (errno "
+			 "%d): RLIMIT_NOFILE must not be lower", p->num,
+			 strerror(errno), errno);
 	if (num < 0 && errno != EINTR)
 		iv_fatal("iv_main: cannot wait for descriptors: %s (errno %d)",
 			 strerror(errno), errno);

@@ -1853,6 +1853,80 @@ static void paths_are_refused_by_number(void)
 	check_fatal(watch_path, "add descriptor 987 of ");
 }
 
+/* poll(2) takes no more descriptors than a process may have. */
+static void watch_above_the_limit(void)
+{
+	open_pair();
+	set_up(near);
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	run_ticks(1);
+	(void)limit_descriptors(0);
+	say(far);
+	run_ticks(1);
+	_exit(!strcmp(trace, "..i") ? 0 : 1);
+}
+
+static void limit_may_be_lowered(void)
+{
+	int is_epoll;
+	pid_t pid;
+
+	iv_init();
+	is_epoll = variant_is_epoll();
+	iv_deinit();
+
+	if (!is_epoll) {
+		check_fatal(watch_above_the_limit, "iv_main: cannot wait for 1 "
+			    "descriptors: Invalid argument (errno 22): "
+			    "RLIMIT_NOFILE");
+		return;
+	}
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0)
+		watch_above_the_limit();
+	check_child(pid);
+}
+
+/* A thread with a cancellation pending comes through all calls. */
+static int came_through;
+
+static void *use_while_cancelled(void *unused)
+{
+	check_int(pthread_cancel(pthread_self()), 0);
+	set_up(near);
+	ifd.handler_in = got_in;
+	iv_fd_register(&ifd);
+	iv_fd_set_handler_out(&ifd, got_out);
+	iv_fd_unregister(&ifd);
+	check_int(iv_fd_register_try(&ifd), 0);
+	iv_fd_set_handler_out(&ifd, NULL);
+	iv_fd_unregister(&ifd);
+	iv_deinit();
+	came_through = 1;
+	pthread_testcancel();
+	check(0);
+
+	return unused;
+}
+
+static void cancelled_thread(void)
+{
+	pthread_t thread;
+	void *end;
+
+	iv_init();
+	open_pair();
+	check_int(pthread_create(&thread, NULL, use_while_cancelled, NULL), 0);
+	check_int(pthread_join(thread, &end), 0);
+	check(end == PTHREAD_CANCELED);
+	check_int(came_through, 1);
+	close(near);
+	close(far);
+	iv_deinit();
+}
+
 /* Standard input that is closed is not what the loop opens next. */
 static void standard_input_may_be_closed(void)
 {
@@ -2064,6 +2138,10 @@ static const struct check_case cases[] = {
 	  two_loops_watch_one_descriptor, EACH_METHOD, 0 },
 	{ "what the kernel refuses is fatal, by number and reason",
 	  refused_descriptors_are_fatal, EACH_METHOD, 0 },
+	{ "the limit of descriptors may be lowered, or the reason is told",
+	  limit_may_be_lowered, EACH_METHOD, 0 },
+	{ "no call acts on a cancellation that is pending",
+	  cancelled_thread, EACH_METHOD, 0 },
 	{ "standard input may be closed, and is not open again",
 	  standard_input_may_be_closed, EACH_METHOD, 0 },
 	{ "an epoll descriptor that waits for priority data has it as input",
