@@ -83,8 +83,7 @@ def output_of(peer, command):
     """What the command says in the peer's environment; "" if it fails."""
     env = {k: v for k, v in os.environ.items()
            if k not in ("IV_BUSY_POLL", "IV_SELECT_POLL_METHOD")}
-    # What the first call of a function takes is no part of any figure.
-    env.update(peer.env, LD_BIND_NOW="1")
+    env.update(peer.env)
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, timeout=300,
                               stderr=subprocess.STDOUT, text=True, check=True,

@@ -238,7 +238,7 @@ over the least that a coalesced post can cost; x best other: over the best \
 other library in the table.  System calls are counted by `{counted_by}`, in \
 runs of their own.  "Starves descriptors": while the work goes on, a \
 readable descriptor is hardly ever served (rows {served}).  A peer that has \
-no means for a row is not in its table.  All run with LD_BIND_NOW=1.
+no means for a row is not in its table.
 """
 
 

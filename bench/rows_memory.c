@@ -14,20 +14,24 @@
 #include <unistd.h>
 #include "peer.h"
 
-/* The kernel walks the pages for this; its other counts are not exact. */
-static long resident(void)
+/*
+ * Memory without a file behind it, also what is shared with children to come,
+ * or -1.  The kernel walks the pages for this; its other counts are not exact.
+ */
+static long memory_used(void)
 {
 	FILE *f = fopen("/proc/self/smaps_rollup", "re");
-	long kbytes = -1;
+	long anonymous = -1, shared = -1;
 	char line[100];
 
 	must(f != NULL);
-	while (kbytes < 0 && fgets(line, sizeof(line), f) != NULL)
-		(void)sscanf(line, "Anonymous: %ld", &kbytes);
-	must(kbytes >= 0);
+	while (fgets(line, sizeof(line), f) != NULL) {
+		(void)sscanf(line, "Pss_Anon: %ld", &anonymous);
+		(void)sscanf(line, "Pss_Shmem: %ld", &shared);
+	}
 	must(fclose(f) == 0);
 
-	return kbytes * 1024;
+	return shared < 0 ? -1 : (anonymous + shared) * 1024;
 }
 
 struct growth {
@@ -40,15 +44,17 @@ static void growth_begin(struct growth *g, struct meter *m)
 	(void)malloc_trim(0);
 	g->meter = m;
 	/* The first reading allocates memory of its own. */
-	(void)resident();
-	g->before = resident();
+	(void)memory_used();
+	g->before = memory_used();
+	if (g->before < 0)
+		m->none = "Linux before 5.9 does not count memory well enough";
 	meter_start(m);
 }
 
 static void growth_end(struct growth *g, long num)
 {
 	meter_stop(g->meter);
-	g->meter->count = (double)(resident() - g->before) / num;
+	g->meter->count = (double)(memory_used() - g->before) / num;
 	g->meter->ops = num;
 }
 
@@ -180,16 +186,22 @@ WATCH_HANDLER(life_readable)
 
 /* Each in a thread of its own, the stack of which the loop uses, too. */
 struct lives {
-	pthread_barrier_t	born;
-	pthread_barrier_t	warm;
-	pthread_barrier_t	over;
+	pthread_barrier_t	step;
 	int			fd;		/* one that is readable */
 };
 
-static void lives_meet(struct lives *lives)
+/* All threads are there; then they may make their loops. */
+static void lives_begin(struct lives *lives)
 {
-	meet(&lives->warm);
-	meet(&lives->over);
+	meet(&lives->step);
+	meet(&lives->step);
+}
+
+/* All loops are warm; then they may end. */
+static void lives_end(struct lives *lives)
+{
+	meet(&lives->step);
+	meet(&lives->step);
 }
 
 static void *posted_thread(void *_lives)
@@ -198,9 +210,9 @@ static void *posted_thread(void *_lives)
 	struct wake wake;
 	struct loop loop;
 
-	meet(&lives->born);
+	lives_begin(lives);
 	warm_loop(&loop, &wake);
-	lives_meet(lives);
+	lives_end(lives);
 	cold_loop(&loop, &wake);
 
 	return NULL;
@@ -212,11 +224,11 @@ static void *served_thread(void *_lives)
 	struct watch watch;
 	struct loop loop;
 
-	meet(&lives->born);
+	lives_begin(lives);
 	loop_new(&loop);
 	watch_new(&loop, &watch, lives->fd, life_readable, &loop);
 	loop_run(&loop);
-	lives_meet(lives);
+	lives_end(lives);
 	watch_free(&watch);
 	loop_free(&loop);
 
@@ -239,18 +251,17 @@ static void loops(struct meter *m, void *(*fn)(void *), int num)
 	cold_loop(&first, &wake);
 	lives.fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	must(lives.fd >= 0);
-	meeting_of(&lives.born, num + 1);
-	meeting_of(&lives.warm, num + 1);
-	meeting_of(&lives.over, num + 1);
+	meeting_of(&lives.step, num + 1);
 	for (i = 0; i < num; i++)
 		threads[i] = thread_start(fn, &lives);
 
+	meet(&lives.step);
 	growth_begin(&g, m);
-	meet(&lives.born);
-	meet(&lives.warm);
+	meet(&lives.step);
+	meet(&lives.step);
 	growth_end(&g, num);
+	meet(&lives.step);
 
-	meet(&lives.over);
 	for (i = 0; i < num; i++)
 		thread_join(threads[i]);
 	must(close(lives.fd) == 0);
