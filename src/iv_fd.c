@@ -128,6 +128,10 @@ void iv_fd_init(struct iv_state *st)
 	INIT_IV_LIST_HEAD(&st->fd.all);
 	INIT_IV_LIST_HEAD(&st->fd.changed);
 	INIT_IV_LIST_HEAD(&st->fd.ready);
+}
+
+void iv_fd_start(struct iv_state *st)
+{
 	st->fd.generation = iv_process_generation();
 	if (choose_method(st) == 0)
 		return;

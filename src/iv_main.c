@@ -8,10 +8,21 @@
  *
  * While tasks or events queue themselves, the wait would be one of no length,
  * and some of those are left out.
+ *
+ * A handler need not return: it may throw, end its thread or the process, jump
+ * out of iv_main(), or run another iv_main().  So what a module has yet to do is
+ * kept in its lists and not in the frames below the handler, and the next pass
+ * finds it there, in whichever iv_main() that is.
+ *
+ * For the same reason nobody can tell whether an iv_main() that was called will
+ * go on, and iv_deinit() is granted inside of one.  The memory of the loop is
+ * then kept, as an empty loop, for the frames of that iv_main(), and `life'
+ * tells these, should they ever go on, that it is not theirs any more.
  */
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include "iv_private.h"
 #include "iv_probe.h"
 
@@ -27,12 +38,14 @@ static void end_loop(struct iv_state *st)
 	iv_stats_tell(st);
 
 	iv_self = NULL;
-	free(st);
 }
 
+/* No frame of an iv_main() is left. */
 static void end_thread(void *st)
 {
-	end_loop(st);
+	if (iv_self != NULL)
+		end_loop(st);
+	free(st);
 }
 
 static void init_process(void)
@@ -46,27 +59,61 @@ static void init_process(void)
 			 "has used all of them up");
 }
 
-void iv_init(void)
+/*
+ * A loop without objects, in memory that may be another one's.  An iv_main() of
+ * that one has nothing to do but to notice: it quits.
+ */
+static void make_empty(struct iv_state *st, int running, unsigned long life)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	struct iv_state *st;
+	memset(st, 0, sizeof(*st));
+	st->running = running;
+	st->life = life;
+	st->quit = 1;
+	iv_fd_init(st);
+	iv_task_init(st);
+}
 
-	if (iv_self != NULL)
-		return;
+static struct iv_state *new_state(void)
+{
+	struct iv_state *st = iv_tls_alloc();
 
-	(void)pthread_once(&once, init_process);
-
-	st = iv_tls_alloc();
 	/* No test knows when the libc needs memory: GCOVR_EXCL_BR_START */
 	if (st == NULL || pthread_setspecific(thread_end, st) != 0)
 		iv_fatal("iv_init: out of memory");
 	/* GCOVR_EXCL_BR_STOP */
+	make_empty(st, 0, 1);
+
+	return st;
+}
+
+static void begin_loop(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct iv_state *st;
+
+	(void)pthread_once(&once, init_process);
+
+	/* What a loop has left that ended inside iv_main(). */
+	st = pthread_getspecific(thread_end);
+	if (st == NULL)
+		st = new_state();
 
 	iv_self = st;
-	iv_fd_init(st);
-	iv_task_init(st);
+	iv_fd_start(st);
 	iv_event_init(st);
 	iv_tls_init_thread(st);
+}
+
+void iv_init(void)
+{
+	int state;
+
+	if (iv_self != NULL)
+		return;
+
+	state = iv_cancel_disable();
+	begin_loop();
+	iv_cancel_restore(state);
 }
 
 int iv_inited(void)
@@ -140,11 +187,8 @@ static void wait(struct iv_state *st)
 	st->rounds = 0;
 }
 
-void iv_main(void)
+static void run(struct iv_state *st)
 {
-	struct iv_state *st = iv_state_for("iv_main");
-
-	st->running++;
 	st->quit = 0;
 	for (;;) {
 		st->stats.passes++;
@@ -161,6 +205,20 @@ void iv_main(void)
 		if (iv_fd_ready(st))
 			iv_fd_run(st);
 	}
+}
+
+void iv_main(void)
+{
+	struct iv_state *st = iv_state_for("iv_main");
+	unsigned long life = st->life;
+
+	/* Counts too many once a handler has left an iv_main(). */
+	st->running++;
+	run(st);
+	if (st->life != life)
+		iv_fatal("iv_deinit: called inside iv_main, by a handler that "
+			 "returned: call iv_quit() there, and iv_deinit() "
+			 "after iv_main()");
 	st->running--;
 }
 
@@ -172,10 +230,20 @@ void iv_quit(void)
 void iv_deinit(void)
 {
 	struct iv_state *st = iv_state_for("iv_deinit");
+	int state;
 
-	if (st->running)
-		iv_fatal("iv_deinit: called inside iv_main");
+	if (st->ending)
+		iv_fatal("iv_deinit: called in a deinit_thread() of iv_tls, "
+			 "which itself is called by iv_deinit()");
+	st->ending = 1;
 
-	(void)pthread_setspecific(thread_end, NULL);
+	state = iv_cancel_disable();
 	end_loop(st);
+	if (st->running > 0) {
+		make_empty(st, st->running, st->life + 1);
+	} else {
+		(void)pthread_setspecific(thread_end, NULL);
+		free(st);
+	}
+	iv_cancel_restore(state);
 }

@@ -139,7 +139,9 @@ struct iv_stats {
 struct iv_state {
 	struct iv_stats		stats;
 	int			quit;
-	int			running;	/* nested calls of iv_main() */
+	int			ending;
+	int			running;	/* calls of iv_main(), or more */
+	unsigned long		life;		/* of those this memory has had */
 	unsigned int		rounds;		/* since the last wait */
 	struct timespec		rounds_end;
 	unsigned int		numobjs;
@@ -203,6 +205,15 @@ static inline void iv_close(int fd)
 	(void)close(fd);
 	iv_cancel_restore(state);
 	errno = saved_errno;
+}
+
+/*
+ * For a function that has called a handler: is the loop that it works for still
+ * there?  Not if the number is another one than before the call.
+ */
+static inline unsigned long iv_loop_life(void)
+{
+	return iv_self != NULL ? iv_self->life : 0;
 }
 
 /*
@@ -449,6 +460,7 @@ void iv_stats_tell(const struct iv_state *st);
 /* Never use these poll methods, given by names with white space between. */
 void iv_fd_exclude_methods(const char *names);
 void iv_fd_init(struct iv_state *st);
+void iv_fd_start(struct iv_state *st);
 void iv_fd_deinit(struct iv_state *st);
 /* Wait for descriptors until the given time; NULL: no limit, {0, 0}: not. */
 void iv_fd_wait(struct iv_state *st, const struct timespec *until);
@@ -516,6 +528,7 @@ void iv_event_wake_up(struct iv_state *st);
 
 /* iv_tls.c: areas behind struct iv_state. */
 struct iv_state *iv_tls_alloc(void);
+/* Clears the areas, which may be those of a loop that has ended, first. */
 void iv_tls_init_thread(struct iv_state *st);
 void iv_tls_deinit_thread(struct iv_state *st);
 

@@ -61,22 +61,17 @@ void *iv_tls_user_ptr(const struct iv_tls_user *u)
 
 struct iv_state *iv_tls_alloc(void)
 {
-	struct iv_state *st;
-
 	/* Relaxed: users register and threads begin one after the other. */
 	atomic_store_explicit(&fixed, 1, memory_order_relaxed);
 
-	st = aligned_alloc(ALIGNMENT, ROUND_UP(areas_end));
-	if (st != NULL)
-		memset(st, 0, ROUND_UP(areas_end));
-
-	return st;
+	return aligned_alloc(ALIGNMENT, ROUND_UP(areas_end));
 }
 
 void iv_tls_init_thread(struct iv_state *st)
 {
 	struct iv_list_head *ilh;
 
+	memset((char *)st + AREAS_START, 0, areas_end - AREAS_START);
 	iv_list_for_each (ilh, &users) {
 		struct iv_tls_user *u =
 			iv_container_of(ilh, struct iv_tls_user, list);

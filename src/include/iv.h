@@ -53,7 +53,11 @@ void iv_init(void);
 /* 1 if the calling thread has a loop, else 0.  Any thread, signal handlers. */
 int iv_inited(void);
 
-/* Run handlers until iv_quit() or until nothing is registered.  Loop thread. */
+/*
+ * Run handlers until iv_quit() or until nothing is registered.  Loop thread,
+ * handlers included.  A handler need not return: what else was due is called by
+ * the next iv_main().  The wait is a cancellation point.
+ */
 void iv_main(void);
 
 /*
