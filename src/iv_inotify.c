@@ -8,19 +8,24 @@
  * overflow of the queue is told to all.  Handlers may unregister and free any
  * watch and the instance itself.
  *
- * The watches of an instance stand in a tree by the kernel's number, and the
+ * The watches of an instance are in a tree by the kernel's number, and the
  * kernel gives each a new one; so an event finds its watch, or finds that it is
- * gone, without a look at the memory of one that may have been freed.  Who
- * reads an instance's events is written down in a list of the thread, where
- * unregistering finds it; after each call the reader looks there whether the
- * instance still exists, and not at the instance.
+ * gone, without a look at the memory of one that may have been freed.
  *
- * This file stands on the public calls of iv_fd, iv_avl and iv_tls.
+ * A handler may unregister the instance, run the loop, or never return.  So what
+ * was read and not delivered yet is kept in a queue of the instance, and a task
+ * is registered that delivers it, should the function that called the handler
+ * not come to that.  Whether it may go on after the call, `delivering' in the
+ * thread's memory tells: unregistering clears it, and so does whoever delivers
+ * something in between.
+ *
+ * This file uses the public calls of iv_fd, iv_avl, iv_task and iv_tls.
  */
 
 #include <iv_inotify.h>
 #include <iv_tls.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include "iv_private.h"
 
@@ -46,36 +51,37 @@ _Static_assert(BUFFER_SIZE >= sizeof(struct inotify_event) + NAME_MAX + 1,
 	       "read(2) refuses a buffer that is too small for the next event");
 
 
-/* A handler that runs iv_main() makes a second reader, and so on. */
-struct reader {
-	struct iv_inotify	*in;		/* NULL: unregistered since */
-	struct reader		*outer;
+struct queue {
+	struct iv_inotify	*in;
+	struct iv_task		rest;
+	ssize_t			len;
+	ssize_t			pos;
+	struct inotify_event	overflow;	/* for watches after wd ... */
+	int			wd;
+	int			last;		/* ... up to this one */
+	_Alignas(struct inotify_event)
+	char			buf[BUFFER_SIZE];
 };
 
-struct readers {
-	struct reader		*innermost;
+/* Kept in the last private word of iv_fd. */
+static struct queue *queue_of(const struct iv_inotify *in)
+{
+	return in->fd.pad[10];
+}
+
+struct thread {
+	const struct queue	*delivering;
 };
 
-static struct iv_tls_user readers_user = {
-	.sizeof_state	= sizeof(struct readers),
+static struct iv_tls_user thread_user = {
+	.sizeof_state	= sizeof(struct thread),
 };
 
 /* Early: a program's own constructors may call iv_init(). */
 __attribute__((constructor(101)))
-static void readers_constructor(void)
+static void thread_user_constructor(void)
 {
-	iv_tls_user_register(&readers_user);
-}
-
-static void readers_forget(const struct iv_inotify *in)
-{
-	struct readers *readers = iv_tls_user_ptr(&readers_user);
-	struct reader *r;
-
-	for (r = readers->innermost; r != NULL; r = r->outer) {
-		if (r->in == in)
-			r->in = NULL;
-	}
+	iv_tls_user_register(&thread_user);
 }
 
 
@@ -164,9 +170,11 @@ static void call(struct iv_inotify_watch *w, struct inotify_event *event)
 	w->handler(w->cookie, event);
 }
 
-static void deliver(struct iv_inotify *in, struct inotify_event *event)
+/* A copy: if the handler runs the loop, the queue is filled anew. */
+static void deliver(struct iv_inotify *in, const struct inotify_event *event)
 {
 	struct iv_inotify_watch *w = find(in, event->wd);
+	_Alignas(struct inotify_event) char copy[BUFFER_SIZE];
 
 	if (w == NULL)
 		return;
@@ -174,41 +182,98 @@ static void deliver(struct iv_inotify *in, struct inotify_event *event)
 	/* The kernel has dropped both kinds of watch itself. */
 	if ((event->mask & IN_IGNORED) || (w->mask & IN_ONESHOT))
 		forget(in, w);
-	call(w, event);
+	memcpy(copy, event, sizeof(*event) + event->len);
+	call(w, (struct inotify_event *)copy);
 }
 
 /*
  * To every watch that there is now.  Handlers may register more of them: these
- * get higher numbers, and have missed nothing.  The only event that a one-shot
- * watch was to have may be among the lost ones: this one is its last.
+ * get higher numbers, and have missed nothing.
  */
-static void deliver_overflow(struct reader *r,
-			     const struct inotify_event *event)
+static void overflowed(struct queue *q, const struct inotify_event *event)
 {
-	struct iv_avl_node *max = iv_avl_tree_max(&r->in->watches);
-	int last = max != NULL ? watch_of(max)->wd : -1;
-	int wd = -1;
+	struct iv_avl_node *max = iv_avl_tree_max(&q->in->watches);
 
-	while (r->in != NULL && wd < last) {
-		struct iv_inotify_watch *w = first_from(r->in, wd + 1);
-		struct inotify_event copy = *event;
+	q->overflow = *event;
+	q->wd = -1;
+	q->last = max != NULL ? watch_of(max)->wd : -1;
+}
 
-		if (w == NULL || w->wd > last)
-			return;
-		wd = w->wd;
-		if (w->mask & IN_ONESHOT)
-			drop(r->in, w);
-		call(w, &copy);
+/*
+ * The only event that a one-shot watch was to have may be among the lost ones:
+ * this one is its last.
+ */
+static void deliver_overflow(struct queue *q)
+{
+	struct iv_inotify_watch *w = first_from(q->in, q->wd + 1);
+	struct inotify_event copy = q->overflow;
+
+	if (w == NULL || w->wd > q->last) {
+		q->wd = q->last;
+		return;
 	}
+	q->wd = w->wd;
+	if (w->mask & IN_ONESHOT)
+		drop(q->in, w);
+	call(w, &copy);
+}
+
+/* Before a handler is called, what it is called for is off the queue. */
+static void deliver_one(struct queue *q)
+{
+	const struct inotify_event *event;
+
+	if (q->wd < q->last) {
+		deliver_overflow(q);
+		return;
+	}
+
+	event = (const struct inotify_event *)(q->buf + q->pos);
+	q->pos += sizeof(*event) + event->len;
+	if (event->mask & IN_Q_OVERFLOW)
+		overflowed(q, event);
+	else
+		deliver(q->in, event);
+}
+
+static int is_empty(const struct queue *q)
+{
+	return q->wd >= q->last && q->pos >= q->len;
+}
+
+static void deliver_all(struct queue *q)
+{
+	struct thread *thread = iv_tls_user_ptr(&thread_user);
+	unsigned long life = iv_loop_life();
+
+	thread->delivering = q;
+	if (!iv_task_registered(&q->rest))
+		iv_task_register(&q->rest);
+
+	while (!is_empty(q)) {
+		deliver_one(q);
+		if (iv_loop_life() != life || thread->delivering != q)
+			return;
+	}
+
+	thread->delivering = NULL;
+	iv_task_unregister(&q->rest);
+}
+
+static void deliver_rest(void *_q)
+{
+	deliver_all(_q);
 }
 
 static ssize_t read_events(int fd, void *buf, size_t size)
 {
+	int state = iv_cancel_disable();
 	ssize_t len;
 
 	do {
 		len = read(fd, buf, size);
 	} while (len < 0 && errno == EINTR);
+	iv_cancel_restore(state);
 
 	/* A forked child that has the same queue may have been faster. */
 	if (len < 0 && errno == EAGAIN)
@@ -226,34 +291,51 @@ static ssize_t read_events(int fd, void *buf, size_t size)
 
 static void got_events(void *_in)
 {
-	struct readers *readers = iv_tls_user_ptr(&readers_user);
-	struct reader r = { .in = _in, .outer = readers->innermost };
-	_Alignas(struct inotify_event) char buf[BUFFER_SIZE];
-	ssize_t len;
-	ssize_t pos = 0;
+	struct iv_inotify *in = _in;
+	struct queue *q = queue_of(in);
 
-	len = read_events(r.in->fd.fd, buf, sizeof(buf));
-	readers->innermost = &r;
-
-	while (r.in != NULL && pos < len) {
-		struct inotify_event *event =
-			(struct inotify_event *)(buf + pos);
-
-		/* Before the call: the handler may write to the event. */
-		pos += sizeof(*event) + event->len;
-		if (event->mask & IN_Q_OVERFLOW)
-			deliver_overflow(&r, event);
-		else
-			deliver(r.in, event);
+	if (is_empty(q)) {
+		q->pos = 0;
+		q->len = 0;
+		q->len = read_events(in->fd.fd, q->buf, sizeof(q->buf));
 	}
-
-	readers->innermost = r.outer;
+	deliver_all(q);
 }
 
+
+static struct queue *queue_new(struct iv_inotify *in)
+{
+	struct queue *q = malloc(sizeof(*q));
+
+	if (q == NULL)
+		return NULL;
+
+	q->in = in;
+	IV_TASK_INIT(&q->rest);
+	q->rest.cookie = q;
+	q->rest.handler = deliver_rest;
+	q->len = q->pos = 0;
+	q->wd = q->last = 0;
+
+	return q;
+}
+
+static void queue_free(struct queue *q)
+{
+	struct thread *thread = iv_tls_user_ptr(&thread_user);
+
+	if (thread->delivering == q)
+		thread->delivering = NULL;
+	if (iv_task_registered(&q->rest))
+		iv_task_unregister(&q->rest);
+	free(q);
+}
 
 int iv_inotify_register(struct iv_inotify *in)
 {
 	struct iv_state *st = iv_state_for("iv_inotify_register");
+	struct queue *q;
+	int err;
 	int fd;
 
 	if (iv_fd_contains(st, &in->fd))
@@ -265,23 +347,31 @@ int iv_inotify_register(struct iv_inotify *in)
 	IV_FD_INIT(&in->fd);
 	INIT_IV_AVL_TREE(&in->watches, compare);
 
+	q = queue_new(in);
+	if (q == NULL)
+		return -1;
 	fd = iv_process_move_fd(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
 	if (fd < 0)
-		return -1;
+		goto free_queue;
 
 	in->fd.fd = fd;
 	in->fd.cookie = in;
 	in->fd.handler_in = got_events;
-	if (iv_fd_register_own(&in->fd) < 0) {
-		int saved_errno = errno;
-
-		(void)close(fd);
-		errno = saved_errno;
-		return -1;
-	}
+	if (iv_fd_register_own(&in->fd) < 0)
+		goto close;
+	in->fd.pad[10] = q;
 	in->owner = st;
 
 	return 0;
+
+close:
+	iv_close(fd);
+free_queue:
+	err = errno;
+	free(q);
+	errno = err;
+
+	return -1;
 }
 
 static void check_owner(const struct iv_inotify *in, const char *call)
@@ -299,8 +389,7 @@ void iv_inotify_unregister(struct iv_inotify *in)
 {
 	check_owner(in, "iv_inotify_unregister");
 
-	readers_forget(in);
-
+	queue_free(queue_of(in));
 	iv_fd_close_own(&in->fd);
 	in->owner = NULL;
 }
