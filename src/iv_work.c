@@ -15,7 +15,12 @@
  * The pool is a record of its own behind struct iv_work_pool.  It is held by
  * the user until put, by the owner's loop until the last item is completed and
  * the last thread has let go, and by each thread; who drops it last frees it.
- * Its lock is never held while a function of the user's runs.
+ * Its lock is never held while a user function runs.
+ *
+ * A user function may run the loop, end it, fork, or never return.  After the
+ * call, the owner therefore looks whether the loop and the pool are still
+ * there, and a task is registered during the call that goes on with what
+ * is left, should that function not return.
  *
  * This file stands on the public calls of iv_event, iv_task, iv_thread,
  * iv_timer and iv_tls.
@@ -45,6 +50,8 @@ struct pool {
 	struct iv_list_head	list;
 	const void		*user;		/* NULL: it has been put */
 	struct iv_event		event;
+	struct iv_task		rest;		/* of the batch */
+	struct iv_list_head	batch;		/* items being completed */
 	struct iv_task		own_work;
 
 	/* The rest under the lock, event being posted included. */
@@ -64,6 +71,7 @@ struct worker {
 	struct iv_event		wake;
 	struct iv_timer		too_long_idle;
 	struct iv_work_item	*item;		/* being worked */
+	int			leaving;	/* takes no more */
 	struct iv_list_head	idle;		/* under the pool's lock */
 };
 
@@ -71,7 +79,9 @@ struct worker {
 struct work_state {
 	struct iv_list_head	pools;		/* that it owns */
 	struct iv_list_head	items;		/* for its own thread */
+	struct iv_list_head	batch;		/* of these, in this round */
 	struct iv_task		task;		/* to work them */
+	struct iv_task		rest;		/* of the batch */
 	struct worker		*worker;	/* that it belongs to */
 	int			ended;
 };
@@ -129,8 +139,9 @@ static void work(struct iv_work_item *item)
 		iv_fatal("iv_work: item %p has no work function: set work "
 			 "before it is submitted", (void *)item);
 	item->work(item->cookie);
-	/* It may have taken long. */
-	iv_invalidate_now();
+	/* It may have taken long, or have ended the loop. */
+	if (iv_inited())
+		iv_invalidate_now();
 }
 
 static void complete(struct iv_work_item *item)
@@ -217,12 +228,20 @@ static void finish_locked(struct pool *p, struct iv_work_item *item)
 static void leave(struct worker *w)
 {
 	struct pool *p = w->pool;
+	unsigned long life = iv_loop_life();
+	int stop = !w->leaving && p->thread_stop != NULL;
 
-	if (p->thread_stop != NULL)
+	w->leaving = 1;
+	if (stop)
 		p->thread_stop(p->cookie);
+	/* It has ended the loop, which has ended us. */
+	if (iv_loop_life() != life)
+		return;
 
 	iv_event_unregister(&w->wake);
 	w->pool = NULL;
+	if (!is_ours(p))
+		return;
 
 	lock(p);
 	tell_owner_locked(p);
@@ -254,11 +273,23 @@ static void rest_locked(struct worker *w)
 		wait_idle(w);
 }
 
+/* The child has one thread, this one, and no business with the pool. */
+static void leave_to_parent(struct worker *w)
+{
+	w->leaving = 1;
+	iv_event_unregister(&w->wake);
+	w->pool = NULL;
+}
+
 static void got_too_long_idle(void *_w)
 {
 	struct worker *w = _w;
 	struct pool *p = w->pool;
 
+	if (!is_ours(p)) {
+		leave_to_parent(w);
+		return;
+	}
 	lock(p);
 	if (iv_list_empty(&w->idle)) {
 		/* Claimed this moment: the event is on its way. */
@@ -281,10 +312,16 @@ static int is_long_ago(const struct timespec *begin)
 	       (iv_now.tv_sec - begin->tv_sec) * 1000000000 + ns > BATCH_NS;
 }
 
-/* Returns with the lock held; 0 if there is nothing left to take. */
-static int work_batch(struct worker *w)
+enum outcome {
+	GONE,			/* the loop has ended, or is a forked child's */
+	LOCKED_IDLE,		/* nothing is left to take, with the lock held */
+	BUSY,
+};
+
+static enum outcome work_batch(struct worker *w)
 {
 	const struct timespec begin = iv_now;
+	unsigned long life = iv_loop_life();
 	struct pool *p = w->pool;
 	int last = 0;
 
@@ -292,33 +329,52 @@ static int work_batch(struct worker *w)
 	while (!last && (w->item = take_first(&p->queue)) != NULL) {
 		unlock(p);
 		work(w->item);
+		if (iv_loop_life() != life || !is_ours(p))
+			return GONE;
 		last = is_long_ago(&begin);
 		lock(p);
 		finish_locked(p, w->item);
 		w->item = NULL;
 	}
+	if (iv_list_empty(&p->queue))
+		return LOCKED_IDLE;
+	unlock(p);
 
-	return !iv_list_empty(&p->queue);
+	return BUSY;
 }
 
 static void got_wake(void *_w)
 {
 	struct worker *w = _w;
+	unsigned long life = iv_loop_life();
 
+	/* In an iv_main() that a function of the pool runs: that comes first. */
+	if (w->item != NULL || w->leaving)
+		return;
+	if (!is_ours(w->pool)) {
+		leave_to_parent(w);
+		return;
+	}
 	if (iv_timer_registered(&w->too_long_idle))
 		iv_timer_unregister(&w->too_long_idle);
 
-	/*
-	 * To be done and to be idle is one step, so that what is submitted by
-	 * the completion finds this thread.
-	 */
-	if (!work_batch(w)) {
+	switch (work_batch(w)) {
+	case GONE:
+		if (iv_loop_life() == life)
+			leave_to_parent(w);
+		break;
+	case LOCKED_IDLE:
+		/*
+		 * To be done and to be idle is one step, so that what is
+		 * submitted by the completion finds this thread.
+		 */
 		rest_locked(w);
-		return;
+		break;
+	case BUSY:
+		/* The next ones after what else the loop has to do. */
+		iv_event_post(&w->wake);
+		break;
 	}
-	unlock(w->pool);
-	/* The next ones after what else the loop has to do. */
-	iv_event_post(&w->wake);
 }
 
 /*
@@ -334,11 +390,11 @@ static int descriptors_left(void)
 		return 0;
 	ret = pipe2(b, O_CLOEXEC);
 	if (ret == 0) {
-		(void)close(b[0]);
-		(void)close(b[1]);
+		iv_close(b[0]);
+		iv_close(b[1]);
 	}
-	(void)close(a[0]);
-	(void)close(a[1]);
+	iv_close(a[0]);
+	iv_close(a[1]);
 
 	return ret == 0;
 }
@@ -381,6 +437,9 @@ static void run_worker(void *_w)
 
 	if (p->thread_start != NULL)
 		p->thread_start(p->cookie);
+	/* A function that has ended the loop has ended us. */
+	if (!iv_inited() || own_state()->worker != w)
+		return;
 	iv_event_post(&w->wake);
 	while (w->pool != NULL)
 		iv_main();
@@ -400,7 +459,9 @@ static void abandon(struct worker *w)
 	if (w->item != NULL)
 		finish_locked(p, w->item);
 	iv_list_del_init(&w->idle);
-	p->threads--;
+	/* Otherwise it was thread_stop() that has ended it. */
+	if (!w->leaving)
+		p->threads--;
 	if (!iv_list_empty(&p->queue))
 		p->wanted++;
 	unlock(p);
@@ -485,11 +546,34 @@ static void serve_queue(struct pool *p)
 		iv_task_register(&p->own_work);
 }
 
-/* An item a round: the loop has others to serve. */
+/* Has the loop this pool, which a user function may have made an end of? */
+static int exists(const struct pool *p)
+{
+	const struct iv_list_head *ilh;
+
+	iv_list_for_each (ilh, &own_state()->pools) {
+		if (iv_container_of(ilh, struct pool, list) == p)
+			return 1;
+	}
+
+	return 0;
+}
+
+/* After a user function was called: is the pool still to be served? */
+static int goes_on(const struct pool *p, unsigned long life)
+{
+	return iv_loop_life() == life && exists(p) && is_ours(p);
+}
+
+/* An item per round: the loop has others to serve. */
 static void do_own_work(void *_p)
 {
 	struct pool *p = _p;
 	struct iv_work_item *item = NULL;
+	unsigned long life = iv_loop_life();
+
+	if (!is_ours(p))
+		return;
 
 	lock(p);
 	if (p->threads == 0)
@@ -498,7 +582,18 @@ static void do_own_work(void *_p)
 	if (item == NULL)
 		return;
 
+	/* For those that are left if this one does not return. */
+	iv_task_register(&p->own_work);
 	work(item);
+	if (iv_loop_life() == life && !exists(p)) {
+		/* It came to its end in an iv_main() of the item's. */
+		complete(item);
+		return;
+	}
+	if (!goes_on(p, life))
+		return;
+	if (iv_task_registered(&p->own_work))
+		iv_task_unregister(&p->own_work);
 
 	lock(p);
 	finish_locked(p, item);
@@ -511,6 +606,8 @@ static void leave_loop(struct pool *p)
 	iv_list_del(&p->list);
 	if (iv_task_registered(&p->own_work))
 		iv_task_unregister(&p->own_work);
+	if (iv_task_registered(&p->rest))
+		iv_task_unregister(&p->rest);
 	iv_event_unregister(&p->event);
 
 	lock(p);
@@ -523,32 +620,48 @@ static int is_over(struct pool *p)
 
 	lock(p);
 	ret = p->put && p->refs == 1 && iv_list_empty(&p->queue) &&
-	      iv_list_empty(&p->done);
+	      iv_list_empty(&p->done) && iv_list_empty(&p->batch);
 	unlock(p);
 
 	return ret;
 }
 
-static void got_event(void *_p)
+static void complete_batch(void *_p)
 {
 	struct pool *p = _p;
 	struct iv_work_item *item;
-	struct iv_list_head done;
+	unsigned long life = iv_loop_life();
 
 	if (!is_ours(p))
 		return;
 
-	serve_queue(p);
-
-	INIT_IV_LIST_HEAD(&done);
-	lock(p);
-	iv_list_splice_init(&p->done, &done);
-	unlock(p);
-	while ((item = take_first(&done)) != NULL)
+	/* For those that are left if a completion does not return. */
+	if (!iv_task_registered(&p->rest))
+		iv_task_register(&p->rest);
+	while ((item = take_first(&p->batch)) != NULL) {
 		complete(item);
+		if (!goes_on(p, life))
+			return;
+	}
+	if (iv_task_registered(&p->rest))
+		iv_task_unregister(&p->rest);
 
 	if (is_over(p))
 		leave_loop(p);
+}
+
+static void got_event(void *_p)
+{
+	struct pool *p = _p;
+
+	if (!is_ours(p))
+		return;
+	serve_queue(p);
+
+	lock(p);
+	iv_list_splice_tail_init(&p->done, &p->batch);
+	unlock(p);
+	complete_batch(p);
 }
 
 /* The loop ends, whatever its pools are doing. */
@@ -566,18 +679,32 @@ static void orphan(struct pool *p)
 	leave_loop(p);
 }
 
-static void work_own_items(void *_ws)
+static void work_own_batch(void *_ws)
 {
 	struct work_state *ws = _ws;
 	struct iv_work_item *item;
-	struct iv_list_head items;
+	unsigned long life = iv_loop_life();
 
-	INIT_IV_LIST_HEAD(&items);
-	iv_list_splice_init(&ws->items, &items);
-	while ((item = take_first(&items)) != NULL) {
+	if (!iv_task_registered(&ws->rest))
+		iv_task_register(&ws->rest);
+	while ((item = take_first(&ws->batch)) != NULL) {
 		work(item);
+		if (iv_loop_life() != life)
+			return;
 		complete(item);
+		if (iv_loop_life() != life)
+			return;
 	}
+	if (iv_task_registered(&ws->rest))
+		iv_task_unregister(&ws->rest);
+}
+
+static void work_own_items(void *_ws)
+{
+	struct work_state *ws = _ws;
+
+	iv_list_splice_tail_init(&ws->items, &ws->batch);
+	work_own_batch(ws);
 }
 
 static void begin_loop(void *_ws)
@@ -586,9 +713,13 @@ static void begin_loop(void *_ws)
 
 	INIT_IV_LIST_HEAD(&ws->pools);
 	INIT_IV_LIST_HEAD(&ws->items);
+	INIT_IV_LIST_HEAD(&ws->batch);
 	IV_TASK_INIT(&ws->task);
 	ws->task.cookie = ws;
 	ws->task.handler = work_own_items;
+	IV_TASK_INIT(&ws->rest);
+	ws->rest.cookie = ws;
+	ws->rest.handler = work_own_batch;
 }
 
 static void end_loop(void *_ws)
@@ -626,6 +757,10 @@ static struct pool *new_pool(const struct iv_work_pool *pool)
 	IV_EVENT_INIT(&p->event);
 	p->event.cookie = p;
 	p->event.handler = got_event;
+	IV_TASK_INIT(&p->rest);
+	p->rest.cookie = p;
+	p->rest.handler = complete_batch;
+	INIT_IV_LIST_HEAD(&p->batch);
 	IV_TASK_INIT(&p->own_work);
 	p->own_work.cookie = p;
 	p->own_work.handler = do_own_work;
