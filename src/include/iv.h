@@ -69,8 +69,9 @@ void iv_quit(void);
 /*
  * End the calling thread's loop: deinit_thread callbacks, then everything the
  * library holds for it.  Objects still registered are abandoned, so events are
- * to be unregistered before, lest somebody posts to them.  Loop thread, outside
- * iv_main().  A loop thread that ends without this call has it made for it.
+ * to be unregistered before, lest somebody posts to them.  Loop thread; in a
+ * handler only if control does not return to iv_main() afterwards.  A loop
+ * thread that ends without this call has it made for it.
  */
 void iv_deinit(void);
 
