@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <iv.h>
 #include <iv_popen.h>
+#include <iv_tls.h>
 #include <iv_wait.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 #define NUM_SIGTERMS		5
 
 struct child {
+	struct iv_list_head		list;	/* of its loop's */
 	struct iv_wait_interest		wait;
 	struct iv_timer			timer;	/* the next signal */
 	int				signals;
@@ -82,8 +84,55 @@ static void run_program(void *_p)
 	_exit(1);
 }
 
+/* Of the loop: a list of its children. */
+static void begin_loop(void *children)
+{
+	INIT_IV_LIST_HEAD((struct iv_list_head *)children);
+}
+
+/* Nobody may drop a child any more, but who does finds no memory gone. */
+static void end_loop(void *children)
+{
+	struct iv_list_head *ilh, *next;
+
+	iv_list_for_each_safe (ilh, next, (struct iv_list_head *)children)
+		INIT_IV_LIST_HEAD(ilh);
+}
+
+static struct iv_tls_user loop_user = {
+	.sizeof_state	= sizeof(struct iv_list_head),
+	.init_thread	= begin_loop,
+	.deinit_thread	= end_loop,
+};
+
+/* Early: a program's own constructors may call iv_init(). */
+__attribute__((constructor(101)))
+static void loop_user_constructor(void)
+{
+	iv_tls_user_register(&loop_user);
+}
+
+/*
+ * A request that is submitted while the program of an earlier submission runs:
+ * that one's end is no longer its concern.  What the request holds may be
+ * anything, so it is not asked.
+ */
+static void forget_earlier(const struct iv_popen_request *r)
+{
+	struct iv_list_head *children = iv_tls_user_ptr(&loop_user);
+	struct iv_list_head *ilh;
+
+	iv_list_for_each (ilh, children) {
+		struct child *child = iv_container_of(ilh, struct child, list);
+
+		if (child->request == r)
+			child->request = NULL;
+	}
+}
+
 static void drop(struct child *child)
 {
+	iv_list_del(&child->list);
 	iv_wait_interest_unregister(&child->wait);
 	if (iv_timer_registered(&child->timer))
 		iv_timer_unregister(&child->timer);
@@ -169,6 +218,7 @@ int iv_popen_request_submit(struct iv_popen_request *r)
 	(void)iv_state_for("iv_popen_request_submit");
 
 	/* Whatever becomes of it, it can be closed. */
+	forget_earlier(r);
 	r->child = NULL;
 
 	caller_reads = !strcmp(r->type, "r");
@@ -189,6 +239,7 @@ int iv_popen_request_submit(struct iv_popen_request *r)
 		return -1;
 	}
 	r->child = child;
+	iv_list_add_tail(&child->list, iv_tls_user_ptr(&loop_user));
 
 	return fd;
 }

@@ -490,6 +490,54 @@ static void send_first_signal(void)
 	iv_main();
 }
 
+/* What has happened already is handled before the timer is due. */
+static void run_for_a_moment(void)
+{
+	struct iv_timer timer;
+
+	IV_TIMER_INIT(&timer);
+	timer.handler = quit;
+	iv_invalidate_now();
+	timer.expires = iv_now;
+	timer.expires.tv_nsec += 10 * 1000 * 1000;
+	iv_timer_register(&timer);
+	iv_main();
+}
+
+/* The first program ends while the second one runs. */
+static void submitted_again(void)
+{
+	struct iv_popen_request *r = malloc(sizeof(*r));
+	int first, second;
+
+	check(r != NULL);
+	iv_init();
+	first = submit(r, "w", "exec cat");
+	second = submit(r, "w", "exec sleep 1000");
+	close(first);
+	while (waitid(P_ALL, 0, NULL, WEXITED | WNOWAIT) != 0)
+		check_int(errno, EINTR);
+	run_for_a_moment();
+
+	/* Ends the second, which the first one's end has nothing to do with. */
+	iv_popen_request_close(r);
+	iv_main();
+	no_child_is_left();
+	close(second);
+
+	/* The other way round: the first one's end touches no memory. */
+	first = submit(r, "w", "exec cat");
+	second = submit(r, "w", "exec sleep 1000");
+	iv_popen_request_close(r);
+	memset(r, 0xa5, sizeof(*r));
+	free(r);
+	close(first);
+	iv_main();
+	no_child_is_left();
+	close(second);
+	iv_deinit();
+}
+
 static void early_close(void)
 {
 	struct iv_popen_request r;
@@ -725,6 +773,8 @@ int main(int argc, char **argv)
 		  closed_after_death, EACH_METHOD, 0 },
 		{ "a request that is closed again does nothing (P3)",
 		  closed_twice, EACH_METHOD, 0 },
+		{ "a request may be submitted again while its program runs",
+		  submitted_again, EACH_METHOD, 0 },
 		{ "a type that is neither r nor w is refused (P3)",
 		  wrong_types, ONCE, 0 },
 		{ "without descriptors submit fails and leaves nothing (P3)",

@@ -34,7 +34,8 @@ static inline void IV_POPEN_REQUEST_INIT(struct iv_popen_request *r)
  * the caller's to close; or -1 with errno and nothing left behind (EINVAL:
  * type; EAGAIN, EMFILE, ENFILE, ENOMEM, ENOSPC).  A program that cannot be
  * executed is a child that exits with 1.  Loop thread; iv_main() does not
- * return by itself before the child was waited for.
+ * return by itself before the child was waited for.  The child of an earlier
+ * submission that still lives is left to itself.
  */
 int iv_popen_request_submit(struct iv_popen_request *r);
 
