@@ -8,7 +8,9 @@
  *	peer_say()		prints "KEY VALUE" lines for peers.py: the version
  *				that runs, which is to be that of the headers,
  *				and the file that it comes from
- *	ACROSS_FORK		defined if forked children may post
+ *	ACROSS_FORK		defined if forked children may post; then also
+ *				can_prepare(): wake_prepare() makes a wake without
+ *				a loop, wake_adopt() gives it one after a fork
  *	NO_TIMERS		defined if it has none
  *	struct loop		one event loop, of the thread that made it
  *	struct wake		called in its loop after post() in any thread

@@ -119,14 +119,30 @@ static inline void epoll_add(struct loop *l, int fd, uint64_t data)
 	must(epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev) == 0);
 }
 
-static inline void wake_new(struct loop *l, struct wake *w, handler_fn handler,
-			    void *cookie)
+static inline int can_prepare(void)
+{
+	return 1;
+}
+
+static inline void wake_prepare(struct wake *w)
+{
+	w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	must(w->fd >= 0);
+}
+
+static inline void wake_adopt(struct loop *l, struct wake *w,
+			      handler_fn handler, void *cookie)
 {
 	w->handler = handler;
 	w->cookie = cookie;
-	w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	must(w->fd >= 0);
 	epoll_add(l, w->fd, (uintptr_t)w);
+}
+
+static inline void wake_new(struct loop *l, struct wake *w, handler_fn handler,
+			    void *cookie)
+{
+	wake_prepare(w);
+	wake_adopt(l, w, handler, cookie);
 }
 
 /* The last descriptor of an eventfd leaves the epoll set when closed. */

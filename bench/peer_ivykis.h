@@ -12,6 +12,12 @@
 #include <iv_event.h>
 #include <iv_event_raw.h>
 
+#ifndef BY_EVENT
+/* Missing where the library is older; nothing else tells. */
+int iv_event_raw_prepare(struct iv_event_raw *) __attribute__((weak));
+int iv_event_raw_adopt(struct iv_event_raw *) __attribute__((weak));
+#endif
+
 #ifdef BY_EVENT
 #define PEER		NAME "-event"
 #else
@@ -117,6 +123,25 @@ static inline void wake_free(struct wake *w)
 static inline void post(struct wake *w)
 {
 	iv_event_raw_post(&w->raw);
+}
+
+static inline int can_prepare(void)
+{
+	return iv_event_raw_prepare != NULL && iv_event_raw_adopt != NULL;
+}
+
+static inline void wake_prepare(struct wake *w)
+{
+	must(iv_event_raw_prepare(&w->raw) == 0);
+}
+
+static inline void wake_adopt(struct loop *l, struct wake *w,
+			      handler_fn handler, void *cookie)
+{
+	(void)l;
+	w->raw.cookie = cookie;
+	w->raw.handler = handler;
+	must(iv_event_raw_adopt(&w->raw) == 0);
 }
 
 #endif

@@ -60,6 +60,7 @@ GOALS = (
     Goal("flood_2", "ivykis", "libuv", 1.5),
     Goal("stream", "ivykis", "libivykis", 0.08),
     Goal("pingpong", "ivykis-busy", "floor", 0.1),
+    Goal("pingpong_bells", "ivykis-busy", "floor", 0.1),
     Goal("wake_one", "ivykis", "floor", 1.05),
     Goal("pairs_1", "ivykis", "floor", 1.03),
     Goal("pairs_100", "ivykis", "floor", 1.03),

@@ -205,6 +205,73 @@ static void pingpong_fork(struct meter *m, long n, int arg)
 	loop_free(&loop);
 	free(duel);
 }
+
+/*
+ * The same, each process with a loop of its own that adopts what was prepared
+ * before the fork.  The child makes the first post, and so meets the last one.
+ */
+struct bells {
+	struct side	childs;
+	struct side	parents;
+	struct meter	*meter;
+};
+
+static void bell_play(struct side *s, struct meter *m, int cpu)
+{
+	struct loop loop;
+	int playing = 1;
+
+	pin(cpu);
+	loop_new(&loop);
+	s->loop = &loop;
+	s->playing = &playing;
+	wake_adopt(&loop, &s->wake, side_hit, s);
+
+	meter_start(m);
+	if (s->posts < s->hits)
+		post(&s->peer->wake);
+	loop_run(&loop);
+	meter_stop(m);
+
+	must(s->hits == 0);
+	wake_free(&s->wake);
+	loop_free(&loop);
+}
+
+static void bells_in_child(void *_bells)
+{
+	struct bells *b = _bells;
+
+	bell_play(&b->childs, meter_of_child(b->meter), 1);
+}
+
+static void pingpong_bells(struct meter *m, long n, int arg)
+{
+	struct bells *b;
+	pid_t pid;
+
+	(void)arg;
+	if (lacks_cpus(m, 2))
+		return;
+	if (!can_prepare()) {
+		m->none = PEER " cannot prepare what a child adopts";
+		return;
+	}
+	b = zeroed(1, sizeof(*b));
+	b->meter = m;
+	sides_face(&b->childs, &b->parents, n);
+	wake_prepare(&b->childs.wake);
+	wake_prepare(&b->parents.wake);
+	pid = child_start(bells_in_child, b);
+	bell_play(&b->parents, m, 0);
+	child_wait(pid);
+	wake_free(&b->childs.wake);
+
+	m->wall = meter_of_child(m)->wall;
+	meter_add_child(m);
+	m->ops = n;
+	free(b);
+}
 #endif
 
 
@@ -216,6 +283,9 @@ const struct row rows_pingpong[] = {
 #ifdef ACROSS_FORK
 	{ "pingpong_fork", "pingpong", "ns",
 	  "round trip of two processes on two cores", pingpong_fork, 0, 500 },
+	{ "pingpong_bells", "pingpong", "ns",
+	  "the same, each with a loop of its own that adopts its object",
+	  pingpong_bells, 0, 500 },
 #endif
 	{ "async1", "async", "ns",
 	  "round trip, 1 loop thread against main", async, 1, 500 },
