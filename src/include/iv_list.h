@@ -45,7 +45,12 @@ iv_list_add(struct iv_list_head *ilh, struct iv_list_head *head)
 static inline void
 iv_list_add_tail(struct iv_list_head *ilh, struct iv_list_head *head)
 {
-	iv_list_add(ilh, head->prev);
+	struct iv_list_head *last = head->prev;
+
+	ilh->next = head;
+	ilh->prev = last;
+	last->next = ilh;
+	head->prev = ilh;
 }
 
 /* Unlink ilh; both its pointers become NULL. */
