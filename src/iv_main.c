@@ -71,6 +71,7 @@ static void make_empty(struct iv_state *st, int running, unsigned long life)
 	st->quit = 1;
 	iv_fd_init(st);
 	iv_task_init(st);
+	iv_timer_init(st);
 }
 
 static struct iv_state *new_state(void)

@@ -45,24 +45,23 @@ struct iv_task_state {
 };
 
 /* iv_timer.c */
-#define IV_TIMER_LEVELS	7
-#define IV_TIMER_SLOTS	64
+#define IV_TIMER_LEVELS	14
+#define IV_TIMER_LISTS	(IV_TIMER_LEVELS * 7 + 2)
+#define IV_TIMER_WORDS	((IV_TIMER_LISTS + 63) / 64)
+
+struct iv_timer_list {
+	struct iv_list_head	timers;
+	uint64_t		min;		/* none of them is before this */
+};
 
 struct iv_timer_state {
 	unsigned int		num;
-	unsigned long		number;		/* registrations so far */
 	uint64_t		base;
-	uint64_t		used[IV_TIMER_LEVELS];	/* a bit a list */
-	struct iv_timer_	*ring[IV_TIMER_LEVELS][IV_TIMER_SLOTS];
-	struct iv_timer_	*heap;
-	struct iv_timer_	*fresh;
-	struct iv_timer_	*put_off;
-	struct {
-		const struct iv_timer_	*timer;		/* NULL: there is none */
-		struct iv_timer_	*next;
-		struct iv_timer_	**pprev;
-		struct iv_timer_	**list;
-	} gap;
+	uint64_t		now;			/* of the latest step */
+	uint64_t		used[IV_TIMER_WORDS];	/* a bit per list */
+	struct iv_timer_list	lists[IV_TIMER_LISTS];
+	struct iv_list_head	late;
+	struct iv_list_head	batch;
 };
 
 /* iv_fd_epoll.c */
@@ -439,7 +438,8 @@ static inline int iv_timer_any(const struct iv_state *st)
 	return st->timer.num != 0;
 }
 
-/* For loops with timers. */
+void iv_timer_init(struct iv_state *st);
+/* What follows is for loops with timers. */
 void iv_timer_run(struct iv_state *st);
 /* When the first is due; {0, 0}: already, surely. */
 struct timespec iv_timer_next(struct iv_state *st);

@@ -757,7 +757,8 @@ static void check_sleep(int num, int ms)
 		int nth = (i + num / 2) % num;
 
 		if (i == num / 2) {
-			clock_ahead = after(soon, -(int64_t)rnd(ms) * 500000);
+			clock_ahead = after(soon, -(int64_t)(1 + rnd(ms)) *
+						  500000);
 			passes_left = 2;
 			iv_main();
 		}
@@ -766,9 +767,8 @@ static void check_sleep(int num, int ms)
 	}
 	passes_left = 1;
 	iv_main();
-	check(poll_ms > 0 && poll_ms <= most);
-	if (num < 16)
-		check(poll_ms >= ms_until(&soon));
+	check(poll_ms <= most);
+	check(poll_ms >= ms_until(&soon));
 
 	while (num > 0)
 		iv_timer_unregister(&t[--num]);
@@ -784,6 +784,53 @@ static void sleeps_until_the_first(void)
 	for (num = 1; num <= 64; num *= 2) {
 		for (ms = 10000; ms < 50000000; ms += 100 + ms / 8)
 			check_sleep(num, ms);
+	}
+	remove_busy();
+	iv_deinit();
+}
+
+/*
+ * An idle timeout that is moved to later, while others are due in between; from
+ * when it was due to where it is moved, and the others, in milliseconds.
+ */
+static void check_move(long from, long to, long first, long second)
+{
+	struct timespec begin;
+	struct iv_timer t[3];
+
+	begin = in_ms(0);
+	add(&t[0], after(begin, first * 1000000), no_handler_of_this_runs,
+	    NULL);
+	add(&t[1], after(begin, second * 1000000), no_handler_of_this_runs,
+	    NULL);
+	add(&t[2], after(begin, from * 1000000), no_handler_of_this_runs,
+	    NULL);
+	iv_timer_unregister(&t[2]);
+	t[2].expires = after(begin, to * 1000000);
+	iv_timer_register(&t[2]);
+
+	passes_left = 1;
+	iv_main();
+	check(poll_ms > 0 && poll_ms <= first);
+	iv_timer_unregister(&t[0]);
+	passes_left = 1;
+	iv_main();
+	check(poll_ms > 0 && poll_ms <= second);
+	iv_timer_unregister(&t[1]);
+	iv_timer_unregister(&t[2]);
+}
+
+static void one_moved_delays_no_other(void)
+{
+	long ms;
+
+	setenv("IV_EXCLUDE_POLL_METHOD", "epoll-timerfd epoll ppoll", 1);
+	iv_init();
+	add_busy(count_pass, NULL);
+	for (ms = 1000; ms < 10000000; ms += 100 + ms / 64) {
+		check_move(ms, 4 * ms, 2 * ms, 3 * ms);
+		check_move(2 * ms, 60 * ms, ms, 30 * ms);
+		check_move(ms, 2 * ms + 1, 2 * ms, 2 * ms);
 	}
 	remove_busy();
 	iv_deinit();
@@ -1073,6 +1120,8 @@ static const struct check_case cases[] = {
 	  waits_once_for_a_timer, EACH_METHOD, 0 },
 	{ "a loop sleeps until the first of its timers, however far",
 	  sleeps_until_the_first, ONCE, 0 },
+	{ "a timer that is moved to later delays no other",
+	  one_moved_delays_no_other, ONCE, 0 },
 	{ "a wait for a distant timer is cut by a nearer one",
 	  a_nearer_one_is_not_late, EACH_METHOD, 0 },
 	{ "a timer that is unregistered leaves the next one its time",
