@@ -155,15 +155,25 @@ void iv_fd_deinit(struct iv_state *st)
 	end_method(st);
 }
 
-static int reserve(struct iv_state *st)
+static int reserve(struct iv_state *st, const struct iv_fd_ *fd)
 {
-	const struct iv_fd_poll_method *method = st->fd.method;
-
 	/* Without a method it is made up for in start_anew(). */
-	if (method == NULL || method->reserve == NULL)
+	if (st->fd.method == NULL)
 		return 0;
 
-	return method->reserve(st, st->fd.num);
+	return st->fd.method->reserve(st, st->fd.num, fd->fd);
+}
+
+static int reserve_all(struct iv_state *st)
+{
+	struct iv_list_head *ilh;
+
+	iv_list_for_each (ilh, &st->fd.all) {
+		if (reserve(st, iv_container_of(ilh, struct iv_fd_, all)) < 0)
+			return -1;
+	}
+
+	return 0;
 }
 
 static void note_change(struct iv_state *st, struct iv_fd_ *fd)
@@ -176,8 +186,8 @@ static void note_change(struct iv_state *st, struct iv_fd_ *fd)
 
 /*
  * Kernel objects of its own for a loop that came over a fork; new ones for a
- * loop whose user closed a descriptor and then unregistered it, as the kernel
- * would go on reporting that one while a duplicate of it is open.
+ * loop whose user closed a descriptor that was registered, as the kernel would
+ * go on reporting that one while a duplicate of it is open.
  */
 static int start_anew(struct iv_state *st)
 {
@@ -186,7 +196,7 @@ static int start_anew(struct iv_state *st)
 	end_method(st);
 	if (choose_method(st) < 0)
 		return -1;
-	if (reserve(st) < 0) {
+	if (reserve_all(st) < 0) {
 		end_method(st);
 		errno = ENOMEM;
 		return -1;
@@ -210,10 +220,10 @@ static int is_inherited(const struct iv_state *st)
 	return st->fd.generation != iv_process_generation();
 }
 
-/* NULL with errno if a loop that came over a fork can have none. */
+/* NULL with errno if a loop that is to start anew can have none. */
 static const struct iv_fd_poll_method *method_of(struct iv_state *st)
 {
-	if (is_inherited(st) && start_anew(st) < 0)
+	if ((is_inherited(st) || st->fd.method == NULL) && start_anew(st) < 0)
 		return NULL;
 
 	return st->fd.method;
@@ -256,6 +266,8 @@ static int is_closed(const struct iv_fd_ *fd, int err)
 /* 0, or -1 with errno.  What is closed or lost is left untold. */
 static int tell_or_forget(struct iv_state *st, struct iv_fd_ *fd)
 {
+	int ret;
+
 	iv_list_del_init(&fd->changed);
 
 	if (fd->told == 0 && iv_fd_is_lost((struct iv_fd *)fd)) {
@@ -264,9 +276,10 @@ static int tell_or_forget(struct iv_state *st, struct iv_fd_ *fd)
 		return 0;
 	}
 
-	if (st->fd.method->tell(st, fd) == 0) {
+	ret = st->fd.method->tell(st, fd);
+	if (ret >= 0) {
 		fd->again = 0;
-		return 0;
+		return ret > 0 ? start_anew(st) : 0;
 	}
 	if (fd->told != 0 && is_closed(fd, errno))
 		return start_anew(st);
@@ -395,7 +408,7 @@ static void check(const struct iv_fd_ *fd, const char *call)
 static int enlist(struct iv_state *st, struct iv_fd_ *fd)
 {
 	st->fd.num++;
-	if (reserve(st) < 0) {
+	if (reserve(st, fd) < 0) {
 		st->fd.num--;
 		return -1;
 	}
@@ -460,13 +473,17 @@ static int register_try(struct iv_fd_ *fd)
 {
 	struct iv_state *st = iv_state_for("iv_fd_register_try");
 	const struct iv_fd_poll_method *method;
+	int ret;
 
 	check(fd, "iv_fd_register_try");
 	method = method_of(st);
 	if (method == NULL || enlist(st, fd) < 0)
 		return -1;
 
-	if ((fd->wanted ? method->tell : method->probe)(st, fd) < 0) {
+	ret = (fd->wanted ? method->tell : method->probe)(st, fd);
+	if (ret > 0)
+		ret = start_anew(st);
+	if (ret < 0) {
 		delist(st, fd);
 		return -1;
 	}
@@ -515,8 +532,8 @@ void iv_fd_unregister(struct iv_fd *_fd)
 	struct iv_state *st = owner_of(fd, "iv_fd_unregister");
 
 	fd->wanted = 0;
-	/* Otherwise it is the parent's kernel objects that were told. */
-	if (fd->told && !is_inherited(st))
+	/* Otherwise what was told are the parent's kernel objects, or none. */
+	if (fd->told && st->fd.method != NULL && !is_inherited(st))
 		tell(st, fd, "iv_fd_unregister");
 	delist(st, fd);
 }
@@ -538,14 +555,18 @@ void iv_fd_close_own(struct iv_fd *fd)
 		iv_process_close(fd->fd, label);
 }
 
-void iv_fd_renew(struct iv_fd *_fd, int number)
+int iv_fd_renew(struct iv_fd *_fd, int number)
 {
 	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
 
 	fd->fd = number;
 	fd->label = iv_process_label_fd(number);
 	fd->told = 0;
+	if (reserve(fd->owner, fd) < 0)
+		return -1;
 	note_change(fd->owner, fd);
+
+	return 0;
 }
 
 int iv_fd_registered(const struct iv_fd *fd)

@@ -10,6 +10,8 @@
  */
 
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -55,9 +57,58 @@ static void epoll_deinit(struct iv_state *st)
 {
 	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
 
+	free(e->numbers);
 	iv_process_close(e->epfd, e->label);
 	if (e->timerfd >= 0)
 		iv_process_close(e->timerfd, e->label);
+}
+
+/*
+ * Numbers that the kernel was told.  It knows descriptors by the open file
+ * besides: who closes one that is registered, and registers what gets its
+ * number next, has both in the set, and what is said of the number then concerns
+ * the latter.
+ */
+#define LONG_BITS	(sizeof(long) * CHAR_BIT)
+#define FEWEST_NUMBERS	1024
+
+static int epoll_reserve(struct iv_state *st, unsigned int num, int number)
+{
+	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
+	unsigned int room = e->room ? e->room : FEWEST_NUMBERS;
+	unsigned long *mem;
+
+	(void)num;
+	while (room <= (unsigned int)number)
+		room *= 2;
+	if (room == e->room)
+		return 0;
+
+	mem = realloc(e->numbers, room / CHAR_BIT);
+	if (mem == NULL)
+		return -1;
+	memset((char *)mem + e->room / CHAR_BIT, 0,
+	       (room - e->room) / CHAR_BIT);
+	e->numbers = mem;
+	e->room = room;
+
+	return 0;
+}
+
+static int note_number(struct iv_fd_epoll_state *e, int number)
+{
+	unsigned long *word = &e->numbers[number / LONG_BITS];
+	unsigned long bit = 1UL << number % LONG_BITS;
+	int known = (*word & bit) != 0;
+
+	*word |= bit;
+
+	return known;
+}
+
+static void forget_number(struct iv_fd_epoll_state *e, int number)
+{
+	e->numbers[number / LONG_BITS] &= ~(1UL << number % LONG_BITS);
 }
 
 static uint32_t events_of(int bands)
@@ -91,6 +142,11 @@ static int epoll_tell(struct iv_state *st, struct iv_fd_ *fd)
 	if (control(st, op, fd) < 0)
 		return -1;
 	fd->told = fd->wanted;
+
+	if (op == EPOLL_CTL_ADD)
+		return note_number(&st->fd.u.epoll, fd->fd);
+	if (op == EPOLL_CTL_DEL)
+		forget_number(&st->fd.u.epoll, fd->fd);
 
 	return 0;
 }
@@ -172,12 +228,13 @@ static void epoll_wait_and_report(struct iv_state *st,
 }
 
 const struct iv_fd_poll_method iv_fd_poll_method_epoll = {
-	.name	= "epoll",
-	.init	= epoll_init,
-	.deinit	= epoll_deinit,
-	.tell	= epoll_tell,
-	.probe	= epoll_probe,
-	.wait	= epoll_wait_and_report,
+	.name	 = "epoll",
+	.init	 = epoll_init,
+	.deinit	 = epoll_deinit,
+	.reserve = epoll_reserve,
+	.tell	 = epoll_tell,
+	.probe	 = epoll_probe,
+	.wait	 = epoll_wait_and_report,
 };
 
 #ifdef HAVE_TIMERFD
@@ -254,12 +311,13 @@ static void timerfd_wait_and_report(struct iv_state *st,
 }
 
 const struct iv_fd_poll_method iv_fd_poll_method_epoll_timerfd = {
-	.name	= "epoll-timerfd",
-	.init	= epoll_init,
-	.deinit	= epoll_deinit,
-	.tell	= epoll_tell,
-	.probe	= epoll_probe,
-	.wait	= timerfd_wait_and_report,
+	.name	 = "epoll-timerfd",
+	.init	 = epoll_init,
+	.deinit	 = epoll_deinit,
+	.reserve = epoll_reserve,
+	.tell	 = epoll_tell,
+	.probe	 = epoll_probe,
+	.wait	 = timerfd_wait_and_report,
 };
 
 #endif

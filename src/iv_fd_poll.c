@@ -36,12 +36,13 @@ static void poll_deinit(struct iv_state *st)
 	free(st->fd.u.poll.fds);
 }
 
-static int poll_reserve(struct iv_state *st, unsigned int num)
+static int poll_reserve(struct iv_state *st, unsigned int num, int number)
 {
 	struct iv_fd_poll_state *p = &st->fd.u.poll;
 	unsigned int room = p->room ? p->room : 16;
 	void *mem;
 
+	(void)number;
 	/* Slots are counted by int, and memory ends first as a rule. */
 	if (num > MOST_SLOTS) {
 		errno = ENOMEM; /* GCOVR_EXCL_LINE */

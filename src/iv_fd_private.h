@@ -43,9 +43,11 @@ struct iv_fd_ {
  *
  * init:    set up for a loop; ENOSYS, EPERM and EINVAL mean "not here".
  * deinit:  give everything back, without touching what a parent process uses.
- * reserve: make room for num descriptors, so that nothing else can fail for
- *          lack of memory; may be NULL.
+ * reserve: make room for num descriptors, one of them with this number, so that
+ *          nothing else can fail for lack of memory.
  * tell:    bring the kernel's idea of a descriptor (told) to what is wanted.
+ *          1: done, but another object has been told with the same number, so
+ *          that one's descriptor was closed.
  * probe:   refuse a descriptor that cannot be polled, though nothing is
  *          wanted of it; changes nothing.
  * wait:    wait until the given time (NULL: for ever, {0, 0}: not at all), and
@@ -56,7 +58,8 @@ struct iv_fd_poll_method {
 	const char	*name;
 	int		(*init)(struct iv_state *st);
 	void		(*deinit)(struct iv_state *st);
-	int		(*reserve)(struct iv_state *st, unsigned int num);
+	int		(*reserve)(struct iv_state *st, unsigned int num,
+				   int number);
 	int		(*tell)(struct iv_state *st, struct iv_fd_ *fd);
 	int		(*probe)(struct iv_state *st, struct iv_fd_ *fd);
 	void		(*wait)(struct iv_state *st,

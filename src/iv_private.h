@@ -69,6 +69,8 @@ struct iv_fd_epoll_state {
 	int			epfd;
 	int			timerfd;	/* -1 until first needed */
 	unsigned int		label;		/* of both */
+	unsigned long		*numbers;	/* a bit each: told */
+	unsigned int		room;		/* for so many */
 	struct timespec		armed;		/* what it is set to, or 0 */
 	struct timespec		seen;		/* the last wait's limit */
 	int			seen_times;
@@ -474,7 +476,7 @@ void iv_fd_run(struct iv_state *st);
  * If a child has closed it, handler_err is called once in the child's loop, if
  * it is set.  iv_fd_is_lost() then says so, and nothing else is heard of it,
  * whatever the number stands for; iv_fd_renew() gives the object another
- * descriptor that the library has opened.
+ * descriptor that the library has opened, or returns -1 if there is no memory.
  *
  * iv_fd_label() returns the label, for iv_process_close() of the other end of a
  * pipe, which got the same by iv_process_label_fd().
@@ -482,7 +484,7 @@ void iv_fd_run(struct iv_state *st);
 int iv_fd_register_own(struct iv_fd *fd);
 void iv_fd_close_own(struct iv_fd *fd);
 int iv_fd_is_lost(const struct iv_fd *fd);
-void iv_fd_renew(struct iv_fd *fd, int number);
+int iv_fd_renew(struct iv_fd *fd, int number);
 unsigned int iv_fd_label(const struct iv_fd *fd);
 
 /* Is fd, of which no member is read, registered with this loop? */

@@ -141,10 +141,7 @@ void iv_fd_register(struct iv_fd *fd);
  */
 int iv_fd_register_try(struct iv_fd *fd);
 
-/*
- * Stop watching: no handler runs afterwards.  Owner.  Before close(2): once the
- * number is used again, unregistering may silence its next user.
- */
+/* Stop watching: no handler runs afterwards.  Owner; before close(2). */
 void iv_fd_unregister(struct iv_fd *fd);
 
 /* 1 if registered, else 0.  Owner. */
