@@ -210,32 +210,38 @@ static void pingpong_fork(struct meter *m, long n, int arg)
  * The same, each process with a loop of its own that adopts what was prepared
  * before the fork.  The child makes the first post, and so meets the last one.
  */
+struct bell {
+	struct side	side;
+	struct loop	loop;
+	int		playing;
+};
+
 struct bells {
-	struct side	childs;
-	struct side	parents;
+	struct bell	childs;
+	struct bell	parents;
 	struct meter	*meter;
 };
 
-static void bell_play(struct side *s, struct meter *m, int cpu)
+static void bell_play(struct bell *b, struct meter *m, int cpu)
 {
-	struct loop loop;
-	int playing = 1;
+	struct side *s = &b->side;
 
 	pin(cpu);
-	loop_new(&loop);
-	s->loop = &loop;
-	s->playing = &playing;
-	wake_adopt(&loop, &s->wake, side_hit, s);
+	loop_new(&b->loop);
+	b->playing = 1;
+	s->loop = &b->loop;
+	s->playing = &b->playing;
+	wake_adopt(&b->loop, &s->wake, side_hit, s);
 
 	meter_start(m);
 	if (s->posts < s->hits)
 		post(&s->peer->wake);
-	loop_run(&loop);
+	loop_run(&b->loop);
 	meter_stop(m);
 
 	must(s->hits == 0);
 	wake_free(&s->wake);
-	loop_free(&loop);
+	loop_free(&b->loop);
 }
 
 static void bells_in_child(void *_bells)
@@ -259,13 +265,13 @@ static void pingpong_bells(struct meter *m, long n, int arg)
 	}
 	b = zeroed(1, sizeof(*b));
 	b->meter = m;
-	sides_face(&b->childs, &b->parents, n);
-	wake_prepare(&b->childs.wake);
-	wake_prepare(&b->parents.wake);
+	sides_face(&b->childs.side, &b->parents.side, n);
+	wake_prepare(&b->childs.side.wake);
+	wake_prepare(&b->parents.side.wake);
 	pid = child_start(bells_in_child, b);
 	bell_play(&b->parents, m, 0);
 	child_wait(pid);
-	wake_free(&b->childs.wake);
+	wake_free(&b->childs.side.wake);
 
 	m->wall = meter_of_child(m)->wall;
 	meter_add_child(m);
