@@ -152,11 +152,14 @@ static void send_signal(void *_child)
 {
 	struct child *child = _child;
 	int sig = child->signals++ < NUM_SIGTERMS ? SIGTERM : SIGKILL;
+	int ret = iv_wait_interest_kill(&child->wait, sig);
 
-	if (iv_wait_interest_kill(&child->wait, sig) < 0) {
+	/* Its end was collected, or it is the child of our parent. */
+	if (ret == -ESRCH)
 		drop(child);
+	/* It may have become another user's: wait on, as it still ends. */
+	if (ret < 0)
 		return;
-	}
 
 	child->timer.expires = iv_now;
 	child->timer.expires.tv_sec += SECONDS_BETWEEN_SIGNALS;

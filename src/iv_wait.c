@@ -8,11 +8,15 @@
  * stays its own.  Whichever thread collects a report puts it into each watch
  * of that child and posts to the watches' owners, who call the handlers.
  *
- * Two things make a thread collect.  A pidfd becomes readable when the child
+ * Three things make a thread collect.  A pidfd becomes readable when the child
  * dies; each watch has one, in its owner's loop, so no busy thread and no
  * foreign handler of SIGCHLD keeps that from being heard.  SIGCHLD tells of
  * stopping and continuing, and of death where there is no pidfd; each thread
- * that has watches listens to it.
+ * that has watches listens to it.  Because that can be kept from us, a timer
+ * checks once a second on the children that have no pidfd.
+ *
+ * The rest of the program may wait for any child, or have the kernel dispose of
+ * it.  Then there is no status, but an end: that is reported as unknown.
  *
  * A child of ours has no use for what it inherits: a watch has the number of
  * the process that it is for, the tree and a thread's list begin anew.
@@ -24,6 +28,7 @@
 #include <string.h>
 #if __has_include(<sys/pidfd.h>)
 #include <sys/pidfd.h>
+#define HAVE_PIDFD
 #endif
 #include "iv_signal_private.h"
 
@@ -41,9 +46,9 @@ struct watch {
 	unsigned int		generation;
 	struct iv_list_head	list;		/* of the thread's */
 	struct iv_event		event;		/* there are reports */
-	struct iv_fd		pidfd;		/* -1: none */
+	struct iv_fd		pidfd;
 
-	/* Under the lock. */
+	/* Under the lock; so is a change of pidfd.fd, which is -1 for none. */
 	struct iv_avl_node	an;		/* while living */
 	pid_t			pid;
 	int			living;
@@ -57,6 +62,7 @@ struct thread {
 	unsigned int		num;
 	struct iv_list_head	watches;
 	struct iv_signal	sigchld;
+	struct iv_timer		check;		/* on those without a pidfd */
 };
 
 static struct watch *watch_of(const struct iv_avl_node *an)
@@ -189,27 +195,59 @@ static int collect_locked(pid_t pid)
 }
 
 
+/* Unlike a number, it means this process for as long as it is open. */
+static int send_by_pidfd(const struct watch *watch, int sig)
+{
+#ifdef HAVE_PIDFD
+	if (watch->pidfd.fd >= 0)
+		return pidfd_send_signal(watch->pidfd.fd, sig, NULL, 0);
+#else
+	(void)watch;
+	(void)sig;
+#endif
+	errno = ENOSYS;
+
+	return -1;
+}
+
+static int send_locked(const struct watch *watch, int sig)
+{
+	int ret = send_by_pidfd(watch, sig);
+
+	/* EPERM may also be a container's answer to the call itself. */
+	if (ret < 0 && (errno == ENOSYS || errno == EPERM))
+		ret = kill(watch->pid, sig);
+
+	return ret;
+}
+
+static void lost_locked(pid_t pid)
+{
+	static const struct rusage none;
+
+	report_locked(pid, IV_WAIT_STATUS_UNKNOWN, &none);
+	child_is_gone_locked(pid);
+}
+
+/*
+ * If somebody else has waited for the child, its number may be another's.  What
+ * is no child of ours cannot be waited for, but may live.
+ */
+static void look_locked(const struct watch *watch, int has_ended)
+{
+	if ((send_locked(watch, 0) < 0 && errno == ESRCH) ||
+	    (collect_locked(watch->pid) < 0 && (has_ended || watch->is_child)))
+		lost_locked(watch->pid);
+}
+
+
 /*
  * Pidfds.
  */
 static int open_pidfd(pid_t pid)
 {
-#if __has_include(<sys/pidfd.h>)
-	/* Relaxed: the answer is the same whoever asks. */
-	static atomic_int here;		/* 1, -1: not, 0: not known yet */
-	int fd;
-
-	if (atomic_load_explicit(&here, memory_order_relaxed) < 0)
-		return -1;
-
-	fd = pidfd_open(pid, 0);
-	if (fd >= 0)
-		atomic_store_explicit(&here, 1, memory_order_relaxed);
-	else if ((errno == ENOSYS || errno == EPERM || errno == EINVAL) &&
-		 atomic_load_explicit(&here, memory_order_relaxed) == 0)
-		atomic_store_explicit(&here, -1, memory_order_relaxed);
-
-	return fd;
+#ifdef HAVE_PIDFD
+	return pidfd_open(pid, 0);
 #else
 	(void)pid;
 
@@ -217,13 +255,22 @@ static int open_pidfd(pid_t pid)
 #endif
 }
 
+static void close_pidfd(struct watch *watch)
+{
+	int fd = watch->pidfd.fd;
+	int state = take_lock();
+
+	watch->pidfd.fd = -1;
+	release_lock(state);
+	iv_close(fd);
+}
+
 static void drop_pidfd(struct watch *watch)
 {
 	if (watch->pidfd.fd < 0)
 		return;
 	iv_fd_unregister(&watch->pidfd);
-	(void)close(watch->pidfd.fd);
-	watch->pidfd.fd = -1;
+	close_pidfd(watch);
 }
 
 static int is_inherited(const struct watch *watch)
@@ -231,33 +278,67 @@ static int is_inherited(const struct watch *watch)
 	return watch->generation != iv_process_generation();
 }
 
-/*
- * The child is dead.  If it cannot be waited for all the same, that is either
- * because somebody else did, or because it is traced and its tracer has not
- * yet: SIGCHLD comes once more then.
- */
+static void check_later(struct thread *thread)
+{
+	if (iv_timer_registered(&thread->check))
+		return;
+	iv_validate_now();
+	thread->check.expires = iv_now;
+	thread->check.expires.tv_sec++;
+	iv_timer_register(&thread->check);
+}
+
+static void check_those_without(void *_thread)
+{
+	struct thread *thread = _thread;
+	struct iv_list_head *ilh;
+	int state;
+	int left = 0;
+
+	if (thread->generation != iv_process_generation())
+		return;
+
+	state = take_lock();
+	iv_list_for_each (ilh, &thread->watches) {
+		struct watch *watch =
+			iv_container_of(ilh, struct watch, list);
+
+		if (watch->living && watch->pidfd.fd < 0) {
+			look_locked(watch, 0);
+			left |= watch->living;
+		}
+	}
+	release_lock(state);
+	if (left)
+		check_later(thread);
+}
+
+/* A dead child that is traced is to be waited for when its tracer has. */
 static void pidfd_is_readable(void *_watch)
 {
 	struct watch *watch = _watch;
+	int left = 0;
 	int state;
 
 	if (!is_inherited(watch)) {
 		state = take_lock();
-		if (watch->living && collect_locked(watch->pid) < 0)
-			child_is_gone_locked(watch->pid);
+		if (watch->living)
+			look_locked(watch, 1);
+		left = watch->living;
 		release_lock(state);
 	}
 	drop_pidfd(watch);
+	if (left)
+		check_later(watch->thread);
 }
 
-/* Do without if it cannot be had. */
-static void use_pidfd(struct watch *watch, int fd)
+/* Do without if it is not available. */
+static void use_pidfd(struct watch *watch)
 {
-	watch->pidfd.fd = fd;
-	if (fd < 0 || iv_fd_register_try(&watch->pidfd) == 0)
-		return;
-	(void)close(fd);
-	watch->pidfd.fd = -1;
+	if (watch->pidfd.fd >= 0 && iv_fd_register_try(&watch->pidfd) < 0)
+		close_pidfd(watch);
+	if (watch->pidfd.fd < 0)
+		check_later(watch->thread);
 }
 
 
@@ -279,9 +360,9 @@ static int some_child_stopped_or_continued(void)
 static void sigchld_came(void *_thread)
 {
 	struct thread *thread = _thread;
+	int state = take_lock();
 	int all = some_child_stopped_or_continued();
 	struct iv_list_head *ilh;
-	int state = take_lock();
 
 	iv_list_for_each (ilh, &thread->watches) {
 		struct watch *watch =
@@ -289,9 +370,7 @@ static void sigchld_came(void *_thread)
 
 		if (!watch->living || (!all && watch->pidfd.fd >= 0))
 			continue;
-		/* What never was our child may be there all the same. */
-		if (collect_locked(watch->pid) < 0 && watch->is_child)
-			child_is_gone_locked(watch->pid);
+		look_locked(watch, 0);
 	}
 	release_lock(state);
 }
@@ -300,6 +379,13 @@ static void sigchld_came(void *_thread)
 /*
  * Threads.
  */
+static void stop_listening(struct thread *thread)
+{
+	iv_signal_unregister(&thread->sigchld);
+	if (iv_timer_registered(&thread->check))
+		iv_timer_unregister(&thread->check);
+}
+
 static void forget_inherited(struct thread *thread)
 {
 	struct iv_list_head *ilh, *ilh2;
@@ -308,7 +394,7 @@ static void forget_inherited(struct thread *thread)
 		return;
 	iv_list_for_each_safe (ilh, ilh2, &thread->watches)
 		iv_list_del_init(ilh);
-	iv_signal_unregister(&thread->sigchld);
+	stop_listening(thread);
 	thread->num = 0;
 }
 
@@ -334,6 +420,9 @@ static int use_thread(struct thread *thread)
 		forget_inherited(thread);
 		thread->generation = generation;
 		INIT_IV_LIST_HEAD(&thread->watches);
+		IV_TIMER_INIT(&thread->check);
+		thread->check.cookie = thread;
+		thread->check.handler = check_those_without;
 	}
 
 	if (thread->num == 0 && hear_sigchld(thread) < 0)
@@ -346,7 +435,7 @@ static int use_thread(struct thread *thread)
 static void leave_thread(struct thread *thread)
 {
 	if (--thread->num == 0)
-		iv_signal_unregister(&thread->sigchld);
+		stop_listening(thread);
 }
 
 
@@ -461,34 +550,34 @@ static int is_watched_locked(pid_t pid, const struct iv_wait_interest *w)
 	return 0;
 }
 
-static void check_new(const struct iv_wait_interest *w)
+static int is_watched(const struct iv_wait_interest *w)
 {
 	int state = take_lock();
 	int watched = is_watched_locked(w->pid, w);
 
 	release_lock(state);
-	if (watched)
-		iv_fatal("iv_wait_interest_register: %p is already registered "
-			 "for process %d: unregister it first",
-			 (const void *)w, (int)w->pid);
+
+	return watched;
 }
 
 /* Watch the child from now on; whatever has happened to it is collected. */
 static void begin(struct watch *watch, pid_t pid)
 {
-	int fd = -1;
 	int state = take_lock();
+	int left;
 
 	watch->pid = pid;
 	watch->living = 1;
 	(void)iv_avl_tree_insert(&living, &watch->an);
-	(void)collect_locked(pid);
+	look_locked(watch, 0);
+	left = watch->living;
 	/* While we have the lock the number is that child's. */
-	if (watch->living)
-		fd = open_pidfd(pid);
+	if (left)
+		watch->pidfd.fd = open_pidfd(pid);
 	release_lock(state);
 
-	use_pidfd(watch, fd);
+	if (left)
+		use_pidfd(watch);
 }
 
 static void end_thread(void *_thread)
@@ -501,7 +590,7 @@ static void end_thread(void *_thread)
 
 	iv_list_for_each_safe (ilh, ilh2, &thread->watches)
 		destroy(iv_container_of(ilh, struct watch, list));
-	iv_signal_unregister(&thread->sigchld);
+	stop_listening(thread);
 	thread->num = 0;
 }
 
@@ -520,44 +609,46 @@ static void thread_user_constructor(void)
 
 void iv_wait_interest_register(struct iv_wait_interest *w)
 {
-	struct watch *watch;
+	struct watch *watch = NULL;
 	int saved_errno = errno;
+	struct iv_blocked b;
+	int watched;
 
 	(void)iv_state_for("iv_wait_interest_register");
 	if (w->pid <= 0)
-		iv_fatal("iv_wait_interest_register: called with process id %d "
-			 "in %p: set pid to that of a child", (int)w->pid,
-			 (void *)w);
-	check_new(w);
+		iv_fatal("iv_wait_interest_register: called with process id %d",
+			 (int)w->pid);
 
-	watch = prepare(w);
+	iv_signal_block(&b);
+	watched = is_watched(w);
+	if (!watched)
+		watch = prepare(w);
+	if (watch != NULL)
+		begin(watch, w->pid);
+	iv_signal_unblock(&b);
+
+	if (watched)
+		iv_fatal("iv_wait_interest_register: %p is already registered",
+			 (void *)w);
 	if (watch == NULL)
-		iv_fatal("iv_wait_interest_register: cannot watch process %d: "
-			 "%s (errno %d)", (int)w->pid, strerror(errno), errno);
-	begin(watch, w->pid);
+		iv_fatal("iv_wait_interest_register: %s (errno %d)",
+			 strerror(errno), errno);
 	errno = saved_errno;
 }
 
 /*
  * What is sent to the child before it has reset the signal handlers that it
- * has from us stays pending.
+ * has from us stays pending.  A cancellation was meant for a thread of the
+ * parent: it is ignored for good.
  */
-static pid_t fork_blocked(void (*fn)(void *cookie), void *cookie)
+static pid_t fork_blocked(void (*fn)(void *cookie), void *cookie,
+			  const sigset_t *mask)
 {
-	sigset_t all, mask;
-	int saved_errno;
-	pid_t pid;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_BLOCK, &all, &mask);
-	pid = fork();
-	saved_errno = errno;
-	if (pid == 0)
-		iv_signal_reset_child();
-	(void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
-	errno = saved_errno;
+	pid_t pid = fork();
 
 	if (pid == 0) {
+		iv_signal_reset_child();
+		(void)pthread_sigmask(SIG_SETMASK, mask, NULL);
 		fn(cookie);
 		exit(1);
 	}
@@ -570,26 +661,27 @@ int iv_wait_interest_register_spawn(struct iv_wait_interest *w,
 {
 	struct watch *watch;
 	int saved_errno = errno;
-	pid_t pid;
+	struct iv_blocked b;
+	pid_t pid = -1;
 
 	(void)iv_state_for("iv_wait_interest_register_spawn");
+
+	iv_signal_block(&b);
 	watch = prepare(w);
-	if (watch == NULL)
-		return -1;
-
-	pid = fork_blocked(fn, cookie);
-	if (pid < 0) {
+	if (watch != NULL)
+		pid = fork_blocked(fn, cookie, &b.mask);
+	if (pid > 0) {
+		w->pid = pid;
+		begin(watch, pid);
+	} else {
 		saved_errno = errno;
-		iv_wait_interest_unregister(w);
-		errno = saved_errno;
-		return -1;
+		if (watch != NULL)
+			iv_wait_interest_unregister(w);
 	}
-
-	w->pid = pid;
-	begin(watch, pid);
+	iv_signal_unblock(&b);
 	errno = saved_errno;
 
-	return 0;
+	return pid > 0 ? 0 : -1;
 }
 
 static struct watch *checked(const struct iv_wait_interest *w, const char *call)
@@ -607,6 +699,7 @@ void iv_wait_interest_unregister(struct iv_wait_interest *w)
 {
 	struct watch *watch;
 	struct thread *thread;
+	struct iv_blocked b;
 	int counted;
 
 	(void)iv_state_for("iv_wait_interest_unregister");
@@ -619,26 +712,33 @@ void iv_wait_interest_unregister(struct iv_wait_interest *w)
 
 	/* Not if it was inherited and forgotten since. */
 	counted = thread->generation == watch->generation;
+	iv_signal_block(&b);
 	destroy(watch);
 	w->watch = NULL;
 	if (counted)
 		leave_thread(thread);
+	iv_signal_unblock(&b);
 }
 
 int iv_wait_interest_kill(const struct iv_wait_interest *w, int sig)
 {
 	struct watch *watch = checked(w, "iv_wait_interest_kill");
+	int saved_errno = errno;
+	struct iv_blocked b;
 	int ret = -ESRCH;
 	int state;
 
+	iv_signal_block(&b);
 	/* A child cannot know what the parent has collected. */
-	if (is_inherited(watch))
-		return -ESRCH;
-
-	state = take_lock();
-	if (watch->living)
-		ret = kill(watch->pid, sig);
-	release_lock(state);
+	if (!is_inherited(watch)) {
+		state = take_lock();
+		if (watch->living)
+			ret = send_locked(watch, sig);
+		release_lock(state);
+	}
+	iv_signal_unblock(&b);
+	if (ret != -1)
+		errno = saved_errno;
 
 	return ret;
 }

@@ -10,6 +10,7 @@
 #include <iv_wait.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -640,49 +641,108 @@ static void stubborn_child(void)
 	iv_deinit();
 }
 
-static void given_up(void)
+/*
+ * As of a program that runs as another user.  It ends by itself, later on, and
+ * is waited for.
+ */
+static void close_descriptor(void *fd)
 {
-	struct iv_popen_request r;
-	int status;
-	int fd;
-	pid_t pid;
-
-	iv_init();
-	fd = submit(&r, "w", "echo; exec cat >/dev/null");
-	refuse("kill", EPERM);
-	iv_popen_request_close(&r);
-	iv_main();
-	/* The child is the program's to wait for. */
-	close(fd);
-	pid = waitpid(-1, &status, 0);
-	check(pid > 0);
-	check_int(status, 0);
-	iv_deinit();
+	close(*(int *)fd);
 }
 
-/* A loop with a child that was given up goes on, when that child dies. */
-static void given_up_child_dies(void)
+static void refused_signals(void)
 {
 	struct iv_popen_request r[2];
+	struct iv_timer timer;
 	int fd[2];
 
 	iv_init();
-	fd[1] = submit(&r[1], "w", "exec cat");
 	fd[0] = submit(&r[0], "w", "exec cat");
+	fd[1] = submit(&r[1], "w", "exec cat");
 	refuse("kill", EPERM);
+	refuse("pidfd_send_signal", EPERM);
+	iv_popen_request_close(&r[0]);
+	send_first_signal();
+	check_int(waitpid(-1, NULL, WNOHANG), 0);
+	close(fd[1]);
+	IV_TIMER_INIT(&timer);
+	timer.expires = iv_now;
+	timer.expires.tv_sec++;
+	timer.cookie = &fd[0];
+	timer.handler = close_descriptor;
+	iv_timer_register(&timer);
+	iv_main();
+	no_child_is_left();
+
+	/* Others are not kept waiting. */
+	fd[0] = submit(&r[0], "w", "exec cat");
 	iv_popen_request_close(&r[0]);
 	begin_reader("echo one", "one\n");
 	begin_reader("sleep 0.05; echo two", "two\n");
 	close(fd[0]);
-	close(fd[1]);
 	iv_main();
-	check(r[1].child == NULL);
-	/* What was given up is the program's to wait for. */
-	check(waitpid(-1, NULL, 0) > 0);
-	while (waitpid(-1, NULL, 0) > 0)
-		;
-	iv_popen_request_close(&r[1]);
+	no_child_is_left();
 	iv_deinit();
+}
+
+/* The rest of the program waits for whatever ends. */
+static atomic_int stop;
+
+static void *wait_for_any(void *arg)
+{
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		if (waitpid(-1, NULL, 0) < 0)
+			usleep(100);
+	}
+
+	return arg;
+}
+
+static void reaped_by_others(void)
+{
+	struct iv_popen_request r;
+	pthread_t t;
+	int fd;
+	int i;
+
+	check_int(pthread_create(&t, NULL, wait_for_any, NULL), 0);
+	for (i = 0; i < 50; i++) {
+		fd = submit(&r, "r", "exec echo");
+		check_reads(fd, "\n");
+		close(fd);
+		if (i % 2)
+			iv_popen_request_close(&r);
+		iv_main();
+		if (!(i % 2))
+			iv_popen_request_close(&r);
+	}
+	atomic_store_explicit(&stop, 1, memory_order_relaxed);
+	check_int(pthread_join(t, NULL), 0);
+}
+
+static void reaped_by_nobody(void)
+{
+	struct iv_popen_request r;
+	int fd = submit(&r, "w", "exec cat");
+
+	check(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
+	close(fd);
+	iv_main();
+	signal(SIGCHLD, SIG_DFL);
+}
+
+static void reaped(void)
+{
+	iv_init();
+	reaped_by_others();
+	reaped_by_nobody();
+	iv_deinit();
+}
+
+static void reaped_without_pidfd(void)
+{
+	refuse("pidfd_open", ENOSYS);
+	reaped();
 }
 
 static void in_forked_child(void)
@@ -795,10 +855,12 @@ int main(int argc, char **argv)
 		  dispositions, ONCE, 0 },
 		{ "five times SIGTERM, then SIGKILL", stubborn_child, ONCE,
 		  120 },
-		{ "a child that cannot be sent a signal is given up",
-		  given_up, ONCE, 0 },
-		{ "a child that was given up may die (W1)",
-		  given_up_child_dies, ONCE, 0 },
+		{ "a child that cannot be sent a signal is waited for",
+		  refused_signals, EACH_METHOD, 0 },
+		{ "a child that others wait for is not waited for any more",
+		  reaped, EACH_METHOD, 0 },
+		{ "nor is it where there is no pidfd",
+		  reaped_without_pidfd, EACH_METHOD, 0 },
 		{ "a forked child leaves the parent's children alone",
 		  in_forked_child, EACH_METHOD, 0 },
 		{ "mistakes are fatal", mistakes, ONCE, 0 },

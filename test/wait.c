@@ -27,6 +27,11 @@
 #define STOPPED		(SIGSTOP << 8 | 0x7f)
 #define CONTINUED	0xffff
 
+/* For versions that have none. */
+#ifndef IV_WAIT_STATUS_UNKNOWN
+#define IV_WAIT_STATUS_UNKNOWN	0x1ff00
+#endif
+
 /* An interest that writes down what it is told. */
 struct watched {
 	struct iv_wait_interest	w;
@@ -972,19 +977,298 @@ static void sigchld_is_restored(void)
 	iv_deinit();
 }
 
+/*
+ * Children that somebody else waits for, or nobody: what is reported is that
+ * they have ended.
+ */
+static void is_unknown(void *_c, int status, const struct rusage *rusage)
+{
+	static const struct rusage none;
+
+	write_down(_c, status, rusage);
+	check_int(status, IV_WAIT_STATUS_UNKNOWN);
+	check(WIFEXITED(status));
+	check_int(WEXITSTATUS(status), 255);
+	check(!WIFSIGNALED(status));
+	check(!WIFSTOPPED(status));
+	check(!WIFCONTINUED(status));
+	check(!memcmp(rusage, &none, sizeof(none)));
+}
+
+static void await_unknown(struct watched *c)
+{
+	c->w.handler = is_unknown;
+	await(c, 1);
+	errno = ENOTTY;
+	check_int(iv_wait_interest_kill(&c->w, SIGKILL), -ESRCH);
+	check_int(errno, ENOTTY);
+}
+
 static void reaped_by_somebody_else(void)
+{
+	struct watched c[2];
+
+	iv_init();
+	spawn(&c[0], pause_for_ever, NULL);
+	begin(&c[1], c[0].w.pid);
+	check_int(kill(c[0].w.pid, SIGKILL), 0);
+	check_int(waitpid(c[0].w.pid, NULL, 0), c[0].w.pid);
+	check_errno(iv_wait_interest_kill(&c[0].w, SIGKILL), ESRCH);
+	await_unknown(&c[0]);
+	await_unknown(&c[1]);
+	check_idle();
+	check_int(c[0].num, 1);
+	check_int(c[1].num, 1);
+	end(&c[0]);
+	end(&c[1]);
+	iv_main();
+	iv_deinit();
+}
+
+static void reaped_before_registered(void)
+{
+	struct watched c;
+	pid_t pid;
+
+	iv_init();
+	pid = fork_exiting(3);
+	check_int(waitpid(pid, NULL, 0), pid);
+	begin(&c, pid);
+	check_int(c.num, 0);
+	await_unknown(&c);
+	end(&c);
+	iv_main();
+	iv_deinit();
+}
+
+static void sigchld_is_ignored(void)
 {
 	struct watched c;
 
 	iv_init();
 	spawn(&c, pause_for_ever, NULL);
+	check(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
+	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
+	await_unknown(&c);
+	end(&c);
+	iv_main();
+	iv_deinit();
+}
+
+/* Nobody calls our signal handler. */
+static void sigchld_is_blocked(void)
+{
+	struct watched c;
+	sigset_t sigchld;
+	int status = 5;
+
+	sigemptyset(&sigchld);
+	sigaddset(&sigchld, SIGCHLD);
+	check_int(pthread_sigmask(SIG_BLOCK, &sigchld, NULL), 0);
+	iv_init();
+	spawn(&c, exit_with, &status);
+	await(&c, 1);
+	check_int(c.status[0], 5 << 8);
+	end(&c);
+	spawn(&c, pause_for_ever, NULL);
 	check_int(kill(c.w.pid, SIGKILL), 0);
 	check_int(waitpid(c.w.pid, NULL, 0), c.w.pid);
-	run_loop();
-	check_int(c.num, 0);
-	check_int(iv_wait_interest_kill(&c.w, SIGKILL), -ESRCH);
-	check_idle();
+	await_unknown(&c);
 	end(&c);
+	iv_main();
+	iv_deinit();
+}
+
+/* As a program that other threads make children in, and that is PID 1. */
+static atomic_int stop;
+
+static void *wait_for_any(void *arg)
+{
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		if (waitpid(-1, NULL, 0) < 0)
+			usleep(100);
+	}
+
+	return arg;
+}
+
+static void reaped_by_another_thread(void)
+{
+	struct watched c;
+	pthread_t t;
+	int status;
+	int i;
+
+	iv_init();
+	check_int(pthread_create(&t, NULL, wait_for_any, NULL), 0);
+	for (i = 0; i < 200; i++) {
+		status = i & 127;
+		spawn(&c, exit_with, &status);
+		await(&c, 1);
+		if (c.status[0] != IV_WAIT_STATUS_UNKNOWN)
+			check_int(c.status[0], status << 8);
+		end(&c);
+	}
+	atomic_store_explicit(&stop, 1, memory_order_relaxed);
+	check_int(pthread_join(t, NULL), 0);
+	iv_deinit();
+}
+
+/* A process that is no child, and that its parent waits for. */
+static void somebody_elses_child(void)
+{
+	struct watched c;
+	int fd[2], go[2];
+	pid_t parent, pid;
+	int i;
+
+	iv_init();
+	check_int(pipe2(fd, O_CLOEXEC), 0);
+	check_int(pipe2(go, O_CLOEXEC), 0);
+	for (i = 0; i < 2; i++) {
+		parent = fork_checked();
+		if (parent == 0) {
+			pid = fork_pausing();
+			check_int(write(fd[1], &pid, sizeof(pid)), sizeof(pid));
+			check_int(read(go[0], &c, 1), 1);
+			check_int(kill(pid, SIGKILL), 0);
+			check_int(waitpid(pid, NULL, 0), pid);
+			_exit(0);
+		}
+		check_int(read(fd[0], &pid, sizeof(pid)), sizeof(pid));
+		begin(&c, pid);
+		run_loop();
+		check_int(c.num, 0);
+		check_int(iv_wait_interest_kill(&c.w, 0), 0);
+		check_int(write(go[1], "", 1), 1);
+		/* It may be waited for first, or reported first. */
+		if (i)
+			check_child(parent);
+		await_unknown(&c);
+		if (!i)
+			check_child(parent);
+		end(&c);
+	}
+	close(fd[0]);
+	close(fd[1]);
+	close(go[0]);
+	close(go[1]);
+	iv_main();
+	iv_deinit();
+}
+
+static void unknown_ends(void)
+{
+	reaped_by_somebody_else();
+	reaped_before_registered();
+	somebody_elses_child();
+	reaped_by_another_thread();
+	sigchld_is_blocked();
+	sigchld_is_ignored();
+}
+
+static void unknown_ends_without_pidfd(void)
+{
+	refuse("pidfd_open", ENOSYS);
+	unknown_ends();
+}
+
+/* The number of a child that somebody waited for is used again at once. */
+static void number_of_reaped_used_again(void)
+{
+	struct watched c;
+	int status;
+	pid_t pid;
+	int i;
+
+	if (pidfd_is_refused())
+		skip("no pidfd");
+	iv_init();
+	for (i = 0; i < 50; i++) {
+		spawn(&c, pause_for_ever, NULL);
+		check_int(kill(c.w.pid, SIGKILL), 0);
+		check_int(waitpid(c.w.pid, NULL, 0), c.w.pid);
+		if (!set_next_pid(c.w.pid))
+			skip("the next process number cannot be set");
+		pid = fork_exiting(4);
+		if (pid == c.w.pid)
+			break;
+		check_int(waitpid(pid, NULL, 0), pid);
+		end(&c);
+	}
+	if (i == 50)
+		skip("others are faster to take the process number");
+
+	see_dead(pid);
+	check_errno(iv_wait_interest_kill(&c.w, 0), ESRCH);
+	await_unknown(&c);
+	/* The other one is the program's to wait for. */
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(status, 4 << 8);
+	end(&c);
+	iv_deinit();
+}
+
+/* Wait for all that have ended, as the manual says. */
+static void wait_for_all(void *num)
+{
+	struct iv_wait_interest w;
+	siginfo_t info;
+
+	while (info.si_pid = 0,
+	       waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_pid != 0) {
+		w.pid = info.si_pid;
+		iv_wait_interest_register(&w);
+		iv_wait_interest_unregister(&w);
+		++*(int *)num;
+	}
+}
+
+static void leave_orphan(void *_fd)
+{
+	const int *fd = _fd;
+	char byte;
+
+	close(fd[1]);
+	if (fork() == 0) {
+		/* Until the other end is closed. */
+		check_int(read(fd[0], &byte, 1), 0);
+		_exit(0);
+	}
+	_exit(6);
+}
+
+static void orphans(void)
+{
+	struct iv_signal s;
+	struct watched c;
+	int num = 0;
+	int fd[2];
+	int i;
+
+	need_orphans();
+	iv_init();
+	IV_SIGNAL_INIT(&s);
+	s.signum = SIGCHLD;
+	s.flags = 0;
+	s.cookie = &num;
+	s.handler = wait_for_all;
+	check_int(iv_signal_register(&s), 0);
+	for (i = 0; i < 20; i++) {
+		check_int(pipe2(fd, O_CLOEXEC), 0);
+		spawn(&c, leave_orphan, fd);
+		close(fd[0]);
+		await(&c, 1);
+		check_int(c.status[0], 6 << 8);
+		end(&c);
+		num = 0;
+		close(fd[1]);
+		while (num == 0)
+			run_loop();
+		check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
+	}
+	iv_signal_unregister(&s);
 	iv_deinit();
 }
 
@@ -1297,8 +1581,6 @@ static void inherited_stay_silent(void)
 }
 
 /* Whatever the other thread was about when the child was made. */
-static atomic_int stop;
-
 static void *spawn_and_kill(void *arg)
 {
 	struct watched c;
@@ -1555,8 +1837,14 @@ int main(int argc, char **argv)
 		  users_sigchld, EACH, 0 },
 		{ "SIGCHLD has a handler meanwhile, and is then as before",
 		  sigchld_is_restored, ONCE, 0 },
-		{ "a child that somebody else waited for is sent no signal",
-		  reaped_by_somebody_else, EACH_METHOD, 0 },
+		{ "of a child that somebody else waited for the end is reported",
+		  unknown_ends, EACH_METHOD, 0 },
+		{ "it is where there is no pidfd, too",
+		  unknown_ends_without_pidfd, EACH_METHOD, 0 },
+		{ "another process that got such a child's number is left alone",
+		  number_of_reaped_used_again, ONCE, 0 },
+		{ "orphans can be waited for, and interests get their reports",
+		  orphans, EACH_METHOD, 0 },
 		{ "a dead child that is traced does not keep the loop busy",
 		  traced_child_dies, ONCE, 0 },
 		{ "a spawned child has the caller's mask and default signals",

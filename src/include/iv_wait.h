@@ -17,9 +17,17 @@ extern "C" {
 #endif
 
 /*
+ * The status of a child that has ended, but that somebody else has waited for,
+ * or nobody because SIGCHLD was ignored.  No child gives it to wait4(2), and to
+ * WIFEXITED() and WEXITSTATUS() it is one that exited with 255.
+ */
+#define IV_WAIT_STATUS_UNKNOWN	0x1ff00
+
+/*
  * handler(cookie, status, rusage) runs in the registering thread each time
- * the child pid stopped, continued or died, with what wait4(2) said; *rusage
- * is gone after the call.  Death is the last report.  Children without an
+ * the child pid stops, continues or ends, with what wait4(2) returned, or with
+ * IV_WAIT_STATUS_UNKNOWN and zeroes; *rusage is valid only during the call.
+ * The end is always reported and is the last report.  Children without an
  * interest are never waited for.
  */
 struct iv_wait_interest {
