@@ -789,6 +789,11 @@ static void sleeps_until_the_first(void)
 	iv_deinit();
 }
 
+static struct timespec after_ms(struct timespec ts, long ms)
+{
+	return after(ts, (int64_t)ms * 1000000);
+}
+
 /*
  * An idle timeout that is moved to later, while others are due in between; from
  * when it was due to where it is moved, and the others, in milliseconds.
@@ -799,14 +804,11 @@ static void check_move(long from, long to, long first, long second)
 	struct iv_timer t[3];
 
 	begin = in_ms(0);
-	add(&t[0], after(begin, first * 1000000), no_handler_of_this_runs,
-	    NULL);
-	add(&t[1], after(begin, second * 1000000), no_handler_of_this_runs,
-	    NULL);
-	add(&t[2], after(begin, from * 1000000), no_handler_of_this_runs,
-	    NULL);
+	add(&t[0], after_ms(begin, first), no_handler_of_this_runs, NULL);
+	add(&t[1], after_ms(begin, second), no_handler_of_this_runs, NULL);
+	add(&t[2], after_ms(begin, from), no_handler_of_this_runs, NULL);
 	iv_timer_unregister(&t[2]);
-	t[2].expires = after(begin, to * 1000000);
+	t[2].expires = after_ms(begin, to);
 	iv_timer_register(&t[2]);
 
 	passes_left = 1;

@@ -119,7 +119,9 @@ static unsigned int rnd(unsigned int n)
 /* Small numbers of nanoseconds as often as large ones. */
 static int64_t any_distance(int bits)
 {
-	return rnd64() >> (63 - rnd(bits)) >> 1;
+	int shift = 63 - rnd(bits);
+
+	return rnd64() >> shift >> 1;
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -187,7 +189,7 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 
 static int real_poll(struct pollfd *fds, nfds_t num, int wait)
 {
-	static const int64_t zero[2];
+	int64_t zero[2] = { 0 };	/* what is left is written to it */
 	long number = 0;
 
 #ifdef SYS_ppoll
@@ -352,8 +354,9 @@ static struct timespec any_expiry(struct member *t)
 		bits = rnd(50);
 		return timespec_of(nsec >> bits << bits);
 	case 8:
-		return (struct timespec){ TIME_MAX - rnd(2),
-					  rnd(NSEC_PER_SEC) };
+		ts.tv_sec = TIME_MAX - rnd(2);
+		ts.tv_nsec = rnd(NSEC_PER_SEC);
+		return ts;
 	case 9:
 		return (struct timespec){ TIME_MAX, LONG_MAX };
 	case 10:
