@@ -10,26 +10,25 @@
  *
  * An event that was posted and whose handler has not been called yet has a
  * mark, which is the number of the process that set it.  Whoever sets it where
- * there was none pushes the event.
+ * there was none pushes the event, and wakes the loop if it sleeps:
  *
  *	post:	mark; it was marked: return
  *		push
- *		fence A
- *		asleep?  post the loop's iv_event_raw
+ *		the loop's state is not AWAKE: post its iv_event_raw
  *
- *	loop:	asleep = 1
- *		fence B
- *		something pushed?  do not wait
+ * The loop's state is that of iv_event_raw.c, and so is the handshake: a loop
+ * says ASLEEP, and after a fence looks at its boards and at the stack.  So the
+ * poster sees ASLEEP or the loop sees the event, and a loop that is awake needs
+ * no system call to be told.
  *
- * Of the two fences one comes first, so either the poster sees that the loop
- * sleeps or the loop sees the event.  A loop that is awake looks at the stack
- * once a pass and needs no system call to be told.
+ * Once an event is pushed, it may be served, and the loop may end: a poster
+ * touches neither any more, but only the loop's board, which stays mapped.
  */
 
-#include <sched.h>
+#include <stdlib.h>
 #include <stdlib.h>
 #include <string.h>
-#include "iv_private.h"
+#include "iv_board.h"
 
 struct iv_event_ {
 	void			*cookie;
@@ -218,7 +217,7 @@ static int register_wake(struct iv_state *st)
 	IV_EVENT_RAW_INIT(wake);
 	wake->cookie = st;
 	wake->handler = woken;
-	if (iv_event_raw_register(wake) < 0)
+	if (iv_event_raw_register_wake(st, wake) < 0)
 		return -1;
 
 	/* It must not keep iv_main() from returning. */
@@ -227,59 +226,10 @@ static int register_wake(struct iv_state *st)
 	return 0;
 }
 
-/*
- * The posters that are on a visit are counted by process: those that were here
- * when it forked do not come to an end in the child.
- */
-#define VISITORS	0xffffUL
-
-static unsigned long no_visitors(void)
-{
-	return iv_process_generation() * (VISITORS + 1);
-}
-
-static void begin_visit(struct iv_state *st)
-{
-	unsigned long none = no_visitors();
-	unsigned long now;
-	unsigned long next;
-
-	now = atomic_load_explicit(&st->event.visits, memory_order_relaxed);
-	do {
-		next = (now & ~VISITORS) == none ? now + 1 : none + 1;
-	} while (!atomic_compare_exchange_weak_explicit(&st->event.visits,
-							&now, next,
-							memory_order_relaxed,
-							memory_order_relaxed));
-}
-
-static void end_visit(struct iv_state *st)
-{
-	/* Release: pairs with the acquire in wait_for_visitors(). */
-	atomic_fetch_sub_explicit(&st->event.visits, 1, memory_order_release);
-}
-
-static void wait_for_visitors(struct iv_state *st)
-{
-	unsigned long none = no_visitors();
-	unsigned long now;
-
-	for (;;) {
-		now = atomic_load_explicit(&st->event.visits,
-					   memory_order_acquire);
-		if (now == none || (now & ~VISITORS) != none)
-			return;
-		sched_yield();
-	}
-}
-
 static void unregister_wake(struct iv_state *st)
 {
-	/* The last poster may still be on its way out of iv_event_post(). */
-	wait_for_visitors(st);
-
 	st->numobjs++;
-	iv_event_raw_unregister(&st->event.wake);
+	iv_event_raw_unregister_wake(&st->event.wake);
 }
 
 /*
@@ -298,25 +248,6 @@ void iv_event_notice_fork(struct iv_state *st)
 	if (register_wake(st) < 0)
 		iv_fatal("iv_main: no descriptor to wake the loop after fork: "
 			 "%s (errno %d)", strerror(errno), errno);
-}
-
-int iv_event_fall_asleep(struct iv_state *st)
-{
-	/* Release: pairs with is_asleep(), for a wake-up that fork renewed. */
-	atomic_store_explicit(&st->event.asleep, 1, memory_order_release);
-	/*
-	 * Fence B: asleep is set before we look.  Partner: A in
-	 * post_from_other().
-	 */
-	iv_full_fence();
-
-	return !iv_event_queued(st);
-}
-
-void iv_event_wake_up(struct iv_state *st)
-{
-	/* Relaxed: a poster that still sees 1 writes once too often. */
-	atomic_store_explicit(&st->event.asleep, 0, memory_order_relaxed);
 }
 
 void iv_event_deinit(struct iv_state *st)
@@ -346,6 +277,16 @@ void iv_event_init(struct iv_state *st)
 	fork_marks(st);
 }
 
+/*
+ * The mark does not say: after a fork it may be that of a thread of the parent
+ * which had yet to push the event, and the slot is what that thread left.
+ */
+static int is_in_queue(const struct iv_state *st, const struct iv_event_ *ev)
+{
+	return ev->slot >= st->event.head && ev->slot < st->event.tail &&
+	       st->event.queue[ev->slot] == ev;
+}
+
 int iv_event_register(struct iv_event *_ev)
 {
 	struct iv_state *st = iv_state_for("iv_event_register");
@@ -361,6 +302,7 @@ int iv_event_register(struct iv_event *_ev)
 
 	st->event.num++;
 	st->numobjs++;
+	ev->slot = 0;
 	atomic_store_explicit(&ev->mark, 0, memory_order_relaxed);
 	/* Release: pairs with a post, wherever it got the event's address. */
 	atomic_store_explicit(&ev->owner, st, memory_order_release);
@@ -379,10 +321,9 @@ void iv_event_unregister(struct iv_event *_ev)
 			 "thread, which alone may unregister it", (void *)ev);
 	atomic_store_explicit(&ev->owner, NULL, memory_order_relaxed);
 
-	if (atomic_load_explicit(&ev->mark, memory_order_relaxed)) {
-		take_stack(st);
+	take_stack(st);
+	if (is_in_queue(st, ev))
 		st->event.queue[ev->slot] = NULL;
-	}
 
 	st->numobjs--;
 	if (--st->event.num == 0)
@@ -398,19 +339,14 @@ static int push(struct iv_state *st, struct iv_event_ *ev)
 	top = atomic_load_explicit(&st->event.posted, memory_order_relaxed);
 	do {
 		ev->next = top;
-		/* Release: pairs with the acquire in take_stack(). */
-	} while (!atomic_compare_exchange_weak_explicit(&st->event.posted,
-							&top, ev,
-							memory_order_release,
-							memory_order_relaxed));
+		/*
+		 * Release: pairs with the acquire in take_stack().
+		 * Sequentially consistent: it comes before the look at the
+		 * state.  Partner: fence B in iv_main.c.
+		 */
+	} while (!atomic_compare_exchange_weak(&st->event.posted, &top, ev));
 
 	return top == NULL;
-}
-
-static int is_asleep(struct iv_state *st)
-{
-	/* Acquire: pairs with iv_event_fall_asleep(). */
-	return atomic_load_explicit(&st->event.asleep, memory_order_acquire);
 }
 
 /*
@@ -430,17 +366,34 @@ static inline int is_queued(struct iv_state *st, struct iv_event_ *ev)
 	return mark == generation || (mark != 0 && marks_of(st) != generation);
 }
 
-/* What the loop's own thread posts to an empty stack has a place in a round. */
+/*
+ * Push it, and wake the loop if it sleeps.  The bell is looked up before, and
+ * may be the parent's in a child that has not gone on with the loop yet.
+ */
+static int push_and_wake(struct iv_state *st, struct iv_event_ *ev)
+{
+	int is_own;
+	struct iv_board *bell = iv_board_bell(st, &is_own);
+	int first = push(st, ev);
+
+	if (!is_own)
+		bell = iv_board_moved(bell);
+	if (bell != NULL)
+		iv_event_raw_wake(bell);
+
+	return first;
+}
+
+/*
+ * What the loop's own thread posts to an empty stack has a place in a round.
+ * It is asleep only to a signal handler that came right before the wait.
+ */
 static void push_own(struct iv_state *st, struct iv_event_ *ev)
 {
-	if (push(st, ev) && !st->event.own) {
+	if (push_and_wake(st, ev) && !st->event.own) {
 		st->event.position = iv_task_position(st);
 		st->event.own = 1;
 	}
-
-	/* Only to a signal handler that came right before the wait. */
-	if (is_asleep(st))
-		iv_event_raw_post(&st->event.wake);
 }
 
 static void post_from_own(struct iv_state *st, struct iv_event_ *ev)
@@ -453,32 +406,6 @@ static void post_from_own(struct iv_state *st, struct iv_event_ *ev)
 	/* A signal handler may have forked in between. */
 	if (marks_of(st) != marks)
 		set_mark(ev, marks_of(st));
-}
-
-/*
- * It calls write(2), at which a thread may be cancelled.  Apart, for what it has
- * on the stack costs a post that wakes nobody a protector.
- */
-static __attribute__((noinline)) void wake_from_other(struct iv_state *st)
-{
-	int state;
-
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	iv_event_raw_post(&st->event.wake);
-	pthread_setcancelstate(state, NULL);
-}
-
-static void post_from_other(struct iv_state *st, struct iv_event_ *ev)
-{
-	/* Once it is pushed, the event may be served and the loop may end. */
-	begin_visit(st);
-	(void)push(st, ev);
-
-	/* Fence A: the push comes before the look.  Partner: fence B. */
-	iv_full_fence();
-	if (is_asleep(st))
-		wake_from_other(st);
-	end_visit(st);
 }
 
 void iv_event_post(struct iv_event *_ev)
@@ -494,5 +421,5 @@ void iv_event_post(struct iv_event *_ev)
 	if (st == iv_self)
 		post_from_own(st, ev);
 	else if (!is_queued(st, ev))
-		post_from_other(st, ev);
+		(void)push_and_wake(st, ev);
 }

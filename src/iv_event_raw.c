@@ -3,104 +3,114 @@
  * thread, any signal handler and any process.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A post makes a descriptor readable; the loop drains the descriptor and calls
- * the handler.  While a post is on its way, more of them would say nothing
- * new, and a word that all posters share, forked ones too, lets them see that
- * without a system call.  It holds a bit `posted', the number of loops that
- * are draining the descriptor, and above them an epoch.
+ * An object has a descriptor, which the loop watches as any other, and a bit on
+ * a board in memory that forked processes share.  A loop that is awake looks at
+ * its boards before it sleeps, so a post to it sets the bit and is done; only
+ * a loop that sleeps has to be rung for, by a write to the descriptor.
  *
- *	post:	w = word; posted: fence A, w = word; still posted: return
- *		make the descriptor readable
- *		if that was us, and no loop drains: posted, if word is still w
+ *	post:	bit is set: fence A
+ *			bit is set, state is not ASLEEP, not foreign: return
+ *		set bit
+ *		state is not ASLEEP, not foreign: return
+ *		gone: return
+ *		write RING; state = RUNG, if it still is what it was
  *
- *	loop:	next epoch, not posted, one loop more drains
- *		fence B
- *		drain the descriptor
- *		one loop less drains
- *		handler(cookie), if there was something
+ *	loop:	before it sleeps: state = ASLEEP in the next epoch
+ *			fence B
+ *			a bit is set: do not sleep
+ *		after it has slept: state = AWAKE
+ *		a descriptor is readable: drain it, take the bit
+ *			the bit was set, or PLAIN was read: handler(cookie)
+ *		once per iteration: take the bits that are set, call handlers
  *
- * Nothing is lost: a post that returns early has seen `posted' of an epoch
- * that the loop had yet to end; of the two fences A then comes first, and the
- * handler that follows B sees what the poster had stored before A.
+ * No wakeup is lost.  Of fence B and a poster's setting of the bit one comes
+ * first, so the poster sees ASLEEP or the loop sees the bit.  A post that found
+ * the bit set has done so after fence A, and taking a bit is a fence, too: the
+ * handler that follows sees what the poster stored before.
  *
- * Nothing gets stuck: `posted' is set only after the descriptor was made
- * readable, in the same epoch and with no loop about to take that away.  So
- * wherever a poster is killed or stopped, the loop has something to drain or
- * the next post writes.  A loop that is killed while it drains, of a parent or
- * of a child that runs its copy, leaves a word of which nobody says `posted'
- * any more: each post writes, and who is left hears it.
+ * No object gets stuck.  A post returns without a write on evidence that
+ * outlives any poster: the loop is awake, or RUNG, which is set after a write
+ * to a descriptor that the loop watches, in this very sleep.  A poster that is
+ * killed after it set the bit leaves a bit for which the next post rings.  A
+ * forked child may hold a stale copy of an object that was unregistered, `gone',
+ * and must not ring with that.
  *
- * Where words come from is told in iv_word.c.  An object that gets none works
- * without: each of its posts writes.  Nothing read from a word steers more than
- * whether a post writes.
+ * The handler runs no more often than there are posts: a bit is set by one post
+ * and taken once.  That is why a doorbell, RING, differs from PLAIN, which is
+ * what iv_event_raw_post_fd() writes.
+ *
+ * A forked child that goes on with the loop says `foreign' on the loop's boards,
+ * rings for the bits that are set, and looks at them only where it has drained a
+ * descriptor.  From then on each post writes, and whoever drains and takes the
+ * bit runs the handler.  A child that only posts, unregisters or ends changes
+ * nothing.
+ *
+ * A bit is given to one object, ever.  An object that gets none, for lack of
+ * memory, works without: each of its posts writes.  Nothing read from a board
+ * steers more than whether a post writes and whose registered handler runs.
  *
  * For the rest, this file stands on the public calls of iv_fd alone.
  */
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #if __has_include(<sys/eventfd.h>)
 #include <sys/eventfd.h>
 #endif
-#include "iv_private.h"
+#include "iv_board.h"
 #include "iv_probe.h"
 
-_Static_assert(ATOMIC_LONG_LOCK_FREE == 2,
-	       "the word is used in signal handlers and between processes");
-
-
 /*
- * The word, kept in the last private word of iv_fd.
+ * Where an object's bit is, in the last two private words of its iv_fd: one is
+ * the address of the word; the other one is that of the bell, with the bit's
+ * number in the low bits that its alignment leaves.
  */
-#define POSTED		1UL
-#define DRAINER		2UL
-#define DRAINERS	(127 * DRAINER)
-#define EPOCH		(128 * DRAINER)
+#define PLACE_BIT	(IV_BOARD_WORD_BITS - 1)
 
-/* How often a post looks whether a drain has ended. */
-#define LOOKS		32
-
-static atomic_ulong *word_of(const struct iv_event_raw *this)
+static struct iv_place place_of(const struct iv_event_raw *this)
 {
-	return this->event_rfd.pad[10];
+	uintptr_t bell = (uintptr_t)this->event_rfd.pad[9];
+
+	return (struct iv_place){
+		.bell = (struct iv_board *)(bell & ~PLACE_BIT),
+		.word = this->event_rfd.pad[10],
+		.bit = bell & PLACE_BIT,
+	};
 }
 
-/*
- * Gives what word_drained() is to take back.  Loops that were killed here do
- * not: who fills the number leaves it full, and so it stays.
- */
-static unsigned long word_draining(atomic_ulong *word)
+static void set_place(struct iv_event_raw *this, struct iv_place at)
 {
-	unsigned long add;
-	unsigned long w;
-
-	if (word == NULL)
-		return 0;
-
-	w = atomic_load_explicit(word, memory_order_relaxed);
-	do {
-		add = (w & DRAINERS) < DRAINERS ? DRAINER : 0;
-	} while (!atomic_compare_exchange_weak_explicit(word, &w,
-					(w & ~POSTED) + EPOCH + add,
-					memory_order_relaxed,
-					memory_order_relaxed));
-	/*
-	 * Fence B.  The end of the epoch comes before the handler's loads.
-	 * Partner: fence A in is_posted().
-	 */
-	iv_full_fence();
-
-	return (w & DRAINERS) < DRAINERS - DRAINER ? DRAINER : 0;
+	this->event_rfd.pad[9] = (char *)at.bell + at.bit;
+	this->event_rfd.pad[10] = at.word;
 }
 
-static void word_drained(atomic_ulong *word, unsigned long drainer)
+static unsigned long mask_of(struct iv_place at)
 {
-	/* Release: a poster that sees us gone finds the descriptor drained. */
-	if (word != NULL)
-		atomic_fetch_sub_explicit(word, drainer, memory_order_release);
+	return 1UL << at.bit;
+}
+
+static struct iv_board *board_of(struct iv_place at)
+{
+	return (struct iv_board *)((uintptr_t)at.word &
+				   -sizeof(struct iv_board));
+}
+
+static int is_gone(struct iv_place at)
+{
+	struct iv_board *b = board_of(at);
+
+	/* Sequentially consistent: pairs with iv_board_leave(). */
+	return !!(atomic_load(&b->gone[at.word - b->posted]) & mask_of(at));
+}
+
+static int is_set(struct iv_place at)
+{
+	return !!(atomic_load(at.word) & mask_of(at));
 }
 
 
@@ -121,18 +131,57 @@ static int pair_open(int fd[2])
 	return pipe2(fd, O_CLOEXEC | O_NONBLOCK);
 }
 
-static void pair_close(const int fd[2])
+/* What a child has lost of it, it does not close. */
+static void pair_close(const int fd[2], unsigned int label)
 {
-	(void)close(fd[0]);
+	iv_process_close(fd[0], label);
 	if (fd[1] != fd[0])
-		(void)close(fd[1]);
+		iv_process_close(fd[1], label);
+}
+
+/*
+ * What is written.  An eventfd adds them up: a second RING does not fit, and
+ * what is not RING alone has PLAIN in it.  In a pipe each is eight bytes, or
+ * nothing if it is full.
+ */
+#define PLAIN	UINT64_C(1)
+#define RING	(UINT64_C(1) << 63)
+
+/* 1 if the descriptor is readable now: also if it is full. */
+static int make_readable(int fd, uint64_t what)
+{
+	ssize_t ret;
+
+	do {
+		ret = write(fd, &what, sizeof(what));
+	} while (ret < 0 && errno == EINTR);
+
+	return ret == sizeof(what) || (ret < 0 && errno == EAGAIN);
+}
+
+/* What has been read: */
+#define SOMETHING	1
+#define A_PLAIN		2
+
+static int kinds_of(const uint64_t *buf, size_t len, size_t size)
+{
+	size_t i;
+
+	/* What did not fit may have been PLAIN. */
+	if (len == size || len % sizeof(*buf))
+		return SOMETHING | A_PLAIN;
+	for (i = 0; i < len / sizeof(*buf); i++) {
+		if (buf[i] != RING)
+			return SOMETHING | A_PLAIN;
+	}
+
+	return SOMETHING;
 }
 
 /*
  * Read until there is nothing; 0 if there was nothing from the start.  A read
- * empties an eventfd; a read that fills the buffer may have left some of what
- * a pipe holds, but not for ever: posters skip once they see `posted', and the
- * bound holds off those of an object that has no word.
+ * empties an eventfd.  One that fills the buffer may have left some of what a
+ * pipe holds, but not for ever, whoever goes on to write.
  */
 static int drain(int fd)
 {
@@ -156,7 +205,7 @@ static int drain(int fd)
 			iv_fatal("iv_event_raw: end of file on descriptor %d: "
 				 "was it closed by the program?", fd);
 
-		drained = 1;
+		drained |= kinds_of(buf, ret, sizeof(buf));
 		if (ret < (ssize_t)sizeof(buf))
 			break;
 	}
@@ -164,33 +213,85 @@ static int drain(int fd)
 	return drained;
 }
 
-/* 1 if we made the descriptor readable.  Full: it is readable already. */
-static int make_readable(int fd)
+
+/*
+ * Once its bit is set, an object may be served at any moment, and be
+ * unregistered by its handler; so who goes on to write is counted, and its
+ * descriptor is not closed meanwhile.  The count belongs to a process: those
+ * who were here when it forked do not come to an end in the child.
+ */
+#define POSTERS		0xffffUL
+
+static unsigned long no_posters(void)
 {
-	/* An eventfd counts it; in a pipe it is eight bytes or none. */
-	static const uint64_t one = 1;
-	ssize_t ret;
+	return iv_process_generation() * (POSTERS + 1);
+}
 
+static struct iv_board_own *begin_write(struct iv_board *bell)
+{
+	struct iv_board_own *own = iv_board_own(bell);
+	unsigned long none = no_posters();
+	unsigned long now;
+	unsigned long next;
+
+	now = atomic_load_explicit(&own->posters, memory_order_relaxed);
 	do {
-		ret = write(fd, &one, sizeof(one));
-	} while (ret < 0 && errno == EINTR);
+		next = (now & ~POSTERS) == none ? now + 1 : none + 1;
+		/* Sequentially consistent: pairs with wait_for_posters(). */
+	} while (!atomic_compare_exchange_weak(&own->posters, &now, next));
 
-	return ret == sizeof(one);
+	return own;
+}
+
+/* Also for a thread that is cancelled. */
+static void end_write(struct iv_board_own **own)
+{
+	/* Release: pairs with the acquire in wait_for_posters(). */
+	atomic_fetch_sub_explicit(&(*own)->posters, 1, memory_order_release);
+}
+
+/* At the most a second of waiting, for one who has left by siglongjmp(3). */
+#define WAITS	10000
+
+/* 0 if there are some who do not end. */
+static int wait_for_posters(struct iv_board_own *own)
+{
+	unsigned long none = no_posters();
+	unsigned long now;
+	unsigned int i;
+
+	for (i = 0; i < WAITS; i++) {
+		/* Pairs with begin_write() and end_write(). */
+		now = atomic_load(&own->posters);
+		if (now == none || (now & ~POSTERS) != none)
+			return 1;
+		iv_lock_pause(i);
+	}
+
+	return 0;
+}
+
+/* If not, the descriptor stays open: somebody may be about to write to it. */
+static int is_unused(struct iv_board *bell)
+{
+	int state = iv_cancel_disable();
+	int unused;
+
+	/*
+	 * What unregistered the object comes before the look for posters.
+	 * Partner: begin_write().
+	 */
+	iv_full_fence();
+	unused = wait_for_posters(iv_board_own(bell));
+	iv_cancel_restore(state);
+
+	return unused;
 }
 
 
-static void got_event(void *_this)
+static void call_handler(struct iv_event_raw *this)
 {
-	struct iv_event_raw *this = _this;
-	atomic_ulong *word = word_of(this);
-	unsigned long drainer = word_draining(word);
-	int drained = drain(this->event_rfd.fd);
-
-	word_drained(word, drainer);
-	iv_stats_raw(drained);
-	if (!drained)
-		return;
-
+	iv_self->stats.raws++;
 	if (this->handler == NULL)
 		iv_fatal("iv_event_raw: %p was posted and has no handler: set "
 			 "handler before a post", (void *)this);
@@ -199,12 +300,76 @@ static void got_event(void *_this)
 	this->handler(this->cookie);
 }
 
-int iv_event_raw_register(struct iv_event_raw *this)
+static void ring_here(const struct iv_event_raw *this)
 {
-	int saved_errno = errno;
+	if (!iv_fd_is_lost(&this->event_rfd))
+		(void)make_readable(this->event_wfd, RING);
+}
+
+void iv_event_raw_go_on(struct iv_state *st)
+{
+	iv_board_abandon(st, ring_here);
+	st->board.noticed = iv_process_generation();
+}
+
+static void call_quietly(struct iv_event_raw *this)
+{
+	iv_self->stats.quiet++;
+	call_handler(this);
+}
+
+void iv_event_raw_run(struct iv_state *st, int all)
+{
+	iv_board_take(st, all, call_quietly);
+}
+
+static void got_event(void *_this)
+{
+	struct iv_event_raw *this = _this;
+	struct iv_place at = place_of(this);
+	int drained;
+
+	iv_event_raw_notice_fork(iv_self);
+
+	drained = drain(this->event_rfd.fd);
+	iv_self->stats.doorbells += drained == SOMETHING;
+	/* In this order: a bit that is set later has a wakeup of its own. */
+	if ((at.word != NULL && iv_board_take_bit(at)) || (drained & A_PLAIN))
+		call_handler(this);
+	else
+		iv_self->stats.spurious++;
+}
+
+/* A child that has closed what it inherited gets another one, of its own. */
+static void got_error(void *_this)
+{
+	struct iv_event_raw *this = _this;
 	int fd[2];
 
-	(void)iv_state_for("iv_event_raw_register");
+	if (!iv_fd_is_lost(&this->event_rfd))
+		return;
+	if (pair_open(fd) < 0)
+		iv_fatal("iv_event_raw: %p cannot have another descriptor "
+			 "after fork: %s (errno %d)", _this, strerror(errno),
+			 errno);
+	iv_fd_renew(&this->event_rfd, fd[0]);
+	(void)iv_process_label_fd(fd[1]);
+	this->event_wfd = fd[1];
+}
+
+/* Let the calling thread's loop watch the descriptor. */
+static int watch(struct iv_event_raw *this)
+{
+	this->event_rfd.cookie = this;
+	this->event_rfd.handler_in = got_event;
+	this->event_rfd.handler_err = got_error;
+
+	return iv_fd_register_own(&this->event_rfd);
+}
+
+static int open_and_watch(struct iv_event_raw *this, int fd[2])
+{
+	int err;
 
 	/* What the private members hold so far means nothing. */
 	IV_EVENT_RAW_INIT(this);
@@ -212,21 +377,37 @@ int iv_event_raw_register(struct iv_event_raw *this)
 
 	if (pair_open(fd) < 0)
 		return -1;
-
 	this->event_rfd.fd = fd[0];
-	this->event_rfd.cookie = this;
-	this->event_rfd.handler_in = got_event;
-	if (iv_fd_register_try(&this->event_rfd) < 0) {
-		saved_errno = errno;
-		pair_close(fd);
-		errno = saved_errno;
-		return -1;
+	if (watch(this) == 0) {
+		if (fd[1] != fd[0])
+			(void)iv_process_label_fd(fd[1]);
+		return 0;
 	}
 
-	this->event_rfd.pad[10] = iv_word_get();
+	err = errno;
+	pair_close(fd, 0);
+	errno = err;
+
+	return -1;
+}
+
+static void open_to_posts(struct iv_event_raw *this, int wfd)
+{
 	/* From here a signal handler that interrupts us posts. */
 	atomic_signal_fence(memory_order_seq_cst);
-	this->event_wfd = fd[1];
+	this->event_wfd = wfd;
+}
+
+int iv_event_raw_register(struct iv_event_raw *this)
+{
+	struct iv_state *st = iv_state_for("iv_event_raw_register");
+	int saved_errno = errno;
+	int fd[2];
+
+	if (open_and_watch(this, fd) < 0)
+		return -1;
+	set_place(this, iv_board_place(st, this));
+	open_to_posts(this, fd[1]);
 	errno = saved_errno;
 
 	return 0;
@@ -235,101 +416,294 @@ int iv_event_raw_register(struct iv_event_raw *this)
 void iv_event_raw_unregister(struct iv_event_raw *this)
 {
 	const int fd[2] = { this->event_rfd.fd, this->event_wfd };
-	atomic_ulong *word = word_of(this);
+	unsigned int label = iv_fd_label(&this->event_rfd);
+	struct iv_place at = place_of(this);
+	int is_owned;
 
 	if (this->event_wfd < 0)
 		iv_fatal("iv_event_raw_unregister: %p is not registered, or "
 			 "was unregistered already", (void *)this);
-	iv_fd_unregister(&this->event_rfd);
+	is_owned = iv_fd_registered(&this->event_rfd);
+	if (is_owned)
+		iv_fd_unregister(&this->event_rfd);
 
 	/* From here a signal handler that interrupts us posts nothing. */
 	IV_EVENT_RAW_INIT(this);
 	atomic_signal_fence(memory_order_seq_cst);
 
-	if (word != NULL)
-		iv_word_put(word);
-	pair_close(fd);
+	if (at.word != NULL && is_owned)
+		iv_board_leave(iv_self, at);
+	else if (at.word != NULL)
+		iv_board_put(at.bell);
+	if (at.word == NULL || is_unused(at.bell))
+		pair_close(fd, label);
 }
 
-static void post_by_write(const struct iv_event_raw *this, atomic_ulong *word,
-			  unsigned long w)
-{
-	int saved_errno = errno;
 
-	/*
-	 * From the write on, *this may be gone.  The kernel's lock on the
-	 * descriptor orders the write before whatever drains it, and that is
-	 * after the loop said so in the word, which then is not w any more.
-	 */
-	if (make_readable(this->event_wfd) && word != NULL && !(w & DRAINERS))
-		(void)atomic_compare_exchange_strong_explicit(word, &w,
-							w | POSTED,
-							memory_order_relaxed,
-							memory_order_relaxed);
-	IV_PROBE_RAW_WRITTEN(this);
-	errno = saved_errno;
+static unsigned long mode_of(const struct iv_board *bell)
+{
+	return atomic_load(&bell->state) & IV_BOARD_MODE;
+}
+
+static int is_foreign(const struct iv_board *bell)
+{
+	return !!(atomic_load(&bell->flags) & IV_BOARD_FOREIGN);
+}
+
+static int is_heard(const struct iv_board *bell)
+{
+	return mode_of(bell) != IV_BOARD_ASLEEP && !is_foreign(bell);
+}
+
+/* A write that makes the loop look, and then the word that it was made. */
+static void ring(struct iv_board *bell, int fd, unsigned long state)
+{
+	if (!make_readable(fd, RING))
+		return;
+	/* Release: who sees RUNG may rely on the write. */
+	(void)atomic_compare_exchange_strong_explicit(&bell->state, &state,
+						      state | IV_BOARD_RUNG,
+						      memory_order_release,
+						      memory_order_relaxed);
 }
 
 /*
- * A drain takes as long as a system call, and who writes meanwhile gets in its
- * way and is not even able to say `posted': look again a few times.  Not until
- * it ends: the loop may be what we have interrupted, or killed.
+ * Whoever drains it takes the bit; if that is done, all is.  What is gone lives
+ * on in a child, but not in the process that had the board handed out.
  */
-static unsigned long look_again(atomic_ulong *word)
+static int may_ring_foreign(struct iv_place at)
 {
-	unsigned long w = atomic_load_explicit(word, memory_order_relaxed);
-	int i;
-
-	for (i = 0; (w & DRAINERS) && i < LOOKS; i++) {
-		iv_pause();
-		w = atomic_load_explicit(word, memory_order_relaxed);
-	}
-
-	return w;
+	return is_set(at) &&
+	       (!is_gone(at) || iv_board_is_inherited(board_of(at)));
 }
 
-static int is_posted(atomic_ulong *word)
+/*
+ * The bit is set, and the loop does not look, or did not when we looked.  All
+ * is read anew now that the descriptor stays open.
+ */
+static void write_if_need_be(struct iv_place at, unsigned long life, int fd)
 {
-	if (!(atomic_load_explicit(word, memory_order_relaxed) & POSTED))
+	struct iv_board *bell = at.bell;
+	unsigned long flags = atomic_load(&bell->flags);
+	unsigned long state = atomic_load(&bell->state);
+
+	/* The board has another owner, who has nothing to do with us. */
+	if (flags / IV_BOARD_LIFE != life)
+		return;
+
+	if (flags & IV_BOARD_FOREIGN) {
+		if (may_ring_foreign(at))
+			(void)make_readable(fd, RING);
+	} else if ((state & IV_BOARD_MODE) == IV_BOARD_ASLEEP) {
+		/* Of a stale copy, which would ring where nobody listens. */
+		if (!is_gone(at))
+			ring(bell, fd, state);
+	}
+}
+
+static void write_counted(struct iv_place at, unsigned long life, int fd)
+{
+	struct iv_board_own *own __attribute__((cleanup(end_write))) =
+		begin_write(at.bell);
+
+	if (fd < 0)
+		fd = atomic_load(&own->fd);
+	write_if_need_be(at, life, fd);
+}
+
+/*
+ * fd < 0: the one that wakes the loop.  An asynchronous cancellation that was
+ * sent before may come nonetheless, with glibc; but no sooner than in write(2).
+ */
+static __attribute__((noinline)) void
+post_by_write(struct iv_place at, unsigned long life, int fd)
+{
+	int saved_errno = errno;
+	int state, type;
+
+	(void)pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+	state = iv_cancel_disable();
+	write_counted(at, life, fd);
+	iv_cancel_restore(state);
+	(void)pthread_setcanceltype(type, &type);
+	errno = saved_errno;
+}
+
+/* Nobody looks but at the descriptor. */
+static __attribute__((noinline)) void
+post_plainly(const struct iv_event_raw *this)
+{
+	int saved_errno = errno;
+	int fd = this->event_wfd;
+	int state;
+
+	if (fd < 0)
+		return;
+	state = iv_cancel_disable();
+	(void)make_readable(fd, PLAIN);
+	iv_cancel_restore(state);
+	errno = saved_errno;
+	IV_PROBE_RAW_WRITTEN(this);
+}
+
+static int joins(struct iv_place at)
+{
+	/* Relaxed: the look that counts comes after the fence. */
+	if (!(atomic_load_explicit(at.word, memory_order_relaxed) &
+	      mask_of(at)))
 		return 0;
 	/*
-	 * Fence A.  The caller's stores come before our look at the word, the
-	 * one that counts.  Partner: fence B in word_draining().
+	 * Fence A.  The caller's stores come before our look at the bit.
+	 * Partner: take_bit() here, take_word() in iv_board.c.
 	 */
 	iv_full_fence();
 
-	return atomic_load_explicit(word, memory_order_relaxed) & POSTED;
+	/* In this order: a bit that is set now is seen by who says ASLEEP later. */
+	return is_set(at) && is_heard(at.bell);
 }
 
-/* Apart, so that a post that returns early needs no frame. */
-__attribute__((noinline))
-static void post_slowly(const struct iv_event_raw *this, atomic_ulong *word)
-{
-	unsigned long w = 0;
-
-	if (word != NULL) {
-		w = look_again(word);
-		if (is_posted(word)) {
-			IV_PROBE_RAW_SKIPPED(this);
-			return;
-		}
-	}
-
-	if (this->event_wfd >= 0)
-		post_by_write(this, word, w);
-}
-
-/* All that a skipped post runs is in one line of the cache, or it takes longer. */
+/* All that a post to a loop that is awake runs is in few lines of the cache. */
 __attribute__((aligned(64)))
 void iv_event_raw_post(const struct iv_event_raw *this)
 {
-	atomic_ulong *word = word_of(this);
+	struct iv_place at = place_of(this);
+	int fd = this->event_wfd;
+	unsigned long flags;
+	struct iv_board *b;
 
-	if (word != NULL && is_posted(word)) {
+	if (at.word == NULL) {
+		post_plainly(this);
+		return;
+	}
+	if (joins(at)) {
 		IV_PROBE_RAW_SKIPPED(this);
 		return;
 	}
-	post_slowly(this, word);
+
+	/* Relaxed: its life is all that counts now. */
+	flags = atomic_load_explicit(&at.bell->flags, memory_order_relaxed);
+	/*
+	 * From here on, *this may be gone.  Partners: fence B in iv_main.c, and
+	 * iv_board_make_foreign().
+	 */
+	atomic_fetch_or(at.word, mask_of(at));
+	b = board_of(at);
+	if (b != at.bell)
+		atomic_fetch_or(&at.bell->hints, b->hint);
+	if (is_heard(at.bell)) {
+		IV_PROBE_RAW_SKIPPED(this);
+		return;
+	}
+	post_by_write(at, flags / IV_BOARD_LIFE, fd);
+	IV_PROBE_RAW_WRITTEN(this);
+}
+
+
+/*
+ * The wakeup of a loop's iv_events has a bit of its own on the bell, and posters
+ * that know the bell alone: *this and the loop may be gone.
+ */
+int iv_event_raw_register_wake(struct iv_state *st, struct iv_event_raw *this)
+{
+	struct iv_place at;
+	int fd[2];
+
+	if (open_and_watch(this, fd) < 0)
+		return -1;
+	at = iv_board_place_wake(st, this);
+	if (at.word == NULL) {
+		iv_fd_unregister(&this->event_rfd);
+		pair_close(fd, 0);
+		errno = ENOMEM;
+		return -1;
+	}
+	set_place(this, at);
+	open_to_posts(this, fd[1]);
+	/* Sequentially consistent, here and below: pairs with post_by_write(). */
+	atomic_store(&iv_board_own(at.bell)->fd, fd[1]);
+
+	return 0;
+}
+
+void iv_event_raw_unregister_wake(struct iv_event_raw *this)
+{
+	atomic_store(&iv_board_own(place_of(this).bell)->fd, -1);
+	iv_event_raw_unregister(this);
+}
+
+void iv_event_raw_wake(struct iv_board *bell)
+{
+	struct iv_place at = {
+		.bell = bell,
+		.word = &bell->posted[0],
+		.bit = IV_BOARD_WAKE_BIT,
+	};
+	unsigned long flags;
+
+	/* It looks at the stack of events, which no forked loop shares. */
+	if (mode_of(bell) == IV_BOARD_AWAKE)
+		return;
+
+	/*
+	 * RUNG alone does not do: a forked loop may drain what was written, and
+	 * goes by the bits.
+	 */
+	flags = atomic_load_explicit(&bell->flags, memory_order_relaxed);
+	atomic_fetch_or(at.word, mask_of(at));
+	if (!is_heard(bell))
+		post_by_write(at, flags / IV_BOARD_LIFE, -1);
+}
+
+
+/*
+ * An object that is known to a process and its children before there is a loop
+ * for it.  Its board, which it has alone, says AWAKE: who adopts it looks.
+ */
+int iv_event_raw_prepare(struct iv_event_raw *this)
+{
+	int saved_errno = errno;
+	int fd[2];
+
+	iv_process_begin();
+	IV_EVENT_RAW_INIT(this);
+	IV_FD_INIT(&this->event_rfd);
+	if (pair_open(fd) < 0)
+		return -1;
+	this->event_rfd.fd = fd[0];
+	iv_fd_set_label(&this->event_rfd);
+	if (fd[1] != fd[0])
+		(void)iv_process_label_fd(fd[1]);
+	set_place(this, iv_board_place_alone());
+	open_to_posts(this, fd[1]);
+	errno = saved_errno;
+
+	return 0;
+}
+
+int iv_event_raw_adopt(struct iv_event_raw *this)
+{
+	struct iv_state *st = iv_state_for("iv_event_raw_adopt");
+	struct iv_place at = place_of(this);
+	int saved_errno = errno;
+
+	if (this->event_wfd < 0 || iv_fd_registered(&this->event_rfd))
+		iv_fatal("iv_event_raw_adopt: %p is not prepared, or has been "
+			 "adopted", (void *)this);
+	if (watch(this) < 0)
+		return -1;
+	errno = saved_errno;
+
+	if (at.word == NULL)
+		return 0;
+	if ((atomic_fetch_or(&at.bell->flags, IV_BOARD_OWNED) &
+	     IV_BOARD_OWNED) || iv_board_adopt(st, at, this) < 0) {
+		/* Another loop has it, or had: as if that had been forked. */
+		iv_board_make_foreign(at.bell);
+		if (is_set(at))
+			ring_here(this);
+	}
+
+	return 0;
 }
 
 
@@ -371,7 +745,7 @@ int iv_event_raw_post_fd(int fd)
 	(void)sigpending(&pending);
 	(void)pthread_sigmask(SIG_BLOCK, &sigpipe, &mask);
 
-	ret = make_readable(fd) || errno == EAGAIN ? 0 : -1;
+	ret = make_readable(fd, PLAIN) ? 0 : -1;
 	if (ret < 0 && errno == EPIPE) {
 		take_sigpipe(&sigpipe, sigismember(&pending, SIGPIPE));
 		errno = EPIPE;

@@ -19,8 +19,8 @@
 #include <string.h>
 #include "iv_fd_private.h"
 
-_Static_assert(sizeof(struct iv_fd_) <= offsetof(struct iv_fd, pad[10]),
-	       "struct iv_fd_ has to leave the last private word to others");
+_Static_assert(sizeof(struct iv_fd_) <= offsetof(struct iv_fd, pad[9]),
+	       "struct iv_fd_ has to leave the last two private words to others");
 
 /* In order of preference. */
 static const struct iv_fd_poll_method *const methods[] = {
@@ -502,13 +502,20 @@ int iv_fd_register_try(struct iv_fd *_fd)
 	return 0;
 }
 
+void iv_fd_set_label(struct iv_fd *_fd)
+{
+	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
+
+	fd->label = iv_process_label_fd(fd->fd);
+}
+
 int iv_fd_register_own(struct iv_fd *_fd)
 {
 	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
 
 	if (register_try(fd) < 0)
 		return -1;
-	fd->label = iv_process_label_fd(fd->fd);
+	iv_fd_set_label(_fd);
 
 	return 0;
 }
@@ -548,11 +555,7 @@ void iv_fd_close_own(struct iv_fd *fd)
 	unsigned int label = iv_fd_label(fd);
 
 	iv_fd_unregister(fd);
-	/* Only a child may have lost it. */
-	if (label == iv_process_label())
-		iv_close(fd->fd);
-	else
-		iv_process_close(fd->fd, label);
+	iv_process_close(fd->fd, label);
 }
 
 int iv_fd_renew(struct iv_fd *_fd, int number)

@@ -34,6 +34,7 @@ static void end_loop(struct iv_state *st)
 {
 	iv_tls_deinit_thread(st);
 	iv_event_deinit(st);
+	iv_board_deinit(st);
 	iv_fd_deinit(st);
 	iv_stats_tell(st);
 
@@ -54,9 +55,17 @@ static void init_process(void)
 	iv_event_process_init();
 	iv_fd_exclude_methods(iv_process_getenv("IV_EXCLUDE_POLL_METHOD"));
 	iv_stats_ask(iv_process_getenv("IV_STATS"));
+	iv_busy_poll_ask(iv_process_getenv("IV_BUSY_POLL"));
 	if (pthread_key_create(&thread_end, end_thread) != 0)
 		iv_fatal("iv_init: cannot create a thread key: the process "
 			 "has used all of them up");
+}
+
+void iv_process_begin(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	(void)pthread_once(&once, init_process);
 }
 
 /*
@@ -89,10 +98,9 @@ static struct iv_state *new_state(void)
 
 static void begin_loop(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct iv_state *st;
 
-	(void)pthread_once(&once, init_process);
+	iv_process_begin();
 
 	/* What a loop has left that ended inside iv_main(). */
 	st = pthread_getspecific(thread_end);
@@ -102,6 +110,7 @@ static void begin_loop(void)
 	iv_self = st;
 	iv_fd_start(st);
 	iv_event_init(st);
+	iv_busy_poll_init(st);
 	iv_tls_init_thread(st);
 }
 
@@ -135,6 +144,18 @@ static void run_round(struct iv_state *st)
 #define ROUNDS		64
 #define ROUNDS_NSEC	50000
 
+/* With a look at all boards, or only where there is a hint. */
+static int has_work(const struct iv_state *st, int all)
+{
+	return iv_task_queued(st) || iv_event_queued(st) ||
+	       (iv_board_any(st) && iv_board_posted(st, all));
+}
+
+int iv_main_has_work(const struct iv_state *st)
+{
+	return has_work(st, 0);
+}
+
 /*
  * To look at the clock takes as long as a short round: it is done after one,
  * two, four, ... of them.
@@ -143,7 +164,7 @@ static int skip_wait(struct iv_state *st)
 {
 	const struct timespec *now;
 
-	if (!iv_task_queued(st) && !iv_event_queued(st))
+	if (!has_work(st, 0))
 		return 0;
 
 	iv_time_invalidate(st);
@@ -161,35 +182,82 @@ static int skip_wait(struct iv_state *st)
 	       iv_time_compare(now, &st->rounds_end) < 0;
 }
 
-static void wait(struct iv_state *st)
+/* Announce that the loop will sleep; 0 if there is work: it must not. */
+static int fall_asleep(struct iv_state *st)
 {
-	static const struct timespec past;
-	const struct timespec *until = NULL;
-	int events = iv_event_any(st);
-	struct timespec next;
+	iv_board_sleep(st);
+	/*
+	 * Fence B: ASLEEP is said before we look.  Partners: the setting of a
+	 * bit in iv_event_raw.c, and push() in iv_event.c.
+	 */
+	iv_full_fence();
 
-	if (events)
-		iv_event_notice_fork(st);
-	if (iv_timer_any(st)) {
-		next = iv_timer_next(st);
-		until = &next;
-	}
-	if (iv_task_queued(st) || (events && !iv_event_fall_asleep(st)))
-		until = &past;
+	return !has_work(st, 1);
+}
+
+/* 1 if that has brought something, and the kernel need not be asked again. */
+static int poll_instead(struct iv_state *st, const struct timespec *until)
+{
+	if (!iv_busy_poll(st, until))
+		return 0;
+	if (!iv_fd_ready(st))
+		return skip_wait(st);
+	iv_time_invalidate(st);
+	st->rounds = 0;
+
+	return 1;
+}
+
+static void ask_kernel(struct iv_state *st, const struct timespec *until)
+{
+	int sleeps = until == NULL || !iv_time_is_zero(until);
 
 	st->stats.waits++;
-	st->stats.sleeps += until != &past;
+	st->stats.sleeps += sleeps;
 	IV_PROBE_LOOP_SLEEP(st, until);
 	iv_fd_wait(st, until);
 	IV_PROBE_LOOP_WAKE(st);
-	if (events)
-		iv_event_wake_up(st);
+	if (iv_board_any(st))
+		iv_board_wake_up(st);
+	if (sleeps)
+		iv_busy_poll_slept(st);
 	iv_time_invalidate(st);
 	st->rounds = 0;
 }
 
+static void wait(struct iv_state *st)
+{
+	static const struct timespec past;
+	const struct timespec *until = NULL;
+	struct timespec next;
+
+	if (iv_timer_any(st)) {
+		next = iv_timer_next(st);
+		until = &next;
+	}
+	if (iv_task_queued(st)) {
+		until = &past;
+	} else if (iv_board_any(st)) {
+		if (poll_instead(st, until))
+			return;
+		if (!fall_asleep(st))
+			until = &past;
+	}
+	ask_kernel(st, until);
+}
+
+/* The boards first: one of them is that of the events' wakeup. */
+static void notice_fork(struct iv_state *st)
+{
+	iv_event_raw_notice_fork(st);
+	if (iv_event_any(st))
+		iv_event_notice_fork(st);
+}
+
 static void run(struct iv_state *st)
 {
+	int skipped;
+
 	st->quit = 0;
 	for (;;) {
 		st->stats.passes++;
@@ -199,12 +267,17 @@ static void run(struct iv_state *st)
 		if (st->quit || !st->numobjs)
 			break;
 
-		if (!skip_wait(st))
+		if (iv_board_any(st))
+			notice_fork(st);
+		skipped = skip_wait(st);
+		if (!skipped)
 			wait(st);
 		if (iv_event_queued(st) && !iv_event_own(st))
 			iv_event_run(st);
 		if (iv_fd_ready(st))
 			iv_fd_run(st);
+		if (iv_board_any(st))
+			iv_event_raw_run(st, !skipped);
 	}
 }
 

@@ -23,6 +23,8 @@
 
 #pragma GCC visibility push(hidden)
 
+struct iv_board;
+struct iv_board_record;
 struct iv_event_;
 struct iv_fd_;
 struct iv_timer_;
@@ -99,11 +101,31 @@ struct iv_fd_state {
 	} u;
 };
 
+/* iv_board.c */
+struct iv_board_state {
+	_Atomic(struct iv_board *)	bell;
+	atomic_uint		generation;	/* of the process of the bell */
+	unsigned int		noticed;	/* the same, of what is here */
+	struct iv_board_record	**records;	/* with gaps */
+	unsigned int		room;
+	unsigned int		num;		/* boards */
+	unsigned int		adopted;	/* of them */
+	unsigned int		live;		/* objects that have a bit */
+	struct iv_board_record	*first;		/* that of the bell */
+	struct iv_board_record	*open;		/* has bits to give */
+};
+
+/* iv_busy_poll.c: nanoseconds */
+struct iv_busy_poll_state {
+	int64_t			limit;		/* 0: do not */
+	int64_t			window;
+	unsigned int		in_vain;
+	struct timespec		began;
+};
+
 /* iv_event.c */
 struct iv_event_state {
 	_Atomic(struct iv_event_ *)	posted;	/* a stack, latest on top */
-	atomic_int		asleep;
-	atomic_ulong		visits;
 	atomic_uint		marks;		/* are right for this process */
 	struct iv_event_	**queue;	/* taken off the stack */
 	unsigned int		room;
@@ -130,11 +152,16 @@ struct iv_stats {
 	unsigned long		sleeps;		/* ... ready to wait for it */
 	unsigned long		fds;		/* served, iv_event_raw's too */
 	unsigned long		raws;		/* handlers called, wakes too */
-	unsigned long		spurious;	/* somebody else drained it */
+	unsigned long		quiet;		/* ... without a system call */
+	unsigned long		doorbells;	/* drained */
+	unsigned long		spurious;	/* nothing was left to be done */
 	unsigned long		wakes;		/* by a post to an iv_event */
 	unsigned long		events;
 	unsigned long		tasks;
 	unsigned long		timers;
+	unsigned long		polls;		/* before a sleep */
+	unsigned long		poll_hits;
+	uint64_t		poll_ns;
 };
 
 struct iv_state {
@@ -150,7 +177,9 @@ struct iv_state {
 	struct iv_task_state	task;
 	struct iv_timer_state	timer;
 	struct iv_fd_state	fd;
+	struct iv_board_state	board;
 	struct iv_event_state	event;
+	struct iv_busy_poll_state	busy_poll;
 };
 
 /*
@@ -231,6 +260,16 @@ static inline void iv_full_fence(void)
 #endif
 }
 
+/* The same, right after a sequentially consistent read-modify-write. */
+static inline void iv_fence_after_atomic(void)
+{
+#ifdef __x86_64__
+	atomic_signal_fence(memory_order_seq_cst);
+#else
+	atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
 /* To be called in a loop that waits for another processor. */
 static inline void iv_pause(void)
 {
@@ -239,15 +278,19 @@ static inline void iv_pause(void)
 #endif
 }
 
-/* iv_word.c */
-struct iv_word_state {
+/* iv_board_page.c */
+struct iv_board_pages {
 	struct page	*open;
 	struct page	*waiting;
-	unsigned long	starts;
+	unsigned long	lives;
 };
 
 /* iv_process.c: what is done once a process, and what changes with fork. */
 void iv_process_init(void);
+/* iv_main.c: the same for all modules; before anything of a process is used. */
+void iv_process_begin(void);
+/* Is there something that the kernel need not be asked for? */
+int iv_main_has_work(const struct iv_state *st);
 
 /*
  * What contains the address stays loaded, whoever calls dlclose(3).  The
@@ -260,7 +303,7 @@ void iv_process_keep_loaded(const void *address);
 /* All zeroes in a process that has just been forked. */
 struct iv_process_state {
 	atomic_uint		generation;
-	struct iv_word_state	word;
+	struct iv_board_pages	boards;
 };
 
 extern struct iv_process_state *iv_process;
@@ -341,13 +384,6 @@ static inline void iv_lock_release(struct iv_lock *lock, int state)
 	atomic_store_explicit(&lock->holder, 0, memory_order_release);
 	(void)pthread_setcancelstate(state, &state);
 }
-
-/*
- * iv_word.c: a word of memory that is shared with the children forked later,
- * and that no other object's copy knows; NULL if there is no memory.
- */
-atomic_ulong *iv_word_get(void);
-void iv_word_put(atomic_ulong *word);
 
 /* iv_time.c */
 static inline void iv_time_invalidate(struct iv_state *st)
@@ -447,13 +483,6 @@ void iv_timer_run(struct iv_state *st);
 struct timespec iv_timer_next(struct iv_state *st);
 
 /* iv_stats.c */
-/* The calling thread's loop has looked at a raw event that was ready. */
-static inline void iv_stats_raw(int drained)
-{
-	iv_self->stats.raws += drained;
-	iv_self->stats.spurious += !drained;
-}
-
 /* Let each loop tell its counts at its end, if the word is "1". */
 void iv_stats_ask(const char *word);
 void iv_stats_tell(const struct iv_state *st);
@@ -486,6 +515,7 @@ void iv_fd_close_own(struct iv_fd *fd);
 int iv_fd_is_lost(const struct iv_fd *fd);
 int iv_fd_renew(struct iv_fd *fd, int number);
 unsigned int iv_fd_label(const struct iv_fd *fd);
+void iv_fd_set_label(struct iv_fd *fd);		/* registered or not */
 
 /* Is fd, of which no member is read, registered with this loop? */
 int iv_fd_contains(const struct iv_state *st, const struct iv_fd *fd);
@@ -522,11 +552,48 @@ static inline int iv_event_own(const struct iv_state *st)
 void iv_event_run(struct iv_state *st);
 /* The same, once its place in the round has come; was that now? */
 int iv_event_run_in_round(struct iv_state *st);
-/* What follows is for loops with events; to be called before each wait. */
+/* For loops with events, before each wait. */
 void iv_event_notice_fork(struct iv_state *st);
-/* Announce that the loop will sleep; 0 if something is queued: it must not. */
-int iv_event_fall_asleep(struct iv_state *st);
-void iv_event_wake_up(struct iv_state *st);
+
+/* iv_board.c */
+static inline int iv_board_any(const struct iv_state *st)
+{
+	return st->board.num != 0;
+}
+
+/*
+ * Is a bit set?  A poster that was killed may have left one without a hint: all
+ * boards are looked at before each wait.
+ */
+int iv_board_posted(const struct iv_state *st, int all);
+/* Announce that the loop will sleep, and that it has slept. */
+void iv_board_sleep(const struct iv_state *st);
+void iv_board_wake_up(const struct iv_state *st);
+void iv_board_deinit(struct iv_state *st);
+
+/* iv_event_raw.c: serve what was posted to a loop that is awake. */
+void iv_event_raw_run(struct iv_state *st, int all);
+
+/* The loop goes on in a forked child. */
+void iv_event_raw_go_on(struct iv_state *st);
+
+static inline void iv_event_raw_notice_fork(struct iv_state *st)
+{
+	if (st->board.noticed != iv_process_generation())
+		iv_event_raw_go_on(st);
+}
+
+/* The wakeup of a loop's iv_events; any thread that knows the bell rings it. */
+int iv_event_raw_register_wake(struct iv_state *st, struct iv_event_raw *event);
+void iv_event_raw_unregister_wake(struct iv_event_raw *event);
+void iv_event_raw_wake(struct iv_board *bell);
+
+/* iv_busy_poll.c: for all loops of the process, microseconds as digits. */
+void iv_busy_poll_ask(const char *word);
+void iv_busy_poll_init(struct iv_state *st);
+/* Poll before a sleep; 1: there is something, which has been noted. */
+int iv_busy_poll(struct iv_state *st, const struct timespec *until);
+void iv_busy_poll_slept(struct iv_state *st);
 
 /* iv_tls.c: areas behind struct iv_state. */
 struct iv_state *iv_tls_alloc(void);

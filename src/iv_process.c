@@ -205,7 +205,8 @@ int iv_process_has_label(int fd, unsigned int label)
 
 void iv_process_close(int fd, unsigned int label)
 {
-	if (iv_process_has_label(fd, label))
+	/* Only a child may have lost it. */
+	if (label == iv_process_label() || iv_process_has_label(fd, label))
 		iv_close(fd);
 }
 

@@ -32,11 +32,14 @@ void iv_stats_tell(const struct iv_state *st)
 
 	len = snprintf(line, sizeof(line),
 		       "ivykis: pid=%ld tid=%lu passes=%lu waits=%lu "
-		       "sleeps=%lu fds=%lu raws=%lu spurious=%lu wakes=%lu "
-		       "events=%lu tasks=%lu timers=%lu\n",
+		       "sleeps=%lu fds=%lu raws=%lu quiet=%lu doorbells=%lu "
+		       "spurious=%lu wakes=%lu events=%lu tasks=%lu "
+		       "timers=%lu polls=%lu poll_hits=%lu poll_us=%llu\n",
 		       (long)getpid(), iv_get_thread_id(), s->passes, s->waits,
-		       s->sleeps, s->fds, s->raws, s->spurious, s->wakes,
-		       s->events, s->tasks, s->timers);
+		       s->sleeps, s->fds, s->raws, s->quiet, s->doorbells,
+		       s->spurious, s->wakes, s->events, s->tasks, s->timers,
+		       s->polls, s->poll_hits,
+		       (unsigned long long)s->poll_ns / 1000);
 
 	/*
 	 * In one piece, as other threads' loops may end, too.  A thread may be

@@ -505,9 +505,17 @@ static void drainer_killed_anywhere(void)
 	target_end();
 }
 
-/* The other way round: the parent is killed, and the child goes on. */
-static void wait_for_parents_end(void)
+/*
+ * The other way round: the parent is killed, and the child goes on.  It posts
+ * once the parent sleeps.
+ */
+static void take_parents_place(pid_t parent)
 {
+	unsigned long switches;
+
+	while (!channel->ready || !is_blocked(parent, &switches))
+		usleep(100);
+	iv_event_raw_post(&target);
 	while (channel->ready != 2)
 		usleep(100);
 	reset_channel();
@@ -517,14 +525,15 @@ static void wait_for_parents_end(void)
 
 static void deliver_and_be_killed(void)
 {
+	pid_t self = getpid();
+
 	tracee_begins();
 	iv_init();
 	start(&target, look);
 	if (fork_checked() == 0)
-		wait_for_parents_end();
+		take_parents_place(self);
 	channel->target_fd = target.event_rfd.fd;
 	channel->ready = 1;
-	iv_event_raw_post(&target);
 	iv_main();
 	_exit(1);
 }
@@ -563,6 +572,7 @@ static void draining_parent_killed(void)
 
 static int cancel_type;
 
+/* A post is no cancellation point, and may be cancelled asynchronously. */
 static void *say_until_cancelled(void *unused)
 {
 	int old;
@@ -570,7 +580,10 @@ static void *say_until_cancelled(void *unused)
 	(void)unused;
 	pthread_setcanceltype(cancel_type, &old);
 	atomic_fetch_add(&channel->ready, 1);
-	say_for_ever();
+	for (;;) {
+		say(said());
+		pthread_testcancel();
+	}
 
 	return NULL;
 }

@@ -67,6 +67,15 @@ void iv_main(void);
 void iv_quit(void);
 
 /*
+ * Before it sleeps, the calling thread's loop polls for posts for at most so many
+ * microseconds (a second at most; 0, the default: not at all), as long as that
+ * pays.  A post that comes meanwhile is served at once, at the price of a busy
+ * processor.  Nothing is polled where the process may use one processor only.
+ * Loop thread.  Since 0.45.
+ */
+void iv_set_busy_poll(unsigned int usec);
+
+/*
  * End the calling thread's loop: deinit_thread callbacks, then everything the
  * library holds for it.  Objects still registered are abandoned, so events are
  * to be unregistered before, lest somebody posts to them.  Loop thread; in a

@@ -41,6 +41,22 @@ static inline void IV_EVENT_RAW_INIT(struct iv_event_raw *event)
 int iv_event_raw_register(struct iv_event_raw *event);
 
 /*
+ * Gives the object its descriptor, but no owner: it may be posted to from then
+ * on, and what is posted is delivered to the loop that adopts it.  Returns 0,
+ * or -1 with errno set (EMFILE, ENFILE, ENOMEM).  May be called from any thread,
+ * with or without a loop.  Since 0.45.
+ */
+int iv_event_raw_prepare(struct iv_event_raw *event);
+
+/*
+ * Makes the calling thread's loop the owner of a prepared object, in the process
+ * that prepared it or in one that was forked since; it then counts as one
+ * registered iv_fd.  Returns 0, or -1 with errno set (ENOMEM, ENOSPC): the object
+ * is prepared as before, and it may be tried again.  Loop thread.  Since 0.45.
+ */
+int iv_event_raw_adopt(struct iv_event_raw *event);
+
+/*
  * Withdraw: pending posts are dropped, posts made afterwards do nothing for
  * as long as the memory is there.  Owner, any handler, the object's own
  * included; the memory may be freed at once.

@@ -1,0 +1,580 @@
+/*
+ * libivykis: the boards of a loop.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A loop's first board is its bell: it has the state for all of them.  An
+ * object that was prepared before it had a loop has a board to itself, which is
+ * another bell of the loop that adopts it.
+ *
+ * The records are the loop's alone.  Those of another generation came over a
+ * fork: nothing is done with their boards before iv_board_abandon().
+ */
+
+#include <stdlib.h>
+#include <string.h>
+#include "iv_board.h"
+
+struct iv_board_record {
+	struct iv_board		*board;
+	unsigned int		generation;
+	unsigned int		slot;		/* among the records */
+	int			is_bell;
+	int			is_adopted;
+	unsigned int		used;		/* bits handed out */
+	unsigned int		live;		/* of them, in use */
+	unsigned int		room;
+	struct iv_event_raw	**events;	/* by their bits */
+	unsigned long		mine[IV_BOARD_WORDS];	/* bits of these */
+};
+
+static int is_own(const struct iv_board_record *r)
+{
+	return r->generation == iv_process_generation();
+}
+
+static unsigned int words_of(const struct iv_board_record *r)
+{
+	return (r->used + IV_BOARD_WORD_BITS - 1) / IV_BOARD_WORD_BITS;
+}
+
+static struct iv_board *board_of(struct iv_place at)
+{
+	return (struct iv_board *)((uintptr_t)at.word &
+				   -sizeof(struct iv_board));
+}
+
+static unsigned int index_of(struct iv_place at)
+{
+	return (at.word - board_of(at)->posted) * IV_BOARD_WORD_BITS + at.bit;
+}
+
+static struct iv_place
+place_of(struct iv_board *bell, struct iv_board *b, unsigned int index)
+{
+	return (struct iv_place){
+		.bell = bell,
+		.word = &b->posted[index / IV_BOARD_WORD_BITS],
+		.bit = index % IV_BOARD_WORD_BITS,
+	};
+}
+
+static const struct iv_place nowhere;
+
+/* A gap among the records, or -1 if there is no memory. */
+static int free_slot(struct iv_board_state *s)
+{
+	unsigned int room = 2 * s->room + 4;
+	struct iv_board_record **records;
+	unsigned int i;
+
+	for (i = 0; s->num < s->room; i++) {
+		if (s->records[i] == NULL)
+			return i;
+	}
+	records = realloc(s->records, room * sizeof(*records));
+	if (records == NULL)
+		return -1;
+	memset(records + s->room, 0, (room - s->room) * sizeof(*records));
+	i = s->room;
+	s->records = records;
+	s->room = room;
+
+	return i;
+}
+
+static struct iv_board_record *
+add_record(struct iv_state *st, struct iv_board *b, int is_bell)
+{
+	int slot = free_slot(&st->board);
+	struct iv_board_record *r;
+
+	if (slot < 0)
+		return NULL;
+	r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		return NULL;
+
+	r->board = b;
+	r->generation = iv_process_generation();
+	r->slot = slot;
+	r->is_bell = is_bell;
+	st->board.records[slot] = r;
+	st->board.num++;
+
+	return r;
+}
+
+static struct iv_board_record *new_record(struct iv_state *st, int is_bell)
+{
+	struct iv_board *b = iv_board_get();
+	struct iv_board_record *r;
+
+	if (b == NULL)
+		return NULL;
+	r = add_record(st, b, is_bell);
+	if (r == NULL)
+		iv_board_put(b);
+	else
+		b->hint = 1UL << r->slot % IV_BOARD_WORD_BITS;
+
+	return r;
+}
+
+static void free_record(struct iv_state *st, struct iv_board_record *r)
+{
+	st->board.records[r->slot] = NULL;
+	st->board.num--;
+	st->board.adopted -= r->is_adopted;
+	if (st->board.open == r)
+		st->board.open = NULL;
+	if (st->board.first == r)
+		st->board.first = NULL;
+	free(r->events);
+	free(r);
+}
+
+/*
+ * A child's loop has a bell of its own.  Its posters may have seen the other one
+ * before: that says where to look.
+ */
+static int has_bell(struct iv_state *st)
+{
+	unsigned int generation = iv_process_generation();
+	struct iv_board *old;
+	struct iv_board_record *r;
+
+	/* Relaxed here and below: only the owner changes it. */
+	if (atomic_load_explicit(&st->board.generation,
+				 memory_order_relaxed) == generation)
+		return 1;
+
+	r = new_record(st, 1);
+	if (r == NULL)
+		return 0;
+	r->used = IV_BOARD_FIRST_BIT;
+	st->board.first = r;
+	st->board.open = r;
+
+	/* Release, three times: pairs with the acquires in iv_board_bell(). */
+	old = atomic_load_explicit(&st->board.bell, memory_order_relaxed);
+	if (old != NULL)
+		atomic_store_explicit(&iv_board_own(old)->moved, r->board,
+				      memory_order_release);
+	atomic_store_explicit(&st->board.bell, r->board, memory_order_release);
+	atomic_store_explicit(&st->board.generation, generation,
+			      memory_order_release);
+
+	return 1;
+}
+
+static struct iv_board *bell_of(struct iv_state *st)
+{
+	return atomic_load_explicit(&st->board.bell, memory_order_relaxed);
+}
+
+/*
+ * A board is kept for as long as one of its objects lives.  Where many objects
+ * come and go between few that stay, boards would be many for what lives:
+ * beyond this, the next ones do without.
+ */
+static int has_enough_boards(const struct iv_state *st)
+{
+	return st->board.num >= 8 + st->board.live / 32;
+}
+
+static struct iv_board_record *open_record(struct iv_state *st)
+{
+	struct iv_board_record *r;
+
+	if (!has_bell(st))
+		return NULL;
+	r = st->board.open;
+	if (r != NULL && r->used < IV_BOARD_BITS)
+		return r;
+	if (has_enough_boards(st))
+		return NULL;
+	st->board.open = new_record(st, 0);
+
+	return st->board.open;
+}
+
+static int make_room(struct iv_board_record *r, unsigned int index)
+{
+	unsigned int room = 2 * r->room + 8;
+	struct iv_event_raw **events;
+
+	if (index < r->room)
+		return 0;
+	events = realloc(r->events, room * sizeof(*events));
+	if (events == NULL)
+		return -1;
+	memset(events + r->room, 0, (room - r->room) * sizeof(*events));
+	r->events = events;
+	r->room = room;
+
+	return 0;
+}
+
+static int enter(struct iv_state *st, struct iv_board_record *r,
+		 unsigned int index, struct iv_event_raw *event)
+{
+	if (make_room(r, index) < 0)
+		return -1;
+	r->events[index] = event;
+	r->mine[index / IV_BOARD_WORD_BITS] |= 1UL << index % IV_BOARD_WORD_BITS;
+	r->live++;
+	st->board.live++;
+
+	return 0;
+}
+
+struct iv_place iv_board_place(struct iv_state *st, struct iv_event_raw *event)
+{
+	struct iv_board_record *r = open_record(st);
+
+	if (r == NULL || enter(st, r, r->used, event) < 0)
+		return nowhere;
+
+	return place_of(bell_of(st), r->board, r->used++);
+}
+
+struct iv_place
+iv_board_place_wake(struct iv_state *st, struct iv_event_raw *event)
+{
+	struct iv_board_record *r;
+
+	if (!has_bell(st))
+		return nowhere;
+	r = st->board.first;
+	if (enter(st, r, IV_BOARD_WAKE_BIT, event) < 0)
+		return nowhere;
+
+	return place_of(r->board, r->board, IV_BOARD_WAKE_BIT);
+}
+
+struct iv_place iv_board_place_alone(void)
+{
+	struct iv_board *b = iv_board_get();
+
+	return b != NULL ? place_of(b, b, IV_BOARD_FIRST_BIT) : nowhere;
+}
+
+int iv_board_adopt(struct iv_state *st, struct iv_place at,
+		   struct iv_event_raw *event)
+{
+	struct iv_board_record *r = add_record(st, board_of(at), 1);
+
+	if (r == NULL)
+		return -1;
+	r->is_adopted = 1;
+	st->board.adopted++;
+	if (enter(st, r, index_of(at), event) < 0) {
+		free_record(st, r);
+		return -1;
+	}
+	r->used = IV_BOARD_BITS;
+
+	return 0;
+}
+
+static void drop(struct iv_state *st, struct iv_board_record *r)
+{
+	struct iv_board *b = r->board;
+
+	free_record(st, r);
+	iv_board_put(b);
+}
+
+static struct iv_board_record *
+record_of(const struct iv_state *st, const struct iv_board *b)
+{
+	unsigned int i;
+
+	for (i = 0; i < st->board.room; i++) {
+		struct iv_board_record *r = st->board.records[i];
+
+		if (r != NULL && r->board == b)
+			return r;
+	}
+
+	return NULL;
+}
+
+void iv_board_leave(struct iv_state *st, struct iv_place at)
+{
+	struct iv_board *b = board_of(at);
+	unsigned int index = index_of(at);
+	struct iv_board_record *r = record_of(st, b);
+
+	/* Given up since a fork. */
+	if (r == NULL)
+		return;
+
+	r->events[index] = NULL;
+	r->mine[at.word - b->posted] &= ~(1UL << at.bit);
+	r->live--;
+	st->board.live--;
+	if (!is_own(r) || index == IV_BOARD_WAKE_BIT)
+		return;
+
+	/* Sequentially consistent: pairs with ring() in iv_event_raw.c. */
+	atomic_fetch_or(&b->gone[at.word - b->posted], 1UL << at.bit);
+	if (r->live == 0 && r->used == IV_BOARD_BITS && b != bell_of(st))
+		drop(st, r);
+}
+
+void iv_board_deinit(struct iv_state *st)
+{
+	unsigned int i;
+
+	for (i = 0; i < st->board.room; i++) {
+		struct iv_board_record *r = st->board.records[i];
+
+		if (r == NULL)
+			continue;
+		/* One with objects that were abandoned is not used again. */
+		if (is_own(r) && r->live == 0)
+			iv_board_put(r->board);
+		free_record(st, r);
+	}
+	free(st->board.records);
+}
+
+/* Acquire, here and below: pairs with the releases in has_bell(). */
+struct iv_board *iv_board_bell(const struct iv_state *st, int *is_own)
+{
+	unsigned int generation = atomic_load_explicit(&st->board.generation,
+						       memory_order_acquire);
+
+	*is_own = generation == iv_process_generation();
+
+	return atomic_load_explicit(&st->board.bell, memory_order_acquire);
+}
+
+/*
+ * Bits that are set, of objects that are registered: a forked child may post to
+ * a stale copy of one that was.
+ */
+static unsigned long posted_in(const struct iv_board_record *r, unsigned int w)
+{
+	/* Relaxed: iv_board_take_bit() is what gives order. */
+	return atomic_load_explicit(&r->board->posted[w],
+				    memory_order_relaxed) & r->mine[w];
+}
+
+static int is_posted(const struct iv_board_record *r)
+{
+	unsigned int w;
+
+	for (w = 0; w < words_of(r); w++) {
+		if (posted_in(r, w))
+			return 1;
+	}
+
+	return 0;
+}
+
+/* The same record, unless it has gone since. */
+static struct iv_board_record *own_record(const struct iv_state *st, unsigned int i)
+{
+	struct iv_board_record *r;
+
+	if (i >= st->board.room)
+		return NULL;
+	r = st->board.records[i];
+
+	return r != NULL && is_own(r) ? r : NULL;
+}
+
+/* Does a look at the bell do? */
+static int has_hints(const struct iv_state *st)
+{
+	const struct iv_board_record *r = st->board.first;
+
+	return r != NULL && is_own(r) && st->board.adopted == 0;
+}
+
+static int is_hinted(const struct iv_board_record *r)
+{
+	/* Relaxed: serve_hinted() is what gives order. */
+	return !!atomic_load_explicit(&r->board->hints, memory_order_relaxed);
+}
+
+int iv_board_posted(const struct iv_state *st, int all)
+{
+	unsigned int i;
+
+	if (!all && has_hints(st))
+		return is_posted(st->board.first) || is_hinted(st->board.first);
+
+	for (i = 0; i < st->board.room; i++) {
+		const struct iv_board_record *r = own_record(st, i);
+
+		if (r != NULL && is_posted(r))
+			return 1;
+	}
+
+	return 0;
+}
+
+int iv_board_take_bit(struct iv_place at)
+{
+	unsigned long mask = 1UL << at.bit;
+	int was_set = !!(atomic_fetch_and(at.word, ~mask) & mask);
+
+	/*
+	 * The handler's loads come after that, for posters that found the bit
+	 * set.  Partner: fence A in iv_event_raw.c.
+	 */
+	iv_fence_after_atomic();
+
+	return was_set;
+}
+
+/*
+ * A handler may unregister anything, run the loop, fork, or never return.  So a
+ * bit is taken right before its handler is called, and a record that is gone
+ * from its slot is not touched.
+ */
+static void serve_word(struct iv_state *st, unsigned int i, unsigned int w,
+		       void (*serve)(struct iv_event_raw *))
+{
+	struct iv_board_record *r = own_record(st, i);
+	unsigned long bits = posted_in(r, w);
+
+	for (; bits && own_record(st, i) == r; bits &= bits - 1) {
+		struct iv_place at = {
+			.word = &r->board->posted[w],
+			.bit = __builtin_ctzl(bits),
+		};
+		struct iv_event_raw *event =
+			r->events[w * IV_BOARD_WORD_BITS + at.bit];
+
+		if (event != NULL && iv_board_take_bit(at))
+			serve(event);
+	}
+}
+
+static void serve_record(struct iv_state *st, unsigned int i,
+			 void (*serve)(struct iv_event_raw *))
+{
+	const struct iv_board_record *r;
+	unsigned int w;
+
+	for (w = 0; (r = own_record(st, i)) != NULL && w < words_of(r); w++)
+		serve_word(st, i, w, serve);
+}
+
+static void serve_hinted(struct iv_state *st,
+			 void (*serve)(struct iv_event_raw *))
+{
+	unsigned long hints;
+	unsigned int i;
+
+	serve_record(st, st->board.first->slot, serve);
+	if (!has_hints(st) || !is_hinted(st->board.first))
+		return;
+
+	/* Sequentially consistent: the bits that it is about are seen. */
+	hints = atomic_exchange(&st->board.first->board->hints, 0);
+	for (; hints; hints &= hints - 1) {
+		for (i = __builtin_ctzl(hints); i < st->board.room;
+		     i += IV_BOARD_WORD_BITS)
+			serve_record(st, i, serve);
+	}
+}
+
+void iv_board_take(struct iv_state *st, int all,
+		   void (*serve)(struct iv_event_raw *))
+{
+	unsigned int i;
+
+	if (!all && has_hints(st)) {
+		serve_hinted(st, serve);
+		return;
+	}
+	for (i = 0; i < st->board.room; i++)
+		serve_record(st, i, serve);
+}
+
+/*
+ * Release: what was unregistered before is seen to be gone by a poster that
+ * sees us asleep.  Pairs with write_if_need_be() in iv_event_raw.c.
+ */
+static void set_state(const struct iv_state *st, unsigned long mode)
+{
+	unsigned int i;
+
+	for (i = 0; i < st->board.room; i++) {
+		const struct iv_board_record *r = own_record(st, i);
+		unsigned long old;
+
+		if (r == NULL || !r->is_bell)
+			continue;
+		old = atomic_load_explicit(&r->board->state,
+					   memory_order_relaxed);
+		atomic_store_explicit(&r->board->state,
+				      ((old + IV_BOARD_EPOCH) &
+				       ~IV_BOARD_MODE) | mode,
+				      memory_order_release);
+	}
+}
+
+void iv_board_sleep(const struct iv_state *st)
+{
+	set_state(st, IV_BOARD_ASLEEP);
+}
+
+void iv_board_wake_up(const struct iv_state *st)
+{
+	set_state(st, IV_BOARD_AWAKE);
+}
+
+/* Call ring() for each object with a bit that is set. */
+static void ring_for(const struct iv_board_record *r,
+		     void (*ring)(const struct iv_event_raw *))
+{
+	unsigned int i;
+
+	for (i = 0; i < r->used && i < r->room; i++) {
+		atomic_ulong *word = &r->board->posted[i / IV_BOARD_WORD_BITS];
+		unsigned long bit = 1UL << i % IV_BOARD_WORD_BITS;
+
+		if (r->events[i] != NULL &&
+		    (atomic_load_explicit(word, memory_order_relaxed) & bit))
+			ring(r->events[i]);
+	}
+}
+
+void iv_board_make_foreign(struct iv_board *b)
+{
+	atomic_fetch_or_explicit(&b->flags, IV_BOARD_FOREIGN,
+				 memory_order_relaxed);
+	/*
+	 * Foreign is said before the look at the bits.  Partner: the setting
+	 * of the bit in iv_event_raw_post().
+	 */
+	iv_full_fence();
+}
+
+void iv_board_abandon(struct iv_state *st,
+		      void (*ring)(const struct iv_event_raw *))
+{
+	unsigned int i;
+
+	for (i = 0; i < st->board.room; i++) {
+		struct iv_board_record *r = st->board.records[i];
+
+		if (r != NULL && !is_own(r))
+			iv_board_make_foreign(r->board);
+	}
+	for (i = 0; i < st->board.room; i++) {
+		struct iv_board_record *r = st->board.records[i];
+
+		if (r == NULL || is_own(r))
+			continue;
+		ring_for(r, ring);
+		st->board.live -= r->live;
+		free_record(st, r);
+	}
+}

@@ -1,0 +1,118 @@
+/*
+ * libivykis: boards, by which posters and a loop understand each other.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * iv_event_raw.c tells the protocol, iv_board.c keeps the boards of a loop, and
+ * iv_board_page.c is where they come from.
+ */
+
+#ifndef IV_BOARD_H
+#define IV_BOARD_H
+
+#include "iv_private.h"
+
+#pragma GCC visibility push(hidden)
+
+_Static_assert(ATOMIC_LONG_LOCK_FREE == 2,
+	       "boards are used in signal handlers and between processes");
+
+#define IV_BOARD_WORD_BITS	(8 * sizeof(long))
+#define IV_BOARD_WORDS		(64 / sizeof(long) - 2)
+#define IV_BOARD_BITS		(IV_BOARD_WORDS * IV_BOARD_WORD_BITS)
+
+/*
+ * Shared.  A post to a loop that is awake touches the first line of the cache
+ * alone.
+ */
+struct iv_board {
+	_Alignas(64) atomic_ulong	state;
+	atomic_ulong	flags;
+	atomic_ulong	posted[IV_BOARD_WORDS];	/* a bit per object */
+
+	_Alignas(64) atomic_ulong	gone[IV_BOARD_WORDS];	/* unregistered */
+	atomic_ulong	hints;		/* on a bell: boards to look at */
+	unsigned long	hint;		/* this one's */
+};
+
+/*
+ * state: above the mode an epoch, one per sleep.  On 32 bits it is the same
+ * again after 2^30 sleeps; a poster that is held for exactly so many between
+ * its write and what follows would say RUNG where nobody rang.
+ */
+#define IV_BOARD_AWAKE		0UL
+#define IV_BOARD_ASLEEP		1UL
+#define IV_BOARD_RUNG		3UL	/* asleep, and a doorbell was written */
+#define IV_BOARD_MODE		3UL
+#define IV_BOARD_EPOCH		4UL
+
+/* flags: above these a number that differs each time the memory is used. */
+#define IV_BOARD_FOREIGN	1UL	/* a forked copy of the loop runs, too */
+#define IV_BOARD_OWNED		2UL	/* a prepared object was adopted */
+#define IV_BOARD_LIFE		4UL
+
+/* A process's own side of a board, mapped for as long as the board is. */
+struct iv_board_own {
+	atomic_ulong			posters;	/* that ring, of one process */
+	atomic_int			fd;		/* wakes the loop */
+	_Atomic(struct iv_board *)	moved;		/* of the loop since a fork */
+};
+
+/* iv_board_page.c: all zeroes but for its life; NULL if there is no memory. */
+struct iv_board *iv_board_get(void);
+void iv_board_put(struct iv_board *b);
+struct iv_board_own *iv_board_own(const struct iv_board *b);
+
+/* Was it handed out in a process that this one was forked from? */
+int iv_board_is_inherited(const struct iv_board *b);
+
+/*
+ * The bell that a loop has in this process, of which one that it had before
+ * the fork is known; NULL: it has none yet, and will look before it sleeps.
+ */
+struct iv_board *iv_board_moved(struct iv_board *b);
+
+/*
+ * Where a bit is.  The bell is the board that has the state of the loop, which
+ * need not be the one that has the bit.
+ */
+struct iv_place {
+	struct iv_board	*bell;
+	atomic_ulong	*word;		/* NULL: there is no bit */
+	unsigned int	bit;		/* its number in the word */
+};
+
+/* The first bit of a bell is for the wakeup of the loop's iv_events. */
+#define IV_BOARD_WAKE_BIT	0
+#define IV_BOARD_FIRST_BIT	1
+
+/* iv_board.c: a place for an object of the loop. */
+struct iv_place iv_board_place(struct iv_state *st, struct iv_event_raw *event);
+struct iv_place
+iv_board_place_wake(struct iv_state *st, struct iv_event_raw *event);
+/* The same on a board without a loop, and how a loop takes that over. */
+struct iv_place iv_board_place_alone(void);
+int iv_board_adopt(struct iv_state *st, struct iv_place at,
+		   struct iv_event_raw *event);
+void iv_board_leave(struct iv_state *st, struct iv_place at);
+
+/* Clear a bit; was it set? */
+int iv_board_take_bit(struct iv_place at);
+
+/*
+ * Take the bits that are set, one after the other, and serve the objects; of
+ * all boards, or of those that there is a hint of.
+ */
+void iv_board_take(struct iv_state *st, int all,
+		   void (*serve)(struct iv_event_raw *));
+
+void iv_board_make_foreign(struct iv_board *b);
+/* Give up what came over a fork; ring for those whose bit is set. */
+void iv_board_abandon(struct iv_state *st,
+		      void (*ring)(const struct iv_event_raw *));
+
+/* Any thread.  The loop's bell; *is_own: it is this process's, surely. */
+struct iv_board *iv_board_bell(const struct iv_state *st, int *is_own);
+
+#pragma GCC visibility pop
+
+#endif

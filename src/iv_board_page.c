@@ -1,0 +1,179 @@
+/*
+ * libivykis: where boards come from, memory shared with forked children.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A board must never meet a copy of an object that was on it for somebody else:
+ * a child may keep a stale copy for ever, and a thread of this process may be
+ * on its way out of a post whose handler has long been run.
+ *
+ * A board is handed out once.  When all boards of a page were handed out and
+ * returned, the page is used again at its old address, which therefore stays
+ * mapped; but with fresh memory, which the children of old do not see, and
+ * with another number, `life', by which a late thread of this process notices.
+ *
+ * In front of each page of boards, which is shared, is a private one with the
+ * accounts: what another process can write must not steer this one.
+ */
+
+#include <stdint.h>
+#include <sys/mman.h>
+#include "iv_board.h"
+
+struct page {
+	struct page		*next;	/* of those that wait to be used again */
+	unsigned int		generation;	/* of the process it serves */
+	unsigned int		used;	/* boards handed out */
+	unsigned int		refs;	/* not returned; +1: it is open */
+	struct iv_board_own	own[];
+};
+
+static size_t page_size(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
+static struct iv_board *boards_of(struct page *p)
+{
+	return (struct iv_board *)((char *)p + page_size());
+}
+
+static struct page *page_of(const struct iv_board *b)
+{
+	return (struct page *)(((uintptr_t)b & -page_size()) - page_size());
+}
+
+struct iv_board_own *iv_board_own(const struct iv_board *b)
+{
+	struct page *p = page_of(b);
+
+	return &p->own[b - boards_of(p)];
+}
+
+int iv_board_is_inherited(const struct iv_board *b)
+{
+	return page_of(b)->generation != iv_process_generation();
+}
+
+struct iv_board *iv_board_moved(struct iv_board *b)
+{
+	/* Sequentially consistent: the poster's push comes before it. */
+	struct iv_board *to = atomic_load(&iv_board_own(b)->moved);
+
+	if (to != NULL)
+		return to;
+
+	return iv_board_is_inherited(b) ? NULL : b;
+}
+
+static struct iv_lock lock;
+
+static void wait_for_use(struct iv_board_pages *s, struct page *p)
+{
+	p->next = s->waiting;
+	s->waiting = p;
+}
+
+static void page_put(struct iv_board_pages *s, struct page *p)
+{
+	if (--p->refs == 0)
+		wait_for_use(s, p);
+}
+
+static struct page *page_map(void)
+{
+	struct page *p = mmap(NULL, 2 * page_size(), PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	p->generation = iv_process_generation();
+
+	return p;
+}
+
+/* Found out where a refusal does no harm. */
+static int can_share(void)
+{
+	void *p = mmap(NULL, page_size(), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return 0;
+	(void)munmap(p, page_size());
+
+	return 1;
+}
+
+static struct page *page_get(struct iv_board_pages *s)
+{
+	struct page *p = s->waiting;
+
+	if (p != NULL)
+		s->waiting = p->next;
+	else
+		p = page_map();
+	if (p == NULL)
+		return NULL;
+	if (!can_share()) {
+		wait_for_use(s, p);
+		return NULL;
+	}
+
+	/*
+	 * Linux before 6.12 may fail after it has unmapped what was there, and
+	 * the hole is anybody's then: such a page is given up.
+	 */
+	if (mmap(boards_of(p), page_size(), PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return NULL;
+	p->used = 0;
+	p->refs = 1;
+	s->lives++;
+
+	return p;
+}
+
+/* The page that boards are handed out from, or NULL if there is no memory. */
+static struct page *open_page(struct iv_board_pages *s)
+{
+	struct page *p = s->open;
+
+	if (p == NULL || p->used == page_size() / sizeof(struct iv_board)) {
+		s->open = page_get(s);
+		if (p != NULL)
+			page_put(s, p);
+	}
+
+	return s->open;
+}
+
+struct iv_board *iv_board_get(void)
+{
+	int state = iv_lock_take(&lock);
+	struct iv_board_pages *s = &iv_process->boards;
+	struct page *p = open_page(s);
+	struct iv_board *b = NULL;
+
+	if (p != NULL) {
+		b = &boards_of(p)[p->used++];
+		atomic_init(&b->flags, s->lives * IV_BOARD_LIFE);
+		atomic_init(&iv_board_own(b)->fd, -1);
+		p->refs++;
+	}
+	iv_lock_release(&lock, state);
+
+	return b;
+}
+
+void iv_board_put(struct iv_board *b)
+{
+	int state;
+
+	/* This process has it mapped for good. */
+	if (iv_board_is_inherited(b))
+		return;
+
+	state = iv_lock_take(&lock);
+	page_put(&iv_process->boards, page_of(b));
+	iv_lock_release(&lock, state);
+}
