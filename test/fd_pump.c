@@ -1158,35 +1158,37 @@ static void datagrams(void)
 
 IN_EACH_MODE(datagrams)
 
-/* A thread with a cancellation pending comes through all calls. */
+/*
+ * A thread with a cancellation pending comes through all calls.  The address
+ * sanitizer does not see that its frames are gone: they hold no object.
+ */
+static struct pump unharmed;
 static int came_through;
 
 static void *pump_while_cancelled(void *unused)
 {
-	struct pump p;
-
-	set_up(&p, 0);
+	set_up(&unharmed, 0);
 	block_output();
 	check_int(pthread_cancel(pthread_self()), 0);
-	pump(&p, 1, 1, 0);
+	pump(&unharmed, 1, 1, 0);
 	came_through = 1;
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	feed_all(10);
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-	pump(&p, 1, 1, 1);
+	pump(&unharmed, 1, 1, 1);
 	came_through++;
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	unblock_output();
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-	pump(&p, 1, 1, 0);
+	pump(&unharmed, 1, 1, 0);
 	came_through++;
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	expect_drained();
 	feed_all(10);
 	block_output();
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-	pump(&p, 1, 1, 1);
-	destroy(&p);
+	pump(&unharmed, 1, 1, 1);
+	destroy(&unharmed);
 	came_through++;
 	pthread_testcancel();
 	check(0);
