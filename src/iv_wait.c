@@ -247,7 +247,7 @@ static void look_locked(const struct watch *watch, int has_ended)
 static int open_pidfd(pid_t pid)
 {
 #ifdef HAVE_PIDFD
-	return pidfd_open(pid, 0);
+	return iv_process_move_fd(pidfd_open(pid, 0));
 #else
 	(void)pid;
 
@@ -255,22 +255,14 @@ static int open_pidfd(pid_t pid)
 #endif
 }
 
-static void close_pidfd(struct watch *watch)
-{
-	int fd = watch->pidfd.fd;
-	int state = take_lock();
-
-	watch->pidfd.fd = -1;
-	release_lock(state);
-	iv_close(fd);
-}
-
 static void drop_pidfd(struct watch *watch)
 {
-	if (watch->pidfd.fd < 0)
-		return;
-	iv_fd_unregister(&watch->pidfd);
-	close_pidfd(watch);
+	int state = take_lock();
+
+	if (watch->pidfd.fd >= 0)
+		iv_fd_close_own(&watch->pidfd);
+	watch->pidfd.fd = -1;
+	release_lock(state);
 }
 
 static int is_inherited(const struct watch *watch)
@@ -333,12 +325,13 @@ static void pidfd_is_readable(void *_watch)
 }
 
 /* Do without if it is not available. */
-static void use_pidfd(struct watch *watch)
+static void use_pidfd_locked(struct watch *watch)
 {
-	if (watch->pidfd.fd >= 0 && iv_fd_register_try(&watch->pidfd) < 0)
-		close_pidfd(watch);
-	if (watch->pidfd.fd < 0)
-		check_later(watch->thread);
+	watch->pidfd.fd = open_pidfd(watch->pid);
+	if (watch->pidfd.fd >= 0 && iv_fd_register_own(&watch->pidfd) < 0) {
+		iv_close(watch->pidfd.fd);
+		watch->pidfd.fd = -1;
+	}
 }
 
 
@@ -570,14 +563,14 @@ static void begin(struct watch *watch, pid_t pid)
 	watch->living = 1;
 	(void)iv_avl_tree_insert(&living, &watch->an);
 	look_locked(watch, 0);
-	left = watch->living;
 	/* While we have the lock the number is that child's. */
-	if (left)
-		watch->pidfd.fd = open_pidfd(pid);
+	if (watch->living)
+		use_pidfd_locked(watch);
+	left = watch->living && watch->pidfd.fd < 0;
 	release_lock(state);
 
 	if (left)
-		use_pidfd(watch);
+		check_later(watch->thread);
 }
 
 static void end_thread(void *_thread)

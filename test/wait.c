@@ -1552,6 +1552,47 @@ static void new_interests_after_fork(void)
 	iv_deinit();
 }
 
+/*
+ * As daemons do: the child closes whatever it does not know, and opens others.
+ * The number of a pidfd is not the library's any more then.
+ */
+static void closes_and_opens(struct watched *c)
+{
+	int null = open("/dev/null", O_RDWR);
+	int num, fd;
+
+	for (fd = 3; fd < 64; fd++) {
+		if (fd != null)
+			close(fd);
+	}
+	for (num = 0; num < 40; num++)
+		check(dup(null) >= 0);
+	num = num_descriptors();
+	end(&c[0]);
+	check_int(num_descriptors(), num);
+	_exit(0);
+}
+
+static void pidfd_closed_in_child(void)
+{
+	struct watched c[2];
+	pid_t pid;
+
+	iv_init();
+	spawn(&c[0], pause_for_ever, NULL);
+	spawn(&c[1], pause_for_ever, NULL);
+	pid = fork_checked();
+	if (pid == 0)
+		closes_and_opens(c);
+	check_child(pid);
+	for (pid = 0; pid < 2; pid++) {
+		check_int(iv_wait_interest_kill(&c[pid].w, SIGTERM), 0);
+		await(&c[pid], 1);
+		end(&c[pid]);
+	}
+	iv_deinit();
+}
+
 /* The report was collected, and is queued, when the child is made. */
 static void inherited_stay_silent(void)
 {
@@ -1861,6 +1902,8 @@ int main(int argc, char **argv)
 		  unregister_in_spawned, EACH, 0 },
 		{ "new interests of a forked child are served (W8)",
 		  new_interests_after_fork, EACH, 0 },
+		{ "a child that closed all that it inherited loses nothing else",
+		  pidfd_closed_in_child, EACH, 0 },
 		{ "a forked child's copies of interests are not called",
 		  inherited_stay_silent, EACH, 0 },
 		{ "a child made while others wait has a usable module (W6)",
