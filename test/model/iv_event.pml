@@ -2,37 +2,54 @@
  * libivykis: a model of how iv_event wakes a loop, for spin.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The protocol is told at the top of src/iv_event.c; names in comments here
- * are functions there.  These take part:
+ * The protocol is described at the top of src/iv_event.c; names in comments here
+ * are functions there and in src/iv_event_raw.c.  The processes:
  *
  *	ONE, TWO	threads that post the same event
  *	SIGNAL		a signal handler that interrupts the loop's own thread
- *			anywhere, also between its last look and its sleep, and
- *			posts another event
- *	the loop
+ *			anywhere, including between its last look and its sleep,
+ *			and posts another event
+ *	LOOP		their loop
+ *	RAW		another process, which posts to a raw object of the same
+ *			loop, on the same board
+ *	the copy	a forked copy of the loop, with a copy of that object,
+ *			which may start to run at any time; by then it has
+ *			closed its copy of the wakeup
  *
- * Each poster posts up to POSTS times.  It is checked that
+ * Each of the first three posts POSTS times.  NO_TWO, NO_SIGNAL and NO_FORK (RAW
+ * and the copy) leave processes out.  These properties are checked:
  *
- *	lost	once all posts have returned and the loop sleeps, a handler has
- *		seen what was stored before each of them
- *	ends	everything ends with the loop asleep, nowhere else
+ *	lost	When all posts have returned and the loop waits with nothing to
+ *		read, a handler has seen what was stored before each of them.
+ *	ends	Everything ends with the loops waiting, and nowhere else.
  *
- * Unlike in iv_event_raw a post may rely on another one that is under way, to
- * push the event: all are threads of one process, and none of them is
- * cancelled half way.  So nobody is killed here.
+ * RAW and the copy may be killed between any two of their steps: `lost' does not
+ * depend on another step of theirs.  ONE, TWO and SIGNAL are threads of the
+ * loop's own process and are not cancelled half way, so a post may rely on
+ * another one that is under way to push the event and to wake the loop.
  *
- * Memory is that of a machine with store buffers, as in iv_event_raw.pml.
+ * That a post to the wakeup is heard is the subject of iv_event_raw.pml.  This
+ * model shows that both go together: a loop that says ASLEEP once, has one
+ * fence, and looks both at its board and at the stack misses neither; and a
+ * post may go by the state of the board though others set it to RUNG.
+ *
+ * The machine has store buffers, as in iv_event_raw.pml.
  *
  * Seeded bugs, each of which has to be caught:
  *
- *	NO_FENCE_A		a post has no fence A
+ *	NO_ORDER_AFTER_PUSH	the state is read before the push is visible
  *	NO_FENCE_B		the loop has no fence B
- *	ASLEEP_AFTER_LOOK	the loop looks, then says that it sleeps
+ *	LOOK_BEFORE_ASLEEP	the loop looks, then says that it sleeps
+ *	LOOK_AT_BOARD_ALONE	the loop does not look at the stack
  *	PENDING_AFTER_HANDLER	the handler runs, then the mark is cleared
+ *	RELIES_ON_RUNG		a post returns if the state is RUNG, and leaves
+ *				no bit for the one who drains to see
+ *	RUNG_THOUGH_FOREIGN	... or if it is foreign, too
+ *	NO_TAKE_OVER		the copy does not ring for the wakeup's bit
  */
 
 #ifndef POSTS
-#define POSTS	2
+#define POSTS	1
 #endif
 
 /* Posters.  The loop has the processor that its signal handler runs on. */
@@ -44,37 +61,54 @@
 #define event(poster)	((poster) == SIGNAL)
 
 
-/* The machine: see iv_event_raw.pml. */
-#define DATA(poster)	(poster)
-#define PUSHED(event)	(3 + (event))
-#define ASLEEP		5
+/*
+ * Memory: the state, and what others do not see yet of the loop's stores to it.
+ * What a poster stores is visible once it has set the mark, by an exchange that
+ * releases it; the rest are exchanges, too, and followed by loads that are
+ * sequentially consistent.
+ */
+#define AWAKE	0
+#define ASLEEP	1
+#define RUNG	2
 
-byte memory[6];
-chan buffer[3] = [2 * POSTS] of { byte, byte };
+byte mode = AWAKE;
+chan modes = [2] of { byte };
+#define drained	empty(modes)
 
-#define store(address, value)	buffer[me] ! address, value
-#define drained			empty(buffer[me])
+/* Instead of an epoch: the state that a poster read is that of this sleep. */
+bool fresh[4];
+#define RAW	3
+
+bool pushed[2];			/* event: it is on the stack */
+bool pushing[2];		/* event: others do not see that yet */
 
 active proctype store_buffers()
 {
-	byte a, v;
-
 end:	do
-	:: d_step { buffer[ONE] ? a, v; memory[a] = v; a = 0; v = 0 }
-	:: d_step { buffer[TWO] ? a, v; memory[a] = v; a = 0; v = 0 }
-	:: d_step { buffer[LOOP] ? a, v; memory[a] = v; a = 0; v = 0 }
+	:: d_step {
+		modes ? mode;
+		fresh[ONE] = false; fresh[TWO] = false;
+		fresh[SIGNAL] = false; fresh[RAW] = false
+	   }
+#ifdef NO_ORDER_AFTER_PUSH
+	:: d_step { pushing[0] -> pushing[0] = false; pushed[0] = true }
+	:: d_step { pushing[1] -> pushing[1] = false; pushed[1] = true }
+#endif
 	od
 }
 
 
+/* The board, and what a doorbell has written. */
+bool foreign;
+bool wakeup_bit, raw_bit;
+bool wakeup_readable, raw_readable;
+
 bool pending[2];		/* event: it is marked */
-/* The loop's iv_event_raw, proved in iv_event_raw.pml: a post is one step. */
-bool readable, posted;
 bool interrupted;		/* the loop's thread is in the signal handler */
 
 /* What the checks look at. */
-byte stored[3];			/* poster: its data at its last post */
-byte seen[3];			/* poster: its data in the last handler run */
+byte posts[3];			/* poster: by now */
+bool unheard[3];		/* poster: no handler has seen what it stored */
 bool done[3];			/* poster: posts no more */
 bool sleeps;
 
@@ -82,14 +116,14 @@ bool sleeps;
 hidden byte post_is_lost;
 
 #define nothing_moves \
-	(done[ONE] && done[TWO] && done[SIGNAL] && sleeps && !readable)
+	(done[ONE] && done[TWO] && done[SIGNAL] && sleeps && \
+	 !wakeup_readable && !raw_readable)
 
 active proctype checks()
 {
 end:	d_step {
-		nothing_moves && (seen[ONE] != stored[ONE] ||
-				  seen[TWO] != stored[TWO] ||
-				  seen[SIGNAL] != stored[SIGNAL]) ->
+		nothing_moves &&
+		(unheard[ONE] || unheard[TWO] || unheard[SIGNAL]) ->
 		post_is_lost = true;
 		assert(!post_is_lost)
 	}
@@ -98,48 +132,83 @@ end:	d_step {
 
 /* Posters. */
 
+#ifdef RUNG_THOUGH_FOREIGN
+#define is_heard	(!asleep)
+#else
+#define is_heard	(!asleep && !is_foreign)
+#endif
+
+#define look_at_state() \
+	d_step { asleep = mode == ASLEEP; fresh[me] = asleep }
+#define look_at_foreign()	is_foreign = foreign
+
+/* Says RUNG after a write, in the same sleep. */
+inline say_rung()
+{
+	d_step {
+		if
+		:: !is_foreign && mode == ASLEEP && fresh[me] ->
+			mode = RUNG
+		:: else
+		fi;
+		asleep = false; is_foreign = false; fresh[me] = false
+	}
+}
+
+#define forget	asleep = false; is_foreign = false; fresh[me] = false
+
+/* iv_event_raw_wake(); the state is read, and not AWAKE */
+inline wake()
+{
+	atomic { !pushing[event(me)]; wakeup_bit = true };
+	look_at_foreign();
+	look_at_state();
+	atomic {
+		if
+		:: is_heard -> forget; goto returns
+		:: else
+		fi
+	};
+	wakeup_readable = true;
+	say_rung()
+}
+
 /*
  * push() sets a flag of the event instead of linking it; who marked it is
- * the only one to push.  On some machines the compare-exchange would drain the
- * store buffer.  C promises nothing of that, so here it is a plain store.
+ * the only one to push.
  */
 inline iv_event_post(e)
 {
 	atomic {
-		drained;
+		unheard[me] = true;
 		if
 		:: pending[e] -> goto returns
 		:: else -> pending[e] = true
 		fi
 	};
-	store(PUSHED(e), true);
-	atomic {
-#ifndef NO_FENCE_A
-		if
-		:: me == SIGNAL		/* post_from_own() */
-		:: else -> drained	/* post_from_other(): fence A */
-		fi;
+#ifdef NO_ORDER_AFTER_PUSH
+	pushing[e] = true;
+#else
+	pushed[e] = true;
 #endif
+	atomic {
 		if
-		:: !memory[ASLEEP] -> goto returns
+		:: mode == AWAKE -> goto returns
+#ifdef RELIES_ON_RUNG
+		:: mode == RUNG -> goto returns
+#endif
 		:: else
 		fi
 	};
-	/* iv_event_raw_post() */
-	atomic {
-		drained;
-		if
-		:: !posted -> readable = true; posted = true
-		:: else
-		fi
-	}
+	wake()
 }
 
 proctype thread(byte me)
 {
+	bool asleep, is_foreign;
+
 	do
-	:: stored[me] < POSTS ->
-		d_step { stored[me]++; store(DATA(me), stored[me]) };
+	:: atomic { posts[me] < POSTS -> posts[me]++ };
 		iv_event_post(event(me));
 returns:	skip
 	:: break
@@ -153,19 +222,55 @@ returns:	skip
  */
 proctype signal_handler(byte me)
 {
+	bool asleep, is_foreign;
+
 	do
-	:: stored[me] < POSTS ->
-		atomic {
-			drained;
-			interrupted = true;
-			stored[me]++;
-			store(DATA(me), stored[me])
-		};
+	:: atomic {
+		posts[me] < POSTS && drained ->
+		interrupted = true; posts[me]++
+	   };
 		iv_event_post(event(me));
-returns:	atomic { drained; interrupted = false }
+returns:	atomic { !pushing[event(me)]; interrupted = false }
 	:: break
 	od;
 	done[me] = true
+}
+
+/* iv_event_raw_post(), once */
+proctype raw_poster(byte me)
+{
+	bool asleep, is_foreign;
+
+	raw_bit = true;
+	look_at_state();
+	look_at_foreign();
+	if
+	:: asleep || is_foreign ->
+		raw_readable = true;
+		say_rung()
+	:: else
+	fi
+}
+
+
+/* The forked loop: iv_board_make_foreign(), iv_board_abandon(), got_event() */
+proctype copy()
+{
+	foreign = true;			/* and fence */
+	if
+	:: raw_bit -> raw_readable = true
+	:: !raw_bit
+	fi;
+#ifndef NO_TAKE_OVER
+	if
+	:: wakeup_bit -> wakeup_readable = true
+	:: !wakeup_bit
+	fi;
+#endif
+end:	do
+	:: atomic { raw_readable -> raw_readable = false };
+	   raw_bit = false
+	od
 }
 
 
@@ -178,17 +283,17 @@ inline handler(e)
 		taken[e] = false;
 		if
 		:: e == event(ONE) ->
-			seen[ONE] = memory[DATA(ONE)];
-			seen[TWO] = memory[DATA(TWO)]
+			unheard[ONE] = false;
+			unheard[TWO] = false
 		:: else ->
-			seen[SIGNAL] = memory[DATA(SIGNAL)]
+			unheard[SIGNAL] = false
 		fi
 	}
 }
 
 inline clear_pending(e)
 {
-	atomic { drained; pending[e] = false }
+	pending[e] = false
 }
 
 inline deliver(e)
@@ -199,48 +304,66 @@ inline deliver(e)
 #else
 	:: taken[e] -> clear_pending(e); handler(e)
 #endif
-	:: !taken[e]
+	:: else
 	fi
 }
+
+#define stack_is_empty	(!pushed[0] && !pushed[1])
+#define board_is_empty	(!wakeup_bit && !raw_bit)
 
 /* iv_event_run(): take_stack() is an exchange, it takes all of it. */
 inline iv_event_run()
 {
-	atomic {
-		drained;
-		taken[0] = memory[PUSHED(0)];
-		taken[1] = memory[PUSHED(1)];
-		memory[PUSHED(0)] = false;
-		memory[PUSHED(1)] = false
-	};
-	deliver(0);
-	deliver(1)
-}
-
-/* iv_fd_run(), when got_event() is called: drain, then clear the word. */
-inline iv_fd_run()
-{
 	if
-	:: atomic { drained && readable -> readable = false };
-	   atomic { drained; posted = false }
-	:: drained && !readable
+	:: stack_is_empty
+	:: atomic {
+		!stack_is_empty ->
+		taken[0] = pushed[0];
+		taken[1] = pushed[1];
+		pushed[0] = false;
+		pushed[1] = false
+	   };
+	   deliver(0);
+	   deliver(1)
 	fi
 }
 
-#define stack_is_empty	(!memory[PUSHED(0)] && !memory[PUSHED(1)])
-
-inline iv_event_fall_asleep()
+/* iv_fd_run(), got_event() of the wakeup or of the raw object */
+inline iv_fd_run()
 {
-#ifdef ASLEEP_AFTER_LOOK
-	may_wait = stack_is_empty;
-	store(ASLEEP, true);
+	if
+	:: atomic { drained && wakeup_readable -> wakeup_readable = false };
+	   wakeup_bit = false
+	:: atomic { drained && raw_readable -> raw_readable = false };
+	   raw_bit = false
+	:: atomic { drained && !wakeup_readable && !raw_readable }
+	fi
+}
+
+/* iv_event_raw_run() */
+inline iv_event_raw_run()
+{
+	d_step { wakeup_bit = false; raw_bit = false }
+}
+
+#ifdef LOOK_AT_BOARD_ALONE
+#define has_work	(!board_is_empty)
+#else
+#define has_work	(!board_is_empty || !stack_is_empty)
+#endif
+
+inline fall_asleep()
+{
+#ifdef LOOK_BEFORE_ASLEEP
+	may_wait = !has_work;
+	modes ! ASLEEP;
 	drained
 #else
-	store(ASLEEP, true);
+	modes ! ASLEEP;
 #ifndef NO_FENCE_B
 	drained;			/* fence B */
 #endif
-	may_wait = stack_is_empty
+	may_wait = !has_work
 #endif
 }
 
@@ -253,7 +376,7 @@ inline iv_fd_wait()
 	if
 	:: may_wait ->
 		atomic { drained; sleeps = true };
-endsleep:	atomic { readable -> sleeps = false }
+endsleep:	atomic { wakeup_readable || raw_readable -> sleeps = false }
 	:: else -> drained
 	fi;
 	may_wait = false
@@ -266,19 +389,32 @@ proctype loop(byte me) provided (!interrupted)
 	bool may_wait;
 
 	do
-	:: iv_event_fall_asleep();
+	:: fall_asleep();
 	   iv_fd_wait();
-	   store(ASLEEP, false);	/* iv_event_wake_up() */
+	   modes ! AWAKE;
 	   iv_event_run();
-	   iv_fd_run()
+	   iv_fd_run();
+	   iv_event_raw_run()
 	od
 }
 
 init {
 	atomic {
 		run thread(ONE);
+#ifdef NO_TWO
+		done[TWO] = true;
+#else
 		run thread(TWO);
+#endif
+#ifdef NO_SIGNAL
+		done[SIGNAL] = true;
+#else
 		run signal_handler(SIGNAL);
+#endif
+#ifndef NO_FORK
+		run raw_poster(RAW);
+		run copy();
+#endif
 		run loop(LOOP)
 	}
 }

@@ -2,563 +2,802 @@
  * libivykis: a model of the posting protocol of iv_event_raw, for spin.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The protocol is told at the top of src/iv_event_raw.c, where words come from
- * at the top of src/iv_word.c; names in comments here are functions there.
- * Four processes of the model take part:
+ * The protocol is described at the top of src/iv_event_raw.c, and src/iv_board.c
+ * keeps the boards; names in comments here are functions there.  The processes:
  *
- *	THREAD	posts from another thread of the parent
- *	STALE	posts from a forked process, to the object that it inherited,
- *		whatever the parent does with the original
- *	PARENT	runs the loop that registered the object
- *	CHILD	runs a forked copy of that loop, and drains the same descriptor
+ *	two posters	each a thread of the owner or a forked process.  There
+ *			is no difference, because all that a poster shares with
+ *			the others is the board and the descriptors.
+ *	PARENT		runs the loop that registered two objects on one board,
+ *			and may unregister the first of them
+ *	CHILD		runs a forked copy of that loop, with copies of both
+ *			objects, and may start to do so at any time
+ *	the outsider	posts once by iv_event_raw_post_fd()
  *
- * The posters post POSTS times in all.  Each loop may unregister its copy of
- * the object and register another one; PARENT does so without regard to a
- * THREAD that has made the descriptor readable and is about to touch the word.
- * Each of the four may be killed between any two steps.  All of that in every
- * order; and it is checked that
+ * The posters post POSTS times in total, to either object, including stale
+ * copies of the one that was unregistered.  Configurations:
  *
- *	lost	a post that made the descriptor readable, or returned because
- *		it need not, is followed by a handler run that sees what was
- *		stored before the post; unless a loop is killed that had drained
- *		the descriptor: what it took is gone, with any protocol, but
- *		nothing else is, and whoever is left hears it
- *	wedged	there is never a word that says `posted' while nothing is
- *		readable and no loop is on its way to clear it: all further
- *		posts would be skipped
- *	owner	nobody changes the word of another object
+ *	ADOPT		there is one object, which was prepared before fork; both
+ *			loops adopt it
+ *	PIPE		descriptors are pipes, not eventfds
+ *	NO_CHILD	no forked loop
+ *	OUTSIDER	there is an outsider
  *
- * `lost' and `wedged' are looked for in every state, and rely on no poster and
- * on no other loop to go on: this is what makes them hold for those that are
- * killed.  Posts are finitely many and each time a loop wakes up something is
- * taken from its descriptor, so every execution ends.  That is checked too
- * (with -DNP), and that it ends with the loops waiting and nowhere else (the
- * labels that begin with `end').
+ * All steps are tried in every order, and these properties are checked:
  *
- * Memory is that of a machine with store buffers: a store goes to the buffer
- * of the processor and later, whenever the hardware likes, to the memory that
- * others see; loads may overtake it.  This one freedom is what fences A and B
- * are about.  A process keeps its processor: the kernel drains the buffer of a
- * thread that it moves.
+ *	lost	When a loop waits and has nothing to read, each post that
+ *		returned, to an object that the loop serves, was followed by a
+ *		handler run that saw what had been stored before the post.  The
+ *		exception is what another loop has taken (a bit, or what was in
+ *		the descriptor) without having called the handler yet: if that
+ *		loop is killed it is gone, with any protocol.
+ *	left	When all posts have returned and all loops wait, no bit of a
+ *		registered object is set.
+ *	more	No handler runs more often than its object was posted to.  (Not
+ *		with PIPE: it takes far more doorbells than there are here to
+ *		fill a real pipe.)
+ *
+ * No process is killed explicitly.  To be killed between two steps is the same
+ * as to be delayed for ever, and `lost' does not depend on another step of any
+ * poster or of any other loop.  It follows that a kill blocks nothing: a post
+ * that returns after it is covered, too.
+ *
+ * Handlers that run a loop, handlers that are slow and waits that do not block
+ * are all the same here: the loop stays awake for a while.
+ *
+ * Each time a loop wakes up it takes a bit or drains something, so every
+ * execution ends.  This is checked as well (with -DNP), and so is that it ends
+ * with the loops waiting and nowhere else (labels that begin with `end').
+ *
+ * The machine has store buffers, and reorders what C allows for the operations
+ * that the code uses:
+ *
+ *	- A plain store becomes visible to others at any later time.  Loads and
+ *	  other stores overtake it.
+ *	- An exchange is not a fence: its store may be delayed likewise, though
+ *	  nobody else can change the word in the meantime.
+ *	- System calls on a descriptor take its lock: what precedes the earlier
+ *	  one is visible after the later one.
+ *
+ * The data that a poster stores before a post is treated in the worst way: it
+ * is not visible before the poster's next fence.  Only handlers read it, so
+ * nothing is lost by that.
  *
  * Seeded bugs, each of which has to be caught:
  *
- *	NO_FENCE		a post has no fence A
- *	NO_FENCE_B		a loop has no fence B
- *	POSTED_BEFORE_WRITE	`posted' is set, then the descriptor written:
- *				wedged if the poster is killed in between
- *	NO_DRAINER		a loop does not say that it drains
- *	DRAINER_AS_FLAG		it says so in a flag: of two loops, the first
- *				that is done clears it for both
- *	IGNORE_DRAINERS		a post sets `posted' though a loop drains
- *	CLEAR_AFTER_DRAIN	a loop drains, then clears the word, in one
- *				step: wedged if it is killed in between
- *	HANDLER_BEFORE_CLEAR	the handler runs, then the word is cleared
- *	WORD_REUSED		a word that was returned is handed out again,
- *				in memory that the children see
- *	PAGE_INHERITED		a child hands out words of the parent's page
- *	SAME_START		a page that is used again begins with the
- *				numbers that it began with before
+ *	NO_FENCE_A		a post that finds the bit set has no fence A
+ *	NO_FENCE_B		a loop looks at the bits without fence B
+ *	NO_FENCE_C		a loop takes a bit and has no fence before it
+ *				calls the handler
+ *	NO_FENCE_D		a forked loop has no fence between `foreign' and
+ *				its look at the bits
+ *	NO_ORDER_AFTER_BIT	the state is read before the bit that the post
+ *				sets is visible
+ *	SKIP_ON_BIT		a post that finds the bit set returns, whatever
+ *				the state
+ *	STATE_BEFORE_BIT	... looks at the state first, then at the bit
+ *	RUNG_BEFORE_WRITE	RUNG is said, then the descriptor written
+ *	RUNG_OF_ANY_EPOCH	RUNG is said in a later sleep
+ *	HANDLER_BEFORE_TAKE	the handler runs, then the bit is taken
+ *	LOOK_BEFORE_ASLEEP	a loop looks, then says that it sleeps
+ *	NOT_FOREIGN		a forked loop does not say `foreign'
+ *	FOREIGN_IN_VAIN		a post does not look at `foreign' again after
+ *				it has set the bit
+ *	FOREIGN_JOINED		... nor does one that finds the bit set
+ *	NO_TAKE_OVER		a forked loop leaves alone the bits that it finds
+ *	TAKE_OVER_PRIVATELY	it calls the handlers for them instead of ringing
+ *	RING_IS_PLAIN		what a doorbell wrote is taken for a plain post
+ *	PLAIN_IF_FOREIGN	a post that has set the bit writes a plain 1
+ *	NOT_GONE		a stale copy says RUNG for a descriptor that no
+ *				loop waits for
+ *	GONE_LATER		... as the loop says `gone' after ASLEEP
+ *	TAKE_ALL		a loop takes bits of objects that it unregistered
+ *	FULL_IS_RINGS		a read that filled the buffer, and found nothing
+ *				but doorbells, is not taken for a plain post
  */
 
 #ifndef POSTS
-#define POSTS	3
+#define POSTS	2
 #endif
 
-/* Processes, and the store buffers of their processors. */
-#define THREAD	0
-#define STALE	1
-#define PARENT	2
-#define CHILD	3
-
-/* Objects: the first one; PARENT and CHILD register 1 and 2 later. */
-#define FIRST	0
+#define PARENT	0
+#define CHILD	1
 
 
 /*
- * The machine.  A poster stores its own data, which it never loads; so a load
- * need not look into the own buffer.
+ * The board.  That of an object that was prepared has no owner at first, and
+ * says AWAKE.
  */
-#define DATA(poster)	(poster)
-#define WORD(page)	(2 + (page))
+#define AWAKE	0
+#define ASLEEP	1
+#define RUNG	2
 
-byte memory[5];
-chan buffer[4] = [POSTS] of { byte, byte };
-
-#define store(address, value)	buffer[me] ! address, value
-
+byte mode = AWAKE;
 /*
- * True once the own buffer is empty.  Stands for the full fence, and begins
- * each read-modify-write and each system call: the first are locked
- * instructions, the second take the kernel's lock on the descriptor.
+ * Instead of an epoch: poster: the state that it read has not been followed
+ * by another one of the loop.
  */
-#define drained			empty(buffer[me])
+bool fresh[2];
+bool foreign;
+bool owned;
+byte posted, gone;		/* a bit per object */
 
-/* The hardware: goes on when a process is killed, and so do its stores. */
-active proctype store_buffers()
-{
-	byte a, v;
+#define bit(o)	(1 << (o))
 
-end:	do
-	:: d_step { buffer[THREAD] ? a, v; memory[a] = v; a = 0; v = 0 }
-	:: d_step { buffer[STALE] ? a, v; memory[a] = v; a = 0; v = 0 }
-#ifdef NO_FENCE_B
-	:: d_step { buffer[PARENT] ? a, v; memory[a] = v; a = 0; v = 0 }
-	:: d_step { buffer[CHILD] ? a, v; memory[a] = v; a = 0; v = 0 }
-#endif
-	od
-}
+/* Stores that others do not see yet. */
+chan modes = [2] of { byte };	/* the owner's */
+byte going;			/* the owner's, to `gone' */
+bool saying;			/* the other loop's, to `foreign' */
+byte taking[2];			/* loop: bits */
+byte setting[2];		/* poster: a bit */
+
+#define owner_drained	(len(modes) == 0 && going == 0)
+#define exclusive	(taking[PARENT] == 0 && taking[CHILD] == 0 && \
+			 setting[0] == 0 && setting[1] == 0)
 
 
 /*
- * Descriptors, one an object: what a copy of the object holds in a forked
- * process is the same open file.  Two writes fill it.  One step each, with the
- * kernel's lock held.
+ * Descriptors: rings are what doorbells wrote, plains the posts of outsiders.
+ * Of an eventfd it is known whether there was any of them.  A pipe has room for
+ * two records, and may be read in part.
  */
-#define FULL	2
-
-byte readable[3];
-
-/* drain(): all, or only some, as a pipe may hold more than is read at once. */
-inline read_from(o)
-{
-	if
-	:: readable[o] == 0 -> got = false
-	:: readable[o] > 0 -> readable[o] = 0; got = true
-	:: readable[o] > 1 -> readable[o]--; got = true
-	fi
-}
-
-
-/*
- * Words: `posted', the number of drainers, above them the epoch.  Two loops
- * never reach the most that the number can say; a full one is not modelled.
- */
-#define POSTED		1
-#define DRAINER		2
-#define DRAINERS	(3 * DRAINER)
-#define EPOCH		(4 * DRAINER)
-
-#define posted(w)	((w) & POSTED)
-#define draining(w)	((w) & DRAINERS)
-
-/*
- * Pages, of one word each; a number means memory, not an address.  The first
- * is shared by all.  The second is what PARENT registers later: the next page,
- * or fresh memory at the address of the first, `remapped', which STALE and
- * CHILD do not see.  The third is CHILD's own.
- *
- * No epoch gets as far as 128, which stands for the bits that count pages.
- */
-#ifdef SAME_START
-#define START(page)	0
+#ifdef PIPE
+byte rings[2], plains[2];
+#define readable(o)	(rings[o] + plains[o] > 0)
+#define full(o)		(rings[o] + plains[o] == 2)
+#ifdef FULL_IS_RINGS
+#define may_lack_plain(o)	false
 #else
-#define START(page)	((page) == 1 -> 128 : 0)
+#define may_lack_plain(o)	full(o)
 #endif
-
-byte owner[3];			/* of a page: the object that got its word */
-bool remapped;
-
-/* iv_word_get() */
-#if defined(WORD_REUSED)
-#define page_of(o)	0
-#elif defined(PAGE_INHERITED)
-#define page_of(o)	((o) > 0 -> 1 : 0)
+#define ring(o)		if :: full(o) :: else -> rings[o]++ fi
+#define plain(o)	if :: full(o) :: else -> plains[o]++ fi
 #else
-#define page_of(o)	(o)
+bool rings[2], plains[2];
+#define readable(o)	(rings[o] || plains[o])
+#define ring(o)		rings[o] = true
+#define plain(o)	plains[o] = true
 #endif
-
-inline word_get(o)
-{
-	owner[page_of(o)] = o;
-	memory[WORD(page_of(o))] = START(page_of(o))
-}
 
 
 /* What the checks look at. */
-bool alive[4] = true;		/* loop: not killed */
-bool entering[2];		/* poster: in a post, and may yet use *this */
 byte posts;			/* by both posters */
-byte stored[2];			/* poster: its data at its last post */
-byte wanted[2];			/* poster: ... that is to be heard */
-byte seen[2];			/* poster: ... that was, or went with a loop */
-byte serves[4];			/* loop: its object */
-bool handles[4];		/* loop: has drained, will run the handler */
-bool clears[4];			/* loop: has drained, will clear the word */
+byte object[2];			/* poster: the object that it posts */
+bool visible[2];		/* poster: what it stored is visible */
+bool relies[2];			/* poster: on the bit */
+bool heard[2];			/* poster: a handler run has seen it */
+byte serves[2];			/* loop: its objects */
+bool waits[2];			/* loop: does so */
 
-/* What PARENT and CHILD took with the descriptor, of each poster. */
-byte took[4];
-#define TOOK(poster)	took[2 * (me - PARENT) + (poster)]
-
-/* Threads of the parent use the original; a forked process has its copy. */
-#define object(poster)	((poster) == THREAD -> serves[PARENT] : FIRST)
-
-#define any_loop(o, flag) \
-	((serves[PARENT] == (o) && flag[PARENT]) || \
-	 (serves[CHILD] == (o) && flag[CHILD]))
-
-#define is_served(o)	any_loop(o, alive)
-
-/* Nothing is under way on behalf of the post. */
-#define lost(p) \
-	(wanted[p] > seen[p] && is_served(object(p)) && \
-	 readable[object(p)] == 0 && !any_loop(object(p), handles))
-
+/* Per poster and object: whether a handler run is owed to a post that returned. */
+#define NOTHING		0
+#define VISIBLE		1
+#define INVISIBLE	2	/* and its data is not visible yet */
+byte owed[4];
 /*
- * A poster that lives does not count as somebody who will write: it may be
- * killed first.  With NO_FENCE_B a clear may also be in a store buffer.
+ * Per loop as well: it took that, and has yet to call the handler.  The second
+ * is for posts that have yet to return.
  */
-#define wedged(o) \
-	(is_served(o) && posted(memory[WORD(page_of(o))]) && \
-	 readable[o] == 0 && !any_loop(o, clears) && \
-	 empty(buffer[PARENT]) && empty(buffer[CHILD]))
+bool took[8], takes[4];
+
+#define OWED(p, o)	owed[2 * (p) + (o)]
+#define TOOK(l, p, o)	took[4 * (l) + 2 * (p) + (o)]
+#define TAKES(l, p)	takes[2 * (l) + (p)]
+
+byte posted_more[2];		/* object: often than its handler ran */
+
+#define can_read(l) \
+	(((serves[l] & bit(0)) && readable(0)) || \
+	 ((serves[l] & bit(1)) && readable(1)))
+
+#define unheard(l, p, o) \
+	((serves[l] & bit(o)) && OWED(p, o) && !TOOK(1 - (l), p, o))
+
+/* The same for the outsider, which posts to one object, once. */
+#ifdef OUTSIDER
+bool outsider_owed, outsider_took[2];
+
+#ifdef ADOPT
+#define OUTSIDERS	0
+#else
+#define OUTSIDERS	1
+#endif
+
+#define outsider_unheard(l) \
+	((serves[l] & bit(OUTSIDERS)) && outsider_owed && \
+	 !outsider_took[1 - (l)])
+
+inline takes_outsiders(l, o)
+{
+	outsider_took[l] = outsider_owed && o == OUTSIDERS
+}
+
+inline hears_outsider(o)
+{
+	if
+	:: o == OUTSIDERS -> outsider_owed = false; outsider_took[1 - me] = false
+	:: else
+	fi
+}
+#else
+#define outsider_unheard(l)	false
+#define takes_outsiders(l, o)	skip
+#define hears_outsider(o)	skip
+#endif
+
+#define lost(l) \
+	(waits[l] && !can_read(l) && \
+	 (unheard(l, 0, 0) || unheard(l, 0, 1) || \
+	  unheard(l, 1, 0) || unheard(l, 1, 1) || outsider_unheard(l)))
+
+#define left \
+	(waits[PARENT] && waits[CHILD] && !relies[0] && !relies[1] && \
+	 !can_read(PARENT) && !can_read(CHILD) && \
+	 (posted & (serves[PARENT] | serves[CHILD])))
 
 /* Names for the messages of the verifier. */
-hidden byte post_is_lost, word_is_wedged;
+hidden byte post_is_lost, bit_is_left, more_runs_than_posts;
 
 /* Can take a step in a bad state only: costs no states in a good model. */
 active proctype checks()
 {
 end:	if
 	:: d_step {
-		lost(THREAD) || lost(STALE) ->
+		lost(PARENT) || lost(CHILD) ->
 		post_is_lost = true; assert(!post_is_lost)
 	   }
 	:: d_step {
-		wedged(0) || wedged(1) || wedged(2) ->
-		word_is_wedged = true; assert(!word_is_wedged)
+		left ->
+		bit_is_left = true; assert(!bit_is_left)
 	   }
 	fi
 }
 
-inline heard(p, o, data)
+inline takes_from(l, p, o)
+{
+	TOOK(l, p, o) = TOOK(l, p, o) || OWED(p, o) != NOTHING;
+	TAKES(l, p) = TAKES(l, p) || (relies[p] && object[p] == o)
+}
+
+inline takes_nothing_of(l, p, o)
+{
+	TOOK(l, p, o) = false;
+	TAKES(l, p) = TAKES(l, p) && object[p] != o
+}
+
+inline hears(l, p, o)
 {
 	if
-	:: object(p) == o && data > seen[p] -> seen[p] = data
+	:: OWED(p, o) == VISIBLE ->
+		OWED(p, o) = NOTHING;
+		TOOK(1 - l, p, o) = false
 	:: else
-	fi
+	fi;
+	heard[p] = heard[p] || (visible[p] && object[p] == o);
+	takes_nothing_of(l, p, o)
+}
+
+inline bits_are_taken(l)
+{
+	if
+	:: taking[l] & bit(0) -> takes_from(l, 0, 0); takes_from(l, 1, 0)
+	:: else
+	fi;
+	if
+	:: taking[l] & bit(1) -> takes_from(l, 0, 1); takes_from(l, 1, 1)
+	:: else
+	fi;
+	posted = posted & (3 - taking[l]);
+	taking[l] = 0
+}
+
+#ifdef GONE_LATER
+#define may_be_seen	(len(modes) > 0)
+#else
+#define may_be_seen	(len(modes) > 0 && going == 0)
+#endif
+
+/* The hardware: goes on when a process is killed, and so do its stores. */
+active proctype store_buffers()
+{
+end:	do
+	:: d_step {
+		may_be_seen ->
+		modes ? mode; fresh[0] = false; fresh[1] = false
+	   }
+	:: d_step { going != 0 -> gone = gone | going; going = 0 }
+	:: d_step { saying -> foreign = true; saying = false }
+#ifdef NO_FENCE_C
+	:: d_step { taking[PARENT] != 0 -> bits_are_taken(PARENT) }
+	:: d_step { taking[CHILD] != 0 -> bits_are_taken(CHILD) }
+#endif
+#ifdef NO_ORDER_AFTER_BIT
+	:: d_step { setting[0] != 0 -> posted = posted | setting[0]; setting[0] = 0 }
+	:: d_step { setting[1] != 0 -> posted = posted | setting[1]; setting[1] = 0 }
+#endif
+	od
 }
 
 
-/*
- * A read-modify-write of a word.  While another one is in a store buffer the
- * cache line is not to be had, though it can be read.
- */
-#define exclusive \
-	(drained && empty(buffer[PARENT]) && empty(buffer[CHILD]))
+/* A loop. */
 
-/* The loop, as far as it is iv_event_raw.c. */
-
-#if defined(NO_DRAINER) || defined(CLEAR_AFTER_DRAIN) || \
-    defined(HANDLER_BEFORE_CLEAR)
-#define one_more(w)	(w)
-#define one_less(w)	(w)
-#elif defined(DRAINER_AS_FLAG)
-#define one_more(w)	((w) | DRAINER)
-#define one_less(w)	((w) & (255 - DRAINER))
-#else
-#define one_more(w)	((w) + DRAINER)
-#define one_less(w)	((w) - DRAINER)
-#endif
-
-#define next_epoch(w)	one_more(((w) & (255 - POSTED)) + EPOCH)
-
-/* word_draining().  A try that fails changes nothing: only the last counts. */
-inline word_draining(o)
+/* iv_board_take_bit(): fetch_and, and fence C */
+inline take(bits)
 {
 	atomic {
 		exclusive;
-		assert(owner[page_of(o)] == o);
-#ifdef NO_FENCE_B
-		store(WORD(page_of(o)), next_epoch(memory[WORD(page_of(o))]));
-#else
-		memory[WORD(page_of(o))] =
-			next_epoch(memory[WORD(page_of(o))]);
-		drained;			/* fence B */
+		taking[me] = posted & bits;
+		taken = taking[me];
+#ifndef NO_FENCE_C
+		d_step { bits_are_taken(me) }
 #endif
-		clears[me] = false
-	}
-}
-
-/*
- * The user's loads, all at once and as soon as they may be done, which is the
- * worst case: later ones see more.
- */
-inline handler_loads(o)
-{
-	heard(THREAD, o, memory[DATA(THREAD)]);
-	heard(STALE, o, memory[DATA(STALE)])
-}
-
-/*
- * drain().  Without fence B, loads of the handler are held back only by the
- * kernel when it takes its lock, and the store to the word is sure to be done
- * only when it gives the lock back.
- */
-inline drain(o)
-{
-	atomic {
-#ifndef NO_FENCE_B
-		drained;
-#endif
-		read_from(o);
-		d_step {
-			handles[me] = got;
-#if defined(CLEAR_AFTER_DRAIN) || defined(HANDLER_BEFORE_CLEAR)
-			clears[me] = got;
-#endif
-			if
-			:: got ->
-				TOOK(THREAD) = wanted[THREAD];
-				TOOK(STALE) = wanted[STALE];
-#ifdef NO_FENCE_B
-				handler_loads(o)
-#endif
-			:: else
-			fi
-		}
-	}
-#ifdef NO_FENCE_B
-	drained;
-#endif
-}
-
-inline word_drained(o)
-{
-	atomic {
-		exclusive;
-		assert(owner[page_of(o)] == o);
-		memory[WORD(page_of(o))] = one_less(memory[WORD(page_of(o))]);
-		if
-		:: !got -> goto again
-		:: else
-		fi
 	}
 }
 
 inline handler(o)
 {
 	d_step {
-#ifndef NO_FENCE_B
-		handler_loads(o);
+#ifndef PIPE
+		more_runs_than_posts = posted_more[o] == 0;
+		assert(!more_runs_than_posts);
+		posted_more[o]--;
 #endif
-		handles[me] = false;
-		TOOK(THREAD) = 0; TOOK(STALE) = 0;
-		got = false
+		hears_outsider(o);
+		hears(me, 0, o);
+		hears(me, 1, o)
+	}
+}
+
+inline drain(o)
+{
+	atomic {
+		readable(o) && (serves[me] & bit(o)) ->
+		if
+#ifdef PIPE
+		:: got_plain = plains[o] > 0 || may_lack_plain(o);
+		   rings[o] = 0; plains[o] = 0
+		:: full(o) && rings[o] > 0 ->
+		   got_plain = plains[o] > 0 || may_lack_plain(o); rings[o]--
+		:: full(o) && plains[o] > 0 -> got_plain = true; plains[o]--
+#else
+		:: got_plain = plains[o]; rings[o] = false; plains[o] = false
+#endif
+		fi;
+		d_step {
+#ifdef RING_IS_PLAIN
+			got_plain = true;
+#endif
+			takes_outsiders(me, o);
+			takes_from(me, 0, o);
+			takes_from(me, 1, o)
+		}
 	}
 }
 
 inline got_event(o)
 {
-#if defined(CLEAR_AFTER_DRAIN)
 	drain(o);
-	word_draining(o);
-	word_drained(o);
-	handler(o)
-#elif defined(HANDLER_BEFORE_CLEAR)
-	drain(o);
-	if
-	:: got -> handler(o)
-	:: else
-	fi;
-	word_draining(o)
+#ifdef HANDLER_BEFORE_TAKE
+	taken = posted & bit(o);
 #else
-	word_draining(o);
-	drain(o);
-	word_drained(o);
-	handler(o)
+	take(bit(o));
+#endif
+	atomic {
+		if
+		:: got_plain || taken -> handler(o)
+		:: else ->
+			takes_nothing_of(me, 0, o);
+			takes_nothing_of(me, 1, o)
+		fi;
+		got_plain = false;
+		taken = 0;
+		takes_outsiders(me, 2)
+	}
+#ifdef HANDLER_BEFORE_TAKE
+	;
+	take(bit(o));
+	taken = 0
 #endif
 }
 
-/* Whoever unregisters has seen to it that no thread goes on to use *this. */
-#define may_unregister \
-	(serves[me] == FIRST && !(me == PARENT && entering[THREAD]))
+#ifdef TAKE_ALL
+#define takes_from_all	(bit(0) + bit(1))
+#else
+#define takes_from_all	serves[me]
+#endif
 
-chan kill[4] = [0] of { bit };
-
-proctype loop(byte me)
+inline take_and_serve(o)
 {
-	bool got;
+#ifdef HANDLER_BEFORE_TAKE
+	posted & bit(o) & takes_from_all -> handler(o);
+	take(bit(o));
+	taken = 0
+#else
+	atomic { posted & bit(o) & takes_from_all -> take(bit(o)) };
+	atomic {
+		if
+		:: taken & serves[me] -> handler(o)
+		:: else ->
+			takes_nothing_of(me, 0, o);
+			takes_nothing_of(me, 1, o)
+		fi;
+		taken = 0
+	}
+#endif
+}
 
-	{
-end:
-again:		do
-		:: readable[serves[me]] > 0 -> got_event(serves[me])
+/* iv_board_take() */
+inline take_posted()
+{
+	if
+	:: take_and_serve(0)
+	:: take_and_serve(1)
+	:: !(posted & serves[me])
+	fi
+}
 
-		/*
-		 * iv_event_raw_unregister(): what was posted is dropped.
-		 * iv_event_raw_register(): a new descriptor, a word.
-		 */
-		:: atomic {
-			may_unregister ->
-			serves[me] = me - PARENT + 1;
-			word_get(serves[me]);
-			if
-			:: me == PARENT -> wanted[THREAD] = 0; remapped = true
-			:: me == PARENT -> wanted[THREAD] = 0
-			:: else
-			fi
-		   }
-		od
-	} unless {
-		/* Killed.  What it has drained is gone. */
-		atomic {
-			kill[me] ? _;
-			d_step {
-				alive[me] = false;
-				if
-				:: handles[me] ->
-					heard(THREAD, serves[me], TOOK(THREAD));
-					heard(STALE, serves[me], TOOK(STALE))
-				:: else
-				fi;
-				TOOK(THREAD) = 0; TOOK(STALE) = 0;
-				handles[me] = false; clears[me] = false;
-				got = false;
-				if		/* Makes equal ends equal. */
-				:: me == CHILD -> serves[CHILD] = FIRST
-				:: else
-				fi
-			}
-		}
+/* What the wait found ready, unless another loop was faster. */
+inline iv_fd_run()
+{
+	if
+	:: got_event(0)
+	:: got_event(1)
+	:: !can_read(me)
+	fi
+}
+
+/* iv_board_leave() */
+inline unregister_first()
+{
+	atomic {
+		serves[me] == bit(0) + bit(1) ->
+		serves[me] = bit(1);
+#ifndef NOT_GONE
+		going = bit(0)
+#endif
 	}
 }
 
+#define look_at_bits	waits[me] = !(posted & serves[me])
+
+inline fall_asleep()
+{
+#ifdef LOOK_BEFORE_ASLEEP
+	look_at_bits;
+	modes ! ASLEEP
+#else
+	modes ! ASLEEP;
+	atomic {
+#ifndef NO_FENCE_B
+		owner_drained;			/* fence B */
+#endif
+		look_at_bits
+	}
+#endif
+}
+
+inline run_as_owner()
+{
+	do
+	:: take_and_serve(0)
+	:: take_and_serve(1)
+	:: unregister_first()
+	:: fall_asleep();
+	   if
+	   :: waits[me] ->
+endwait:	atomic {
+			owner_drained && can_read(me) ->
+			waits[me] = false;
+			modes ! AWAKE
+		};
+		iv_fd_run()
+	   :: else ->
+		modes ! AWAKE;
+		take_posted()
+	   fi
+	od
+}
+
+inline ring_if_posted(o)
+{
+	if
+	:: posted & bit(o) -> atomic { ring(o) }
+	:: else
+	fi
+}
+
+/* iv_board_make_foreign(), iv_board_abandon() */
+inline take_over()
+{
+#ifndef NOT_FOREIGN
+	saying = true;
+#ifndef NO_FENCE_D
+	!saying;				/* fence D */
+#endif
+#endif
+#if defined(TAKE_OVER_PRIVATELY)
+	if
+	:: posted & bit(0) -> handler(0)
+	:: else
+	fi;
+	if
+	:: posted & bit(1) -> handler(1)
+	:: else
+	fi
+#elif !defined(NO_TAKE_OVER)
+	ring_if_posted(0);
+	ring_if_posted(1)
+#endif
+}
+
+/* Has no board: it drains, and takes the bit of what it has drained. */
+inline run_as_copy()
+{
+	take_over();
+	do
+	:: atomic { !saying; waits[me] = true };
+endcopy:   atomic { can_read(me) -> waits[me] = false };
+	   iv_fd_run()
+	od
+}
+
+proctype loop(byte me)
+{
+	byte taken;
+	bool got_plain;
+
+	if
+#ifdef ADOPT
+	:: d_step { me == PARENT -> owned = true; serves[me] = bit(0) } ->
+		run_as_owner()
+	:: d_step { me == CHILD && owned -> serves[me] = bit(0) } ->
+		run_as_copy()
+#else
+	:: me == PARENT -> run_as_owner()
+	:: me == CHILD -> run_as_copy()
+#endif
+	fi
+}
+
+
 /* A poster. */
 
-/* A late thread of the process that remapped the page meets the new one. */
-#define page_met(o) \
-	(me == THREAD && o == FIRST && remapped -> page_of(1) : page_of(o))
-
-inline set_posted(o)
+inline fence()
 {
-	atomic {
-		exclusive;
+	d_step {
+		setting[me] == 0 ->
+		visible[me] = true;
 		if
-		:: memory[WORD(page_met(o))] == w ->
-			assert(owner[page_met(o)] == o);
-			memory[WORD(page_met(o))] = w + POSTED
+		:: OWED(me, 0) == INVISIBLE -> OWED(me, 0) = VISIBLE
 		:: else
 		fi;
-#ifndef POSTED_BEFORE_WRITE
-		goto returns
-#endif
+		if
+		:: OWED(me, 1) == INVISIBLE -> OWED(me, 1) = VISIBLE
+		:: else
+		fi
+	}
+}
+
+inline relies_no_more()
+{
+	d_step {
+		relies[me] = false;
+		TAKES(PARENT, me) = false;
+		TAKES(CHILD, me) = false
 	}
 }
 
 /* From here on it is up to the loops that the post is heard. */
 inline is_posted()
 {
-	wanted[me] = stored[me];
-	entering[me] = false
+	d_step {
+		if
+		:: heard[me]
+		:: else ->
+			OWED(me, o) = (visible[me] -> VISIBLE : INVISIBLE);
+			TOOK(PARENT, me, o) = TAKES(PARENT, me);
+			TOOK(CHILD, me, o) = TAKES(CHILD, me)
+		fi;
+		TAKES(PARENT, me) = false;
+		TAKES(CHILD, me) = false;
+		relies[me] = false;
+		heard[me] = false;
+		visible[me] = false
+	}
 }
 
-#ifdef IGNORE_DRAINERS
-#define may_say_posted	ours
-#else
-#define may_say_posted	(ours && !draining(w))
-#endif
+/* Also makes equal what is equal from here on. */
+#define forget \
+	d_step { \
+		asleep = false; is_foreign = false; fresh[me] = false; \
+		object[me] = 0; o = 0 \
+	}
 
-/* make_readable(), and whether `posted' may be set after that */
-inline write_to(o)
+/*
+ * Of the two looks at the bit the one that counts: the first may be at any time
+ * before, and decides no more than that there is no second.
+ */
+inline look_at_bit()
 {
 	atomic {
-		drained;
+#ifndef NO_FENCE_A
+		fence();			/* fence A */
+#endif
 		if
-		:: readable[o] < FULL -> readable[o]++; ours = true
-		:: else -> ours = false
-		fi;
-		is_posted();
-		if
-		:: may_say_posted
-		:: else -> goto returns
+		:: posted & bit(o) -> relies[me] = true
+		:: else -> goto sets
 		fi
 	}
 }
 
-/* iv_event_raw_post() */
-inline post(o)
+inline look_at_state()
 {
 	atomic {
-		w = memory[WORD(page_of(o))];
 		if
-		:: !posted(w) -> goto writes
+		:: mode == ASLEEP -> relies_no_more(); goto sets
 		:: else
 		fi
-	};
-	/* The look that counts, as the first one may be too early. */
-	atomic {
-#ifndef NO_FENCE
-		drained;			/* fence A */
-#endif
-		w = memory[WORD(page_of(o))];
-		if
-		:: posted(w) -> is_posted(); goto returns
-		:: else
-		fi
-	};
-writes:
-#ifdef POSTED_BEFORE_WRITE
-	set_posted(o);
-	write_to(o)
+	}
+}
+
+inline say_rung()
+{
+	if
+#ifdef RUNG_OF_ANY_EPOCH
+	:: mode == ASLEEP -> mode = RUNG
 #else
-	write_to(o);
-	set_posted(o)
+	:: mode == ASLEEP && fresh[me] -> mode = RUNG
+#endif
+	:: else
+	fi
+}
+
+#define look_at_mode() \
+	d_step { asleep = mode == ASLEEP; fresh[me] = asleep }
+
+#ifdef FOREIGN_IN_VAIN
+#define look_at_foreign()	skip
+#else
+#define look_at_foreign()	is_foreign = foreign
+#endif
+
+inline is_heard()
+{
+	if
+	:: !asleep && !is_foreign -> is_posted(); forget; goto returns
+	:: else
+	fi
+}
+
+/* iv_event_raw_post() */
+inline post()
+{
+#ifdef STATE_BEFORE_BIT
+	look_at_state();
+	look_at_bit();
+#else
+	look_at_bit();
+#ifndef SKIP_ON_BIT
+	look_at_state();
+#endif
+#endif
+	atomic {
+		if
+#ifndef FOREIGN_JOINED
+		:: foreign -> relies_no_more(); goto sets
+#endif
+		:: else -> is_posted(); forget; goto returns
+		fi
+	};
+sets:	atomic {
+		exclusive;
+		fence();
+#ifdef NO_ORDER_AFTER_BIT
+		setting[me] = bit(o);
+#else
+		posted = posted | bit(o);
+#endif
+		relies[me] = true
+	};
+	if
+	:: look_at_mode(); atomic { look_at_foreign(); is_heard() }
+	:: look_at_foreign(); atomic { look_at_mode(); is_heard() }
+	fi;
+	/* write_if_need_be() */
+	atomic {
+		if
+		:: !is_foreign && (gone & bit(o)) -> is_posted(); forget; goto returns
+		:: is_foreign && !(posted & bit(o)) && setting[me] == 0 ->
+			is_posted(); forget; goto returns
+		:: else
+		fi
+	};
+#ifdef RUNG_BEFORE_WRITE
+	atomic {
+		if
+		:: is_foreign
+		:: else -> say_rung()
+		fi
+	};
+#endif
+	atomic {
+		setting[me] == 0;
+#ifdef PLAIN_IF_FOREIGN
+		if
+		:: is_foreign -> plain(o)
+		:: else -> ring(o)
+		fi;
+#else
+		ring(o);
+#endif
+		is_posted();
+		if
+		:: is_foreign -> forget; goto returns
+		:: else
+		fi
+	};
+#ifndef RUNG_BEFORE_WRITE
+	atomic { say_rung(); forget; goto returns }
+#else
+	atomic { forget; goto returns }
 #endif
 }
 
 proctype poster(byte me)
 {
-	byte o, w;
-	bool ours;
+	byte o;
+	bool asleep, is_foreign;
 
-	{
-		do
-		:: atomic {
-			posts < POSTS ->
-			posts++;
-			/* The caller's store, then the call. */
-			stored[me]++;
-			store(DATA(me), stored[me]);
-			entering[me] = true;
-			o = object(me)
-		   };
-		   post(o);
-returns:	   atomic { w = 0; o = 0; ours = false }
-		:: posts == POSTS -> break
-		od
-	} unless {
-		atomic {
-			kill[me] ? _;
-			d_step {
-				entering[me] = false;
-				w = 0; o = 0; ours = false
-			}
-		}
-	}
-}
-
-/* SIGKILL; of a thread, that it is cancelled or stopped for ever. */
-active proctype killer()
-{
-end:	do
-	:: kill[THREAD] ! 0
-	:: kill[STALE] ! 0
-	:: kill[PARENT] ! 0
-	:: kill[CHILD] ! 0
+returns:
+	/* The posters are alike: let the first post be that of the first. */
+	do
+	:: atomic {
+		posts < POSTS && (me == 0 || posts > 0) ->
+		posts++;
+		if
+		:: o = 0
+#ifndef ADOPT
+		:: o = 1
+#endif
+		fi;
+		object[me] = o;
+#ifndef PIPE
+		posted_more[o]++
+#endif
+	   };
+	   post()
+	:: posts == POSTS -> break
 	od
 }
 
+#ifdef OUTSIDER
+active proctype outsider()
+{
+	atomic {
+		plain(OUTSIDERS);
+#ifndef PIPE
+		posted_more[OUTSIDERS]++;
+#endif
+		outsider_owed = true
+	}
+}
+#endif
+
 init {
 	atomic {
-		/* Pages look as if in use from the start: fewer states. */
-		word_get(1);
-		word_get(2);
-		word_get(FIRST);
-
-		run poster(THREAD);
-		run poster(STALE);
+#ifndef ADOPT
+		serves[PARENT] = bit(0) + bit(1);
+#ifdef NO_CHILD
+		waits[CHILD] = true;
+#else
+		serves[CHILD] = bit(0) + bit(1);
+#endif
+#endif
+		run poster(0);
+		run poster(1);
 		run loop(PARENT);
+#ifndef NO_CHILD
 		run loop(CHILD)
+#endif
 	}
 }
