@@ -17,13 +17,15 @@
  *	  take the place of a task
  *	- a wait comes after the round, or after 64 rounds if they go on
  *	- what a wait reports is served before the next one; err, in, out
+ *	- raw events that the loop posts to itself come after that, also where a
+ *	  wait is left out; each once, unless it was registered anew
  *	- a loop with something to do does not sleep, one without does not spin
  *	- iv_main() returns when it was asked to or nothing is registered
  *
  * The linker's --wrap shows this file each wait, which ends at once, and lets
  * it refuse eventfd(2) and set the clock, by which the loop tells how many
- * rounds it goes without a wait; and each of these rounds, of which some bring
- * no call.  What can be read and written is asked of the kernel.
+ * rounds it goes without a wait; each of these rounds, of which some bring no
+ * call; and where raw events have their turn.  What can be read and written is asked of the kernel.
  *
  *	FUZZ_TRACE=1		in the environment: tell each call
  */
@@ -56,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ERR	4
 
 /* How far a pass has come. */
-enum phase { START, TIMERS, ROUND, READY };
+enum phase { START, TIMERS, ROUND, READY, RAWS };
 
 enum where { OUTSIDE, IN_TIMER, IN_TASK, IN_EVENT, IN_RAW, IN_FD };
 
@@ -92,7 +94,10 @@ struct raw {
 	struct iv_event_raw	iv;
 	int		registered;
 	enum pending	pending;
+	int		inherited;	/* it is a descriptor like any other */
 	int		may, must;	/* be served now */
+	int		is_new;		/* since boards were looked at */
+	int		again;		/* it posts to itself */
 };
 
 struct fd {
@@ -224,20 +229,28 @@ static int num_registered(void)
 /*
  * Passes.
  */
+static void end_raw(int i)
+{
+	struct raw *r = &m.raw[i];
+
+	if (r->must)
+		wrong("raw event %d was posted and not served", i);
+	/* It was looked at, and nobody else posts any more. */
+	if (r->may && r->pending == MAYBE)
+		r->pending = NO;
+	r->may = 0;
+}
+
 static void end_ready(void)
 {
 	int i;
 
 	for (i = 0; i < NUM; i++) {
-		if (m.raw[i].must)
-			wrong("raw event %d was posted and not served", i);
-		/* It was looked at, and nobody else posts any more. */
-		if (m.raw[i].may && m.raw[i].pending == MAYBE)
-			m.raw[i].pending = NO;
+		if (m.raw[i].inherited)
+			end_raw(i);
 		if (m.fd[i].must)
 			wrong("descriptor %d was ready (%d) and not served", i,
 			      m.fd[i].must);
-		m.raw[i].may = 0;
 		m.fd[i].may = 0;
 	}
 }
@@ -284,13 +297,29 @@ static void end_round(void)
 		wrong("the loop goes on after iv_quit()");
 }
 
-/* What comes now belongs to the next pass. */
-static void end_pass(void)
+static int may_be_on_board(const struct raw *r)
+{
+	return r->registered && !r->inherited && r->pending != NO;
+}
+
+static void end_phase(void)
 {
 	if (m.phase == READY)
 		end_ready();
 	if (m.phase == ROUND)
 		end_round();
+}
+
+/* What comes now belongs to the next pass. */
+static void end_pass(void)
+{
+	int i;
+
+	for (i = 0; i < NUM && m.phase != START && m.phase != RAWS; i++) {
+		if (may_be_on_board(&m.raw[i]) && m.raw[i].pending == YES)
+			wrong("raw event %d has no turn in this pass", i);
+	}
+	end_phase();
 }
 
 static void begin_round(void)
@@ -329,6 +358,8 @@ static int must_not_sleep(void)
 	int i;
 
 	for (i = 0; i < NUM; i++) {
+		if (may_be_on_board(&m.raw[i]) && m.raw[i].pending == YES)
+			return 1;
 		if (m.task[i].registered || m.event[i].pending ||
 		    (m.timer[i].registered && m.timer[i].due))
 			return 1;
@@ -375,6 +406,18 @@ static int timerfd_ends_it(void)
 	return m.timerfd > 0 && __real_poll(&pfd, 1, 0) > 0;
 }
 
+static int may_not_sleep(void)
+{
+	int i;
+
+	for (i = 0; i < NUM; i++) {
+		if (may_be_on_board(&m.raw[i]))
+			return 1;
+	}
+
+	return m.queued || must_not_sleep();
+}
+
 static void look_at_raw(struct raw *raw)
 {
 	raw->may = raw->registered && raw->pending != NO;
@@ -393,14 +436,15 @@ static void waits(int at_once)
 		wrong("a wait for nothing");
 	if (!at_once && must_not_sleep() && !timerfd_ends_it())
 		wrong("asleep with something to do");
-	if (at_once && !must_not_sleep() && !m.queued)
+	if (at_once && !may_not_sleep())
 		wrong("a pass for nothing");
 
 	trace("wait\n");
 	m.phase = READY;
 	m.rounds = 0;
 	for (i = 0; i < NUM; i++) {
-		look_at_raw(&m.raw[i]);
+		if (m.raw[i].inherited)
+			look_at_raw(&m.raw[i]);
 		look_at(&m.fd[i]);
 	}
 
@@ -425,6 +469,7 @@ static void waits(int at_once)
 int __real_clock_gettime(clockid_t id, struct timespec *ts);
 int __real_epoll_wait(int epfd, struct epoll_event *ev, int max, int ms);
 int __real_eventfd(unsigned int start, int flags);
+void __real_iv_event_raw_run(struct iv_state *st, int all);
 void __real_iv_task_begin_round(struct iv_state *st);
 int __real_timerfd_settime(int fd, int flags, const struct itimerspec *it,
 			   struct itimerspec *old);
@@ -433,6 +478,7 @@ int __wrap_epoll_pwait2(int epfd, struct epoll_event *ev, int max,
 			const struct timespec *ts, const sigset_t *mask);
 int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int ms);
 int __wrap_eventfd(unsigned int start, int flags);
+void __wrap_iv_event_raw_run(struct iv_state *st, int all);
 void __wrap_iv_task_begin_round(struct iv_state *st);
 int __wrap_poll(struct pollfd *fds, nfds_t num, int ms);
 int __wrap_ppoll(struct pollfd *fds, nfds_t num, const struct timespec *ts,
@@ -477,6 +523,31 @@ int __wrap_epoll_pwait2(int epfd, struct epoll_event *ev, int max,
 	waits(ts != NULL && iv_time_is_zero(ts));
 
 	return __real_epoll_wait(epfd, ev, max, 0);
+}
+
+/* After a wait all boards are looked at, and a child's posts were there. */
+void __wrap_iv_event_raw_run(struct iv_state *st, int all)
+{
+	pid_t pid = getpid();
+	int i;
+
+	end_phase();
+	if (all != (m.phase == READY))
+		wrong("a look at %s boards", all ? "all" : "some");
+	trace("raw events\n");
+	m.phase = RAWS;
+	for (i = 0; i < NUM; i++) {
+		m.raw[i].is_new = 0;
+		if (!m.raw[i].inherited)
+			look_at_raw(&m.raw[i]);
+	}
+	__real_iv_event_raw_run(st, all);
+	for (i = 0; i < NUM && getpid() == pid; i++) {
+		if (!m.raw[i].inherited && all)
+			end_raw(i);
+		else if (!m.raw[i].inherited && m.raw[i].must)
+			end_raw(i);
+	}
 }
 
 void __wrap_iv_task_begin_round(struct iv_state *st)
@@ -628,12 +699,28 @@ static void end_of_turns(const struct fd *but)
 	}
 }
 
+/*
+ * A look at the boards brings what was posted before, each once; and what was
+ * registered since, which may be on one that is looked at later.  Before that,
+ * the parent of a child that has taken the loop over may get it as a descriptor.
+ */
+static int may_run(const struct raw *r)
+{
+	if (m.phase == RAWS || r->inherited)
+		return r->registered && r->may;
+
+	return may_be_on_board(r);
+}
+
 static void run_raw(void *_r)
 {
 	struct raw *r = _r;
 
-	end_of_turns(NULL);
-	if (!r->registered || !r->may)
+	if (m.phase != RAWS)
+		end_of_turns(NULL);
+	else if (r->inherited)
+		wrong("raw event %d is on no board", (int)(r - m.raw));
+	if (!may_run(r))
 		wrong("raw event %d runs and was not posted",
 		      (int)(r - m.raw));
 	r->may = r->must = 0;
@@ -799,14 +886,19 @@ static void toggle_raw(int i)
 	else if (iv_event_raw_register(&r->iv) < 0)
 		wrong("raw event %d cannot be registered", i);
 	r->registered = !r->registered;
-	r->may = r->must = 0;
+	r->may = r->must = r->inherited = 0;
+	r->is_new = 1;
 	r->pending = NO;
 }
 
 static void post_raw(int i)
 {
-	iv_event_raw_post(&m.raw[i].iv);
-	m.raw[i].pending = m.raw[i].registered ? YES : NO;
+	struct raw *r = &m.raw[i];
+
+	iv_event_raw_post(&r->iv);
+	r->pending = r->registered ? YES : NO;
+	if (r->is_new)
+		r->may = r->registered;
 }
 
 static void open_pair(struct fd *fd)
@@ -936,6 +1028,19 @@ static void run_loop(int num_waits)
 	m.phase = START;
 }
 
+static void inherit(void)
+{
+	int i;
+
+	for (i = 0; i < NUM; i++) {
+		struct raw *r = &m.raw[i];
+
+		/* What was a board's is rung for, and comes by a wait. */
+		r->inherited = r->registered;
+		r->may = r->must = r->is_new = 0;
+	}
+}
+
 /* The child goes the rest of the way, then the parent does. */
 static void fork_here(void)
 {
@@ -947,8 +1052,10 @@ static void fork_here(void)
 		return;
 	m.forked = 1;
 	pid = fork();
-	if (pid == 0)
+	if (pid == 0) {
+		inherit();
 		return;
+	}
 	if (pid < 0)
 		wrong("no child");
 	/* The fuzzer has an interval timer. */
@@ -1028,6 +1135,7 @@ static void one_call(void)
 		break;
 	case 8:
 		post_raw(i);
+		m.raw[i].again = arg % 4 == 3;
 		break;
 	case 9:
 		toggle_fd(i, arg);
@@ -1063,6 +1171,8 @@ static void go_on(enum where where, int i)
 		toggle_task(i);
 	if (where == IN_EVENT && m.event[i].again)
 		post_event(i);
+	if (where == IN_RAW && m.raw[i].again)
+		post_raw(i);
 }
 
 static void operate(int num)
