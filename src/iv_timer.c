@@ -119,17 +119,29 @@ static struct iv_timer_list *first_list(struct iv_timer_state *ts)
 	return NULL;
 }
 
-/* Move base to the min of the first list. */
+/*
+ * Move base to the min of the first list.  A long list is not in the cache, and
+ * the address of a timer is read from the one before: to fetch them from the
+ * end of the list as well brings two at a time.
+ */
 static void advance(struct iv_timer_state *ts, struct iv_timer_list *first)
 {
 	struct iv_list_head timers = IV_LIST_HEAD_INIT(timers);
-	struct iv_list_head *link, *next;
+	struct iv_list_head *link, *next, *back;
 
 	ts->base = first->min;
 	iv_list_splice_init(&first->timers, &timers);
+	back = timers.prev;
 	iv_list_for_each_safe(link, next, &timers) {
 		struct iv_timer_ *t = timer_of(link);
 
+		/* As far as the middle. */
+		if (back == link || back == next)
+			back = &timers;
+		if (back != &timers) {
+			back = back->prev;
+			__builtin_prefetch(back);
+		}
 		put_in(ts, t, key_of(&t->expires));
 	}
 }
@@ -371,15 +383,30 @@ void iv_timer_init(struct iv_state *st)
 	INIT_IV_LIST_HEAD(&ts->batch);
 }
 
+static inline void insert(struct iv_timer_state *ts, struct iv_timer_ *t)
+{
+	uint64_t key = key_of(&t->expires);
+
+	if (key > ts->now)
+		put_in(ts, t, key);
+	else
+		iv_list_add_tail(&t->link, &ts->late);
+}
+
 /*
- * Nothing is registered, which leaves both times free: the later they are, the
- * less far do timers have to move.
+ * The first of all: both times are free, and the later they are, the less far
+ * do timers have to move.  Or one whose time calls for more calls.
  */
 __attribute__((noinline))
-static void start(struct iv_state *st)
+static void insert_rarely(struct iv_state *st, struct iv_timer_ *t)
 {
-	st->timer.now = key_of(iv_time_latest(st));
-	st->timer.base = st->timer.now;
+	struct iv_timer_state *ts = &st->timer;
+
+	if (ts->num == 1) {
+		ts->now = key_of(iv_time_latest(st));
+		ts->base = ts->now;
+	}
+	insert(ts, t);
 }
 
 void IV_TIMER_INIT(struct iv_timer *_t)
@@ -392,20 +419,17 @@ void iv_timer_register(struct iv_timer *_t)
 	struct iv_state *st = iv_state_for("iv_timer_register");
 	struct iv_timer_ *t = (struct iv_timer_ *)_t;
 	struct iv_timer_state *ts = &st->timer;
-	uint64_t key = key_of(&t->expires);
 
 	if (t->link.next != NULL)
 		iv_fatal("iv_timer_register: %p is already registered: "
 			 "unregister it first, or call IV_TIMER_INIT() on a "
 			 "new one", (void *)t);
 
-	if (ts->num++ == 0)
-		start(st);
 	st->numobjs++;
-	if (key > ts->now)
-		put_in(ts, t, key);
+	if (ts->num++ != 0 && iv_time_is_normal(&t->expires))
+		insert(ts, t);
 	else
-		iv_list_add_tail(&t->link, &ts->late);
+		insert_rarely(st, t);
 }
 
 void iv_timer_unregister(struct iv_timer *_t)
