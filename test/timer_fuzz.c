@@ -20,6 +20,7 @@
 #include <iv_event.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,10 @@
 #include "check.h"
 
 struct iv_state;
+
+/* Some libcs do not have it. */
+int epoll_pwait2(int epfd, struct epoll_event *ev, int max,
+		 const struct timespec *ts, const sigset_t *mask);
 
 void __real_iv_timer_run(struct iv_state *st);
 void __wrap_iv_timer_run(struct iv_state *st);
