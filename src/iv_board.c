@@ -497,37 +497,50 @@ void iv_board_take(struct iv_state *st, int all,
 		serve_record(st, i, serve);
 }
 
-/*
- * Release: what was unregistered before is seen to be gone by a poster that
- * sees us asleep.  Pairs with write_if_need_be() in iv_event_raw.c.
- */
-static void set_state(const struct iv_state *st, unsigned long mode)
+/* What a forked loop has said of the board stays. */
+static void set_mode(struct iv_board *bell, unsigned long mode)
+{
+	unsigned long old = atomic_load_explicit(&bell->state,
+						 memory_order_relaxed);
+	unsigned long new;
+
+	do {
+		new = (old & ~IV_BOARD_MODE) | mode;
+		if (mode == IV_BOARD_ASLEEP)
+			new += IV_BOARD_EPOCH;
+	} while (!atomic_compare_exchange_weak(&bell->state, &old, new));
+}
+
+static void set_mode_of_all(const struct iv_state *st, unsigned long mode)
 {
 	unsigned int i;
 
 	for (i = 0; i < st->board.room; i++) {
 		const struct iv_board_record *r = own_record(st, i);
-		unsigned long old;
 
-		if (r == NULL || !r->is_bell)
-			continue;
-		old = atomic_load_explicit(&r->board->state,
-					   memory_order_relaxed);
-		atomic_store_explicit(&r->board->state,
-				      ((old + IV_BOARD_EPOCH) &
-				       ~IV_BOARD_MODE) | mode,
-				      memory_order_release);
+		if (r != NULL && r->is_bell)
+			set_mode(r->board, mode);
 	}
 }
 
 void iv_board_sleep(const struct iv_state *st)
 {
-	set_state(st, IV_BOARD_ASLEEP);
+	/*
+	 * Release, besides: what was unregistered is seen to be gone by a
+	 * poster that sees us asleep.  Pairs with write_if_need_be() in
+	 * iv_event_raw.c.
+	 */
+	set_mode_of_all(st, IV_BOARD_ASLEEP);
+	/*
+	 * Fence B: ASLEEP is said before the loop looks once more.  Partners:
+	 * the setting of a bit in iv_event_raw.c, and push() in iv_event.c.
+	 */
+	iv_fence_after_atomic();
 }
 
 void iv_board_wake_up(const struct iv_state *st)
 {
-	set_state(st, IV_BOARD_AWAKE);
+	set_mode_of_all(st, IV_BOARD_AWAKE);
 }
 
 /* Call ring() for each object with a bit that is set. */
@@ -548,13 +561,12 @@ static void ring_for(const struct iv_board_record *r,
 
 void iv_board_make_foreign(struct iv_board *b)
 {
-	atomic_fetch_or_explicit(&b->flags, IV_BOARD_FOREIGN,
-				 memory_order_relaxed);
+	atomic_fetch_or(&b->state, IV_BOARD_FOREIGN);
 	/*
 	 * Foreign is said before the look at the bits.  Partner: the setting
 	 * of the bit in iv_event_raw_post().
 	 */
-	iv_full_fence();
+	iv_fence_after_atomic();
 }
 
 void iv_board_abandon(struct iv_state *st,

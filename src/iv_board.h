@@ -35,20 +35,21 @@ struct iv_board {
 };
 
 /*
- * state: above the mode an epoch, one per sleep.  On 32 bits it is the same
- * again after 2^30 sleeps; a poster that is held for exactly so many between
- * its write and what follows would say RUNG where nobody rang.
+ * state: a mode, whether a forked copy of the loop runs, too, and above these an
+ * epoch, one per sleep.  On 32 bits that is the same again after 2^29 sleeps; a
+ * poster that is held for exactly so many between its write and what follows
+ * would say RUNG where nobody rang.
  */
 #define IV_BOARD_AWAKE		0UL
 #define IV_BOARD_ASLEEP		1UL
-#define IV_BOARD_RUNG		3UL	/* asleep, and a doorbell was written */
+#define IV_BOARD_RUNG		2UL	/* asleep, and a doorbell was written */
 #define IV_BOARD_MODE		3UL
-#define IV_BOARD_EPOCH		4UL
+#define IV_BOARD_FOREIGN	4UL	/* for good */
+#define IV_BOARD_EPOCH		8UL
 
-/* flags: above these a number that differs each time the memory is used. */
-#define IV_BOARD_FOREIGN	1UL	/* a forked copy of the loop runs, too */
-#define IV_BOARD_OWNED		2UL	/* a prepared object was adopted */
-#define IV_BOARD_LIFE		4UL
+/* flags: above this a number that differs each time the memory is used. */
+#define IV_BOARD_OWNED		1UL	/* a prepared object was adopted */
+#define IV_BOARD_LIFE		2UL
 
 /* A process's own side of a board, mapped for as long as the board is. */
 struct iv_board_own {

@@ -342,7 +342,7 @@ static int push(struct iv_state *st, struct iv_event_ *ev)
 		/*
 		 * Release: pairs with the acquire in take_stack().
 		 * Sequentially consistent: it comes before the look at the
-		 * state.  Partner: fence B in iv_main.c.
+		 * state.  Partner: fence B in iv_board.c.
 		 */
 	} while (!atomic_compare_exchange_weak(&st->event.posted, &top, ev));
 

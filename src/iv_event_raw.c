@@ -105,12 +105,12 @@ static int is_gone(struct iv_place at)
 	struct iv_board *b = board_of(at);
 
 	/* Sequentially consistent: pairs with iv_board_leave(). */
-	return !!(atomic_load(&b->gone[at.word - b->posted]) & mask_of(at));
+	return (atomic_load(&b->gone[at.word - b->posted]) >> at.bit) & 1;
 }
 
 static int is_set(struct iv_place at)
 {
-	return !!(atomic_load(at.word) & mask_of(at));
+	return (atomic_load(at.word) >> at.bit) & 1;
 }
 
 
@@ -440,29 +440,31 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 }
 
 
-static unsigned long mode_of(const struct iv_board *bell)
-{
-	return atomic_load(&bell->state) & IV_BOARD_MODE;
-}
-
-static int is_foreign(const struct iv_board *bell)
-{
-	return !!(atomic_load(&bell->flags) & IV_BOARD_FOREIGN);
-}
-
+/* Will the loop look, or has it been rung for? */
 static int is_heard(const struct iv_board *bell)
 {
-	return mode_of(bell) != IV_BOARD_ASLEEP && !is_foreign(bell);
+	return !(atomic_load(&bell->state) &
+		 (IV_BOARD_ASLEEP | IV_BOARD_FOREIGN));
+}
+
+static unsigned long life_of(const struct iv_board *bell)
+{
+	/* Relaxed: it is another one only if the loop has long ended. */
+	return atomic_load_explicit(&bell->flags, memory_order_relaxed) /
+	       IV_BOARD_LIFE;
 }
 
 /* A write that makes the loop look, and then the word that it was made. */
 static void ring(struct iv_board *bell, int fd, unsigned long state)
 {
+	unsigned long rung;
+
 	if (!make_readable(fd, RING))
 		return;
 	/* Release: who sees RUNG may rely on the write. */
+	rung = (state & ~IV_BOARD_MODE) | IV_BOARD_RUNG;
 	(void)atomic_compare_exchange_strong_explicit(&bell->state, &state,
-						      state | IV_BOARD_RUNG,
+						      rung,
 						      memory_order_release,
 						      memory_order_relaxed);
 }
@@ -484,17 +486,16 @@ static int may_ring_foreign(struct iv_place at)
 static void write_if_need_be(struct iv_place at, unsigned long life, int fd)
 {
 	struct iv_board *bell = at.bell;
-	unsigned long flags = atomic_load(&bell->flags);
 	unsigned long state = atomic_load(&bell->state);
 
 	/* The board has another owner, who has nothing to do with us. */
-	if (flags / IV_BOARD_LIFE != life)
+	if (life_of(bell) != life)
 		return;
 
-	if (flags & IV_BOARD_FOREIGN) {
+	if (state & IV_BOARD_FOREIGN) {
 		if (may_ring_foreign(at))
 			(void)make_readable(fd, RING);
-	} else if ((state & IV_BOARD_MODE) == IV_BOARD_ASLEEP) {
+	} else if (state & IV_BOARD_ASLEEP) {
 		/* Of a stale copy, which would ring where nobody listens. */
 		if (!is_gone(at))
 			ring(bell, fd, state);
@@ -549,8 +550,8 @@ post_plainly(const struct iv_event_raw *this)
 static int joins(struct iv_place at)
 {
 	/* Relaxed: the look that counts comes after the fence. */
-	if (!(atomic_load_explicit(at.word, memory_order_relaxed) &
-	      mask_of(at)))
+	if (!((atomic_load_explicit(at.word, memory_order_relaxed) >>
+	       at.bit) & 1))
 		return 0;
 	/*
 	 * Fence A.  The caller's stores come before our look at the bit.
@@ -568,7 +569,7 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 {
 	struct iv_place at = place_of(this);
 	int fd = this->event_wfd;
-	unsigned long flags;
+	unsigned long life;
 	struct iv_board *b;
 
 	if (at.word == NULL) {
@@ -580,10 +581,9 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 		return;
 	}
 
-	/* Relaxed: its life is all that counts now. */
-	flags = atomic_load_explicit(&at.bell->flags, memory_order_relaxed);
+	life = life_of(at.bell);
 	/*
-	 * From here on, *this may be gone.  Partners: fence B in iv_main.c, and
+	 * From here on, *this may be gone.  Partners: fence B in iv_board.c, and
 	 * iv_board_make_foreign().
 	 */
 	atomic_fetch_or(at.word, mask_of(at));
@@ -594,7 +594,7 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 		IV_PROBE_RAW_SKIPPED(this);
 		return;
 	}
-	post_by_write(at, flags / IV_BOARD_LIFE, fd);
+	post_by_write(at, life, fd);
 	IV_PROBE_RAW_WRITTEN(this);
 }
 
@@ -638,20 +638,19 @@ void iv_event_raw_wake(struct iv_board *bell)
 		.word = &bell->posted[0],
 		.bit = IV_BOARD_WAKE_BIT,
 	};
-	unsigned long flags;
+	unsigned long life = life_of(bell);
 
 	/* It looks at the stack of events, which no forked loop shares. */
-	if (mode_of(bell) == IV_BOARD_AWAKE)
+	if (!(atomic_load(&bell->state) & IV_BOARD_MODE))
 		return;
 
 	/*
 	 * RUNG alone does not do: a forked loop may drain what was written, and
 	 * goes by the bits.
 	 */
-	flags = atomic_load_explicit(&bell->flags, memory_order_relaxed);
 	atomic_fetch_or(at.word, mask_of(at));
 	if (!is_heard(bell))
-		post_by_write(at, flags / IV_BOARD_LIFE, -1);
+		post_by_write(at, life, -1);
 }
 
 

@@ -186,11 +186,6 @@ static int skip_wait(struct iv_state *st)
 static int fall_asleep(struct iv_state *st)
 {
 	iv_board_sleep(st);
-	/*
-	 * Fence B: ASLEEP is said before we look.  Partners: the setting of a
-	 * bit in iv_event_raw.c, and push() in iv_event.c.
-	 */
-	iv_full_fence();
 
 	return !has_work(st, 1);
 }
@@ -276,7 +271,7 @@ static void run(struct iv_state *st)
 			iv_event_run(st);
 		if (iv_fd_ready(st))
 			iv_fd_run(st);
-		if (iv_board_any(st))
+		if (iv_board_any(st) && iv_board_posted(st, !skipped))
 			iv_event_raw_run(st, !skipped);
 	}
 }
