@@ -58,6 +58,11 @@ place_of(struct iv_board *bell, struct iv_board *b, unsigned int index)
 	};
 }
 
+static unsigned long mask_of(struct iv_place at)
+{
+	return 1UL << at.bit;
+}
+
 static const struct iv_place nowhere;
 
 /* A gap among the records, or -1 if there is no memory. */
@@ -259,6 +264,13 @@ struct iv_place iv_board_place_alone(void)
 	return b != NULL ? place_of(b, b, IV_BOARD_FIRST_BIT) : nowhere;
 }
 
+void iv_board_disown(struct iv_board *b)
+{
+	/* First: pairs with write_if_need_be() in iv_event_raw.c. */
+	atomic_store(&iv_board_own(b)->closed, 1);
+	atomic_fetch_and(&b->flags, ~IV_BOARD_OWNED);
+}
+
 int iv_board_adopt(struct iv_state *st, struct iv_place at,
 		   struct iv_event_raw *event)
 {
@@ -311,14 +323,17 @@ void iv_board_leave(struct iv_state *st, struct iv_place at)
 		return;
 
 	r->events[index] = NULL;
-	r->mine[at.word - b->posted] &= ~(1UL << at.bit);
+	r->mine[at.word - b->posted] &= ~mask_of(at);
 	r->live--;
 	st->board.live--;
 	if (!is_own(r) || index == IV_BOARD_WAKE_BIT)
 		return;
 
-	/* Sequentially consistent: pairs with ring() in iv_event_raw.c. */
-	atomic_fetch_or(&b->gone[at.word - b->posted], 1UL << at.bit);
+	if (r->is_adopted)
+		iv_board_disown(b);
+	else
+		/* Pairs with write_if_need_be() in iv_event_raw.c. */
+		atomic_fetch_or(&b->gone[at.word - b->posted], mask_of(at));
 	if (r->live == 0 && r->used == IV_BOARD_BITS && b != bell_of(st))
 		drop(st, r);
 }
@@ -419,8 +434,7 @@ int iv_board_posted(const struct iv_state *st, int all)
 
 int iv_board_take_bit(struct iv_place at)
 {
-	unsigned long mask = 1UL << at.bit;
-	int was_set = !!(atomic_fetch_and(at.word, ~mask) & mask);
+	int was_set = !!(atomic_fetch_and(at.word, ~mask_of(at)) & mask_of(at));
 
 	/*
 	 * The handler's loads come after that, for posters that found the bit

@@ -55,6 +55,7 @@ struct iv_board {
 struct iv_board_own {
 	atomic_ulong			posters;	/* that ring, of one process */
 	atomic_int			fd;		/* wakes the loop */
+	atomic_int			closed;		/* here, but not elsewhere */
 	_Atomic(struct iv_board *)	moved;		/* of the loop since a fork */
 };
 
@@ -94,6 +95,8 @@ iv_board_place_wake(struct iv_state *st, struct iv_event_raw *event);
 struct iv_place iv_board_place_alone(void);
 int iv_board_adopt(struct iv_state *st, struct iv_place at,
 		   struct iv_event_raw *event);
+/* The object is given back in this process; another one may adopt it. */
+void iv_board_disown(struct iv_board *b);
 void iv_board_leave(struct iv_state *st, struct iv_place at);
 
 /* Clear a bit; was it set? */

@@ -158,6 +158,7 @@ struct iv_board *iv_board_get(void)
 		b = &boards_of(p)[p->used++];
 		atomic_init(&b->flags, s->lives * IV_BOARD_LIFE);
 		atomic_init(&iv_board_own(b)->fd, -1);
+		atomic_init(&iv_board_own(b)->closed, 0);
 		p->refs++;
 	}
 	iv_lock_release(&lock, state);

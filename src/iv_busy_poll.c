@@ -14,6 +14,7 @@
 
 #include <sched.h>
 #include "iv_private.h"
+#include "iv_probe.h"
 
 #define ASK_NSEC	5000	/* between two questions to the kernel */
 #define LOOKS		32	/* between two looks at the clock */
@@ -91,6 +92,7 @@ int iv_busy_poll(struct iv_state *st, const struct timespec *until)
 		end = *until;
 
 	hit = poll_until(st, &end);
+	IV_PROBE_LOOP_POLLED(st, hit);
 	st->stats.polls++;
 	st->stats.poll_hits += hit;
 	st->stats.poll_ns += ns_since(&b->began, iv_time_latest(st));

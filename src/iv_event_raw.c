@@ -332,7 +332,10 @@ static void got_event(void *_this)
 	iv_event_raw_notice_fork(iv_self);
 
 	drained = drain(this->event_rfd.fd);
-	iv_self->stats.doorbells += drained == SOMETHING;
+	if (drained == SOMETHING) {
+		iv_self->stats.doorbells++;
+		IV_PROBE_RAW_DOORBELL(this);
+	}
 	/* In this order: a bit that is set later has a wakeup of its own. */
 	if ((at.word != NULL && iv_board_take_bit(at)) || (drained & A_PLAIN))
 		call_handler(this);
@@ -413,6 +416,13 @@ int iv_event_raw_register(struct iv_event_raw *this)
 	return 0;
 }
 
+/* Of an object that was prepared, and that nobody has adopted here. */
+static void give_back(struct iv_board *bell)
+{
+	atomic_store(&iv_board_own(bell)->closed, 1);
+	iv_board_put(bell);
+}
+
 void iv_event_raw_unregister(struct iv_event_raw *this)
 {
 	const int fd[2] = { this->event_rfd.fd, this->event_wfd };
@@ -434,7 +444,7 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 	if (at.word != NULL && is_owned)
 		iv_board_leave(iv_self, at);
 	else if (at.word != NULL)
-		iv_board_put(at.bell);
+		give_back(at.bell);
 	if (at.word == NULL || is_unused(at.bell))
 		pair_close(fd, label);
 }
@@ -489,7 +499,7 @@ static void write_if_need_be(struct iv_place at, unsigned long life, int fd)
 	unsigned long state = atomic_load(&bell->state);
 
 	/* The board has another owner, who has nothing to do with us. */
-	if (life_of(bell) != life)
+	if (life_of(bell) != life || atomic_load(&iv_board_own(bell)->closed))
 		return;
 
 	if (state & IV_BOARD_FOREIGN) {

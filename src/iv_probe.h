@@ -24,9 +24,13 @@
 #define IV_PROBE_RAW_WRITTEN(event)	\
 	DTRACE_PROBE1(ivykis, raw_written, event)
 
-/* A post joined one that is on its way. */
+/* A post made no system call. */
 #define IV_PROBE_RAW_SKIPPED(event)	\
 	DTRACE_PROBE1(ivykis, raw_skipped, event)
+
+/* The loop was rung for. */
+#define IV_PROBE_RAW_DOORBELL(event)	\
+	DTRACE_PROBE1(ivykis, raw_doorbell, event)
 
 /* The handler is about to be called. */
 #define IV_PROBE_RAW_DELIVERED(event)	\
@@ -39,5 +43,9 @@
 /* The kernel has answered. */
 #define IV_PROBE_LOOP_WAKE(loop)	\
 	DTRACE_PROBE1(ivykis, loop_wake, loop)
+
+/* The loop has polled before it would sleep. */
+#define IV_PROBE_LOOP_POLLED(loop, hit)	\
+	DTRACE_PROBE2(ivykis, loop_polled, loop, hit)
 
 #endif
