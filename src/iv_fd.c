@@ -377,6 +377,7 @@ void IV_FD_INIT(struct iv_fd *_fd)
 	fd->handler_out = NULL;
 	fd->handler_err = NULL;
 	fd->owner = NULL;
+	fd->label = 0;
 }
 
 static uint8_t bands_of(const struct iv_fd_ *fd)
@@ -418,7 +419,6 @@ static int enlist(struct iv_state *st, struct iv_fd_ *fd)
 	fd->told = 0;
 	fd->reported = 0;
 	fd->again = 0;
-	fd->label = 0;
 	iv_list_add_tail(&fd->all, &st->fd.all);
 	INIT_IV_LIST_HEAD(&fd->changed);
 	INIT_IV_LIST_HEAD(&fd->ready);
@@ -462,6 +462,7 @@ void iv_fd_register(struct iv_fd *_fd)
 	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
 
 	check(fd, "iv_fd_register");
+	fd->label = 0;
 	if (enlist(st, fd) < 0)
 		iv_fatal("iv_fd_register: out of memory for descriptor %d of "
 			 "%p", fd->fd, (void *)fd);
@@ -495,6 +496,7 @@ int iv_fd_register_try(struct iv_fd *_fd)
 {
 	struct iv_fd_ *fd = (struct iv_fd_ *)_fd;
 
+	fd->label = 0;
 	if (register_try(fd) < 0)
 		return -1;
 	set_flags(fd->fd);
@@ -515,7 +517,9 @@ int iv_fd_register_own(struct iv_fd *_fd)
 
 	if (register_try(fd) < 0)
 		return -1;
-	iv_fd_set_label(_fd);
+	/* Other processes may know it by the label that it has. */
+	if (fd->label == 0)
+		iv_fd_set_label(_fd);
 
 	return 0;
 }
@@ -556,6 +560,7 @@ void iv_fd_close_own(struct iv_fd *fd)
 
 	iv_fd_unregister(fd);
 	iv_process_close(fd->fd, label);
+	((struct iv_fd_ *)fd)->label = 0;
 }
 
 int iv_fd_renew(struct iv_fd *_fd, int number)

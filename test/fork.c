@@ -1326,7 +1326,7 @@ static void limit_in_child(void)
  * A child closes all that it inherited and opens other descriptors, of which it
  * has one under each number that the library has noted.
  */
-#define STRANGERS	40
+#define STRANGERS	60
 
 struct household {
 	int			pipe[2];
@@ -1336,6 +1336,9 @@ struct household {
 	struct iv_inotify	in;
 	struct iv_inotify_watch	watch;
 	struct iv_fd_pump	pump;
+	struct iv_event		event;
+	struct iv_event_raw	raw;
+	struct iv_signal	sig;
 	int			heard;
 };
 
@@ -1346,6 +1349,14 @@ static void household_heard(void *_h)
 
 	if (read(h->pipe[0], &c, 1) == 1)
 		h->heard++;
+	iv_quit();
+}
+
+static void household_posted(void *_h)
+{
+	struct household *h = _h;
+
+	h->heard++;
 	iv_quit();
 }
 
@@ -1426,6 +1437,17 @@ static void household_begin(struct household *h)
 	h->watch.handler = never_event;
 	check_int(iv_inotify_watch_register(&h->watch), 0);
 
+	IV_EVENT_INIT(&h->event);
+	h->event.handler = never;
+	check_int(iv_event_register(&h->event), 0);
+	IV_EVENT_RAW_INIT(&h->raw);
+	h->raw.handler = never;
+	check_int(iv_event_raw_register(&h->raw), 0);
+	IV_SIGNAL_INIT(&h->sig);
+	h->sig.signum = SIGUSR1;
+	h->sig.handler = never;
+	check_int(iv_signal_register(&h->sig), 0);
+
 	/* A limit that many waits have in common, which a timerfd sets. */
 	IV_TIMER_INIT(&h->timer);
 	h->timer.expires = iv_now;
@@ -1436,8 +1458,16 @@ static void household_begin(struct household *h)
 		household_hear(h);
 }
 
+static void household_unregister_events(struct household *h)
+{
+	iv_event_unregister(&h->event);
+	iv_event_raw_unregister(&h->raw);
+	iv_signal_unregister(&h->sig);
+}
+
 static void household_unregister(struct household *h)
 {
+	household_unregister_events(h);
 	iv_fd_unregister(&h->fd);
 	iv_fd_pump_destroy(&h->pump);
 	iv_inotify_watch_unregister(&h->watch);
@@ -1563,6 +1593,8 @@ static void lost_and_unregistered(struct household *h)
 
 static void lost_and_deinit(struct household *h)
 {
+	iv_event_raw_unregister(&h->raw);
+	iv_signal_unregister(&h->sig);
 	iv_timer_unregister(&h->timer);
 	iv_deinit();
 }
@@ -1577,10 +1609,17 @@ static void lost_and_run(struct household *h)
 	household_watch(&second);
 	for (i = 0; i < 20; i++)
 		household_hear(&second);
+	h->raw.handler = household_posted;
+	h->raw.cookie = h;
+	h->heard = 0;
+	iv_event_raw_post(&h->raw);
+	iv_main();
+	check_int(h->heard, 1);
 	check_errno(iv_inotify_watch_register(&h->watch), EBADF);
 	iv_fd_unregister(&second.fd);
 	close(second.pipe[0]);
 	close(second.pipe[1]);
+	household_unregister_events(h);
 	iv_fd_pump_destroy(&h->pump);
 	iv_inotify_unregister(&h->in);
 	iv_timer_unregister(&h->timer);
@@ -1604,6 +1643,8 @@ static void after_loss(void (*deed)(struct household *h))
 	for (i = 0; i < NUM_STRANGERS; i++) {
 		pid_t pid;
 
+		if (strangers[i] == stranger_eventfd && variant_is_pipe())
+			continue;
 		household_begin(&h);
 		pid = fork_checked();
 		if (pid == 0) {
@@ -1628,6 +1669,56 @@ static void child_that_closed_all(void)
 	after_loss(lost_and_deinit);
 	after_loss(lost_and_run);
 	after_loss(lost_and_forgotten);
+}
+
+/* One child's loop has an object that was prepared; the other gives it up. */
+static struct iv_event_raw prepared;
+static int num_heard;
+
+static void prepared_heard(void *unused)
+{
+	(void)unused;
+	num_heard++;
+	iv_quit();
+}
+
+static void adopt_prepared(void)
+{
+	iv_init();
+	check_int(iv_event_raw_adopt(&prepared), 0);
+	iv_event_raw_post(&prepared);
+	iv_main();
+	check_int(num_heard, 1);
+	_exit(0);
+}
+
+static void sibling_gives_up(void)
+{
+	const int ends = variant_is_pipe() ? 2 : 1;
+	struct turns t;
+	int before;
+	pid_t pid[2];
+
+	IV_EVENT_RAW_INIT(&prepared);
+	prepared.handler = prepared_heard;
+	check_int(iv_event_raw_prepare(&prepared), 0);
+	turns_begin(&t);
+	pid[0] = fork_checked();
+	if (pid[0] == 0) {
+		take(t.to_child);
+		before = num_descriptors();
+		iv_event_raw_unregister(&prepared);
+		check_int(num_descriptors(), before - ends);
+		_exit(0);
+	}
+	pid[1] = fork_checked();
+	if (pid[1] == 0)
+		adopt_prepared();
+	check_child(pid[1]);
+	give(t.to_child);
+	check_child(pid[0]);
+	iv_event_raw_unregister(&prepared);
+	turns_end(&t);
 }
 
 /* What the loop opens in the child has the number of what was closed. */
@@ -1916,11 +2007,13 @@ static const struct check_case cases[] = {
 	{ "a child at the limit of descriptors registers, and hears later",
 	  limit_in_child, EACH_METHOD, 0 },
 	{ "a child that closed all that it inherited loses no other descriptor",
-	  child_that_closed_all, EACH_METHOD, 0 },
+	  child_that_closed_all, EACH, 0 },
 	{ "... also if the loop opens what has a number that was closed",
 	  closed_number_is_the_loops, EACH_METHOD, 0 },
 	{ "... also a child of _Fork() that did so",
-	  child_of__Fork_that_closed_all, EACH_METHOD, 0 },
+	  child_of__Fork_that_closed_all, EACH, 0 },
+	{ "what a sibling's loop has adopted can be closed",
+	  sibling_gives_up, EACH_BACKEND, 0 },
 	{ "events that the parent's threads post to during a fork still work",
 	  threads_of_parent, EACH_BACKEND, 30 },
 	{ "a child made while others register waits for no lock",
