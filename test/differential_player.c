@@ -1920,7 +1920,8 @@ static void print_streams(void)
 	}
 }
 
-static void play_apart(unsigned int seed)
+/* 0 if it did not end. */
+static int play_apart(unsigned int seed)
 {
 	char directory[32];
 	int status;
@@ -1941,6 +1942,8 @@ static void play_apart(unsigned int seed)
 
 	print_streams();
 	printf("%02d seed %u ends with status %x\n", IN_LOOP, seed, status);
+
+	return !WIFSIGNALED(status) || WTERMSIG(status) != SIGALRM;
 }
 
 int main(int argc, char **argv)
@@ -1957,8 +1960,8 @@ int main(int argc, char **argv)
 	verbose = getenv("DIFFERENTIAL_VERBOSE") != NULL;
 	first = strtoul(argv[1], NULL, 10);
 	num = strtoul(argv[2], NULL, 10);
-	while (num-- > 0)
-		play_apart(first++);
+	while (num-- > 0 && play_apart(first++))
+		;
 
 	return 0;
 }

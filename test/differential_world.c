@@ -68,6 +68,7 @@ struct thread {
 struct child {
 	pid_t			pid;
 	enum world_expected	expected;
+	long			pauses;		/* before it was continued */
 };
 
 struct entry {
@@ -536,7 +537,7 @@ pid_t fork(void)
 	close(fds[0]);
 	if (pid > 0)
 		children[num_children++] =
-			(struct child){ pid, world_next_child };
+			(struct child){ pid, world_next_child, 0 };
 	world_next_child = ENDS;
 	world_last_child = pid;
 
@@ -558,12 +559,74 @@ void world_expect(pid_t pid, enum world_expected what)
 	}
 }
 
+/* The number that follows the name in a file of /proc; -1: there is none. */
+static long number_in(const char *directory, int id, const char *rest,
+		      const char *name)
+{
+	char path[60];
+	char line[160];
+	long ret = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%s%d%s", directory, id, rest);
+	file = fopen(path, "r");
+	if (file == NULL)
+		return -1;
+	while (fgets(line, sizeof(line), file) != NULL) {
+		if (strncmp(line, name, strlen(name)) == 0)
+			ret = strtol(line + strlen(name), NULL, 10);
+	}
+	fclose(file);
+
+	return ret;
+}
+
+static long pauses_of(pid_t pid)
+{
+	return number_in("", pid, "/status", "voluntary_ctxt_switches:");
+}
+
+/* Before it is sent, while the child is stopped. */
+static void is_sent(pid_t pid, int sig)
+{
+	int i;
+
+	for (i = 0; sig == SIGCONT && i < num_children; i++) {
+		if (children[i].pid == pid)
+			children[i].pauses = pauses_of(pid);
+	}
+}
+
+static void was_sent(pid_t pid, int sig)
+{
+	if (sig != 0)
+		world_expect(pid, sig == SIGCONT ? CONTINUES : ENDS);
+}
+
 int kill(pid_t pid, int sig)
 {
-	int ret = real_kill(pid, sig);
+	int ret;
 
-	if (ret == 0 && sig != 0)
-		world_expect(pid, sig == SIGCONT ? CONTINUES : ENDS);
+	is_sent(pid, sig);
+	ret = real_kill(pid, sig);
+	if (ret == 0)
+		was_sent(pid, sig);
+
+	return ret;
+}
+
+/* Declared by the libc's header, if it has it. */
+int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags);
+
+int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags)
+{
+	pid_t pid = number_in("self/fdinfo/", pidfd, "", "Pid:");
+	int ret;
+
+	is_sent(pid, sig);
+	ret = syscall(SYS_pidfd_send_signal, pidfd, sig, info, flags);
+	if (ret == 0)
+		was_sent(pid, sig);
 
 	return ret;
 }
@@ -573,6 +636,18 @@ int kill(pid_t pid, int sig)
  * does not end does itself.  It has done so once it is off the processor:
  * stopped, or back in pause(2).
  */
+static int has_told(const struct child *c)
+{
+	switch (c->expected) {
+	case STOPS:
+		return is_off(c->pid);
+	case CONTINUES:
+		return pauses_of(c->pid) != c->pauses;
+	default:
+		return 1;
+	}
+}
+
 static int has_changed(const struct child *c)
 {
 	static const int flags[] = {
@@ -586,7 +661,7 @@ static int has_changed(const struct child *c)
 		   flags[c->expected] | WNOHANG | WNOWAIT) < 0)
 		return 1;
 
-	return info.si_pid != 0 && (c->expected == ENDS || is_off(c->pid));
+	return info.si_pid != 0 && has_told(c);
 }
 
 static void let_children_change(void)
