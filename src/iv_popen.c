@@ -45,33 +45,57 @@ static int above_standard(int fd)
 }
 
 /*
- * The standard descriptors may be closed here, and the pipe's ends or
- * /dev/null then have their numbers.  What remains above them goes with exec.
+ * /dev/null, or in a chroot that has none the next best: what is empty to read
+ * from, or what nobody reads, so that writing is EPIPE.
+ */
+static int open_null(int fd)
+{
+	int null = open("/dev/null", O_RDWR);
+	int pipes[2];
+
+	if (null >= 0 || errno == EMFILE || errno == ENFILE)
+		return null;
+	if (pipe(pipes) < 0)
+		return -1;
+	(void)close(pipes[fd == STDIN_FILENO]);
+
+	return pipes[fd != STDIN_FILENO];
+}
+
+static int set_up_null(int fd)
+{
+	int null = open_null(fd);
+
+	if (null < 0 || null == fd)
+		return null;
+	if (dup2(null, fd) < 0)
+		return -1;
+
+	return close(null);
+}
+
+/*
+ * The standard descriptors may be closed here, and then others have their
+ * numbers.  What remains above them goes with exec.
  */
 static int set_up_descriptors(const struct program *p)
 {
-	int null, end, fd;
+	int end, fd;
 
 	/* What it had may just be what the table lacks. */
 	(void)close(p->callers_end);
 
 	end = above_standard(p->end);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (end < 0 || null < 0)
+	if (end < 0)
 		return -1;
-	null = above_standard(null);
-	if (null < 0)
-		return -1;
-
 	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-		if (dup2(fd == p->target ? end : null, fd) < 0)
+		if (fd != p->target && set_up_null(fd) < 0)
 			return -1;
 	}
+	if (dup2(end, p->target) < 0)
+		return -1;
 
-	(void)close(end);
-	(void)close(null);
-
-	return 0;
+	return close(end);
 }
 
 /* What stdio has buffered is the parent's to write: no exit(3). */
@@ -192,21 +216,19 @@ static int start(struct child *child, int caller_reads)
 		.request	= child->request,
 		.target		= caller_reads ? STDOUT_FILENO : STDIN_FILENO,
 	};
-	int saved_errno;
 	int pipes[2];
 	int ret;
 
 	if (pipe2(pipes, O_CLOEXEC) < 0)
 		return -1;
 	p.end = pipes[caller_reads ? 1 : 0];
-	p.callers_end = pipes[caller_reads ? 0 : 1];
+	/* What the caller writes to a standard descriptor is not for the pipe. */
+	p.callers_end = iv_process_move_fd(pipes[caller_reads ? 0 : 1]);
 
 	ret = iv_wait_interest_register_spawn(&child->wait, run_program, &p);
-	saved_errno = errno;
-	(void)close(p.end);
+	iv_close(p.end);
 	if (ret < 0)
-		(void)close(p.callers_end);
-	errno = saved_errno;
+		iv_close(p.callers_end);
 
 	return ret < 0 ? -1 : p.callers_end;
 }

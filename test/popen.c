@@ -9,11 +9,13 @@
 #include <iv_signal.h>
 #include <iv_wait.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -421,6 +423,42 @@ static void closed_standard_descriptors(void)
 	}
 }
 
+/* In a child, too. */
+static void with_standard_closed(int bits)
+{
+	struct iv_popen_request r;
+	int fd;
+
+	close_standard(bits);
+	iv_init();
+	fd = submit(&r, "w", "read a");
+	check(fd > 2);
+	say(fd, "in\n");
+	close(fd);
+	fd = submit(&r, "r", "echo out");
+	check(fd > 2);
+	check_reads(fd, "out\n");
+	close(fd);
+	iv_main();
+	iv_deinit();
+	_exit(0);
+}
+
+static void callers_end(void)
+{
+	pid_t pid;
+	int bits;
+
+	for (bits = 1; bits < 8; bits++) {
+		fflush(NULL);
+		pid = fork();
+		check(pid >= 0);
+		if (pid == 0)
+			with_standard_closed(bits);
+		check_child(pid);
+	}
+}
+
 static void standard_descriptors(void)
 {
 	struct iv_popen_request r;
@@ -443,6 +481,51 @@ static void standard_descriptors(void)
 	close(other);
 	iv_main();
 	iv_deinit();
+}
+
+/*
+ * A directory without /dev/null, as in a chroot: reading ends at once, and
+ * writing fails.
+ */
+static void hide_null(void)
+{
+	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		skip("no file system can be mounted");
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", "/dev", "tmpfs", 0, NULL) < 0)
+		skip("no file system can be mounted");
+}
+
+static void without_null(int closed)
+{
+	struct iv_popen_request r;
+	int fd;
+
+	hide_null();
+	iv_init();
+	close_standard(closed);
+	fd = submit(&r, "r", "cat; echo err >&2 || echo refused; echo out");
+	check_reads(fd, "refused\nout\n");
+	close(fd);
+	iv_main();
+	no_child_is_left();
+	iv_deinit();
+	_exit(0);
+}
+
+static void no_null(void)
+{
+	pid_t pid;
+	int bits;
+
+	for (bits = 0; bits < 8; bits++) {
+		fflush(NULL);
+		pid = fork();
+		check(pid >= 0);
+		if (pid == 0)
+			without_null(bits);
+		check_child(pid);
+	}
 }
 
 static void pipe_is_not_inherited(void)
@@ -775,6 +858,45 @@ static void in_forked_child(void)
 }
 
 
+/* The calls are no cancellation points, and the program hears of none. */
+static void *call_cancelled(void *calls)
+{
+	struct iv_popen_request r;
+	char *argv[] = { "true", NULL };
+	int lowest;
+	int former;
+	int fd;
+
+	iv_init();
+	lowest = lowest_descriptor();
+	pthread_cancel(pthread_self());
+	former = limit_descriptors(lowest + 2);
+	check_int(submit_argv(&r, "r", argv), -1);
+	limit_descriptors(former);
+	fd = submit(&r, "r", "echo out");
+	iv_popen_request_close(&r);
+	fd = submit(&r, "r", "echo out");
+	*(int *)calls = fd;
+	pthread_testcancel();
+
+	return NULL;
+}
+
+static void pending_cancellation(void)
+{
+	int fd = -1;
+	pthread_t t;
+	void *ret;
+
+	check_int(pthread_create(&t, NULL, call_cancelled, &fd), 0);
+	check_int(pthread_join(t, &ret), 0);
+	check(ret == PTHREAD_CANCELED);
+	check(fd >= 0);
+	check_reads(fd, "out\n");
+	_exit(0);
+}
+
+
 static struct iv_popen_request misused;
 
 static void no_loop(void)
@@ -847,6 +969,10 @@ int main(int argc, char **argv)
 		  standard_descriptors, ONCE, 0 },
 		{ "the caller's standard descriptors may be closed (P2)",
 		  closed_standard_descriptors, ONCE, 0 },
+		{ "where there is no /dev/null, reading ends and writing fails",
+		  no_null, ONCE, 0 },
+		{ "the caller's end is none of the standard descriptors",
+		  callers_end, ONCE, 0 },
 		{ "a child does not hold another one's pipe (P1)",
 		  pipe_is_not_inherited, ONCE, 0 },
 		{ "a child never swallows the signal of an early close (P5)",
@@ -863,6 +989,8 @@ int main(int argc, char **argv)
 		  reaped_without_pidfd, EACH_METHOD, 0 },
 		{ "a forked child leaves the parent's children alone",
 		  in_forked_child, EACH_METHOD, 0 },
+		{ "the calls are no cancellation points",
+		  pending_cancellation, EACH_METHOD, 0 },
 		{ "mistakes are fatal", mistakes, ONCE, 0 },
 		{ "the initialiser leaves public members alone",
 		  initialiser, ONCE, 0 },

@@ -1728,6 +1728,50 @@ static void loop_ends_first(void)
 }
 
 
+/* The calls are no cancellation points, and the child hears of none. */
+static void be_no_cancellation_point(void *status)
+{
+	pthread_testcancel();
+	_exit(*(int *)status);
+}
+
+static void *call_cancelled(void *calls)
+{
+	struct watched c[2];
+	int status = 3;
+
+	iv_init();
+	pthread_cancel(pthread_self());
+	spawn(&c[0], be_no_cancellation_point, &status);
+	end(&c[0]);
+	spawn(&c[0], pause_for_ever, NULL);
+	begin(&c[1], c[0].w.pid);
+	check_int(iv_wait_interest_kill(&c[0].w, SIGKILL), 0);
+	end(&c[1]);
+	end(&c[0]);
+	*(int *)calls = 1;
+	pthread_testcancel();
+
+	return NULL;
+}
+
+static void pending_cancellation(void)
+{
+	int calls = 0;
+	pthread_t t;
+	void *ret;
+	int status;
+
+	check_int(pthread_create(&t, NULL, call_cancelled, &calls), 0);
+	check_int(pthread_join(t, &ret), 0);
+	check(ret == PTHREAD_CANCELED);
+	check_int(calls, 1);
+	/* One of them may have been collected. */
+	while (waitpid(-1, &status, 0) > 0)
+		check(status == SIGKILL || status == 3 << 8);
+}
+
+
 static struct watched misused;
 
 static void no_loop(void)
@@ -1912,6 +1956,8 @@ int main(int argc, char **argv)
 		  several_threads, ONCE, 0 },
 		{ "an interest that is forgotten is not touched any more",
 		  loop_ends_first, ONCE, 0 },
+		{ "the calls are no cancellation points",
+		  pending_cancellation, EACH_METHOD, 0 },
 		{ "mistakes are fatal", mistakes, ONCE, 0 },
 		{ "the initialiser leaves public members alone",
 		  initialiser, ONCE, 0 },

@@ -30,20 +30,21 @@ static inline void IV_POPEN_REQUEST_INIT(struct iv_popen_request *r)
 }
 
 /*
- * Run the program.  The caller's end of the pipe, blocking, close-on-exec and
- * the caller's to close; or -1 with errno and nothing left behind (EINVAL:
- * type; EAGAIN, EMFILE, ENFILE, ENOMEM, ENOSPC).  A program that cannot be
- * executed is a child that exits with 1.  Loop thread; iv_main() does not
- * return by itself before the child was waited for.  The child of an earlier
- * submission that still lives is left to itself.
+ * Run the program.  Returns the caller's end of the pipe, blocking,
+ * close-on-exec, none of the standard descriptors and the caller's to close; or
+ * -1 with errno and nothing left behind (EINVAL: type; EAGAIN, EMFILE, ENFILE,
+ * ENOMEM, ENOSPC).  A program that cannot be executed is a child that exits
+ * with 1.  Loop thread; iv_main() does not return by itself before the child
+ * was waited for.  The child of an earlier submission that still lives is left
+ * to itself.
  */
 int iv_popen_request_submit(struct iv_popen_request *r);
 
 /*
  * Give the child up; if it lives it gets SIGTERM, up to five times in 20
- * seconds, and then SIGKILL.  Does not close the descriptor; does nothing
- * after a failed submit or a second time.  The memory may be freed at once.
- * Owner, any handler.
+ * seconds, and then SIGKILL, unless a signal is refused.  Does not close the
+ * descriptor; does nothing after a failed submit or a second time.  The memory
+ * may be freed at once.  Owner, any handler.
  */
 void iv_popen_request_close(struct iv_popen_request *r);
 
