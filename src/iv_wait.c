@@ -553,6 +553,29 @@ static int is_watched(const struct iv_wait_interest *w)
 	return watched;
 }
 
+/* The same by the calling thread alone, of whatever child. */
+static int is_watched_here(const struct iv_wait_interest *w)
+{
+	const struct thread *thread = iv_tls_user_ptr(&thread_user);
+	const struct iv_list_head *ilh;
+	int watched = 0;
+	int state;
+
+	if (thread->generation != iv_process_generation())
+		return 0;
+
+	state = take_lock();
+	iv_list_for_each (ilh, &thread->watches) {
+		const struct watch *watch =
+			iv_container_of(ilh, struct watch, list);
+
+		watched |= watch->interest == w && watch->living;
+	}
+	release_lock(state);
+
+	return watched;
+}
+
 /* Watch the child from now on; whatever has happened to it is collected. */
 static void begin(struct watch *watch, pid_t pid)
 {
@@ -613,7 +636,7 @@ void iv_wait_interest_register(struct iv_wait_interest *w)
 			 (int)w->pid);
 
 	iv_signal_block(&b);
-	watched = is_watched(w);
+	watched = is_watched(w) || is_watched_here(w);
 	if (!watched)
 		watch = prepare(w);
 	if (watch != NULL)
@@ -658,6 +681,9 @@ int iv_wait_interest_register_spawn(struct iv_wait_interest *w,
 	pid_t pid = -1;
 
 	(void)iv_state_for("iv_wait_interest_register_spawn");
+	if (is_watched_here(w))
+		iv_fatal("iv_wait_interest_register_spawn: %p is already "
+			 "registered", (void *)w);
 
 	iv_signal_block(&b);
 	watch = prepare(w);

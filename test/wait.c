@@ -1797,6 +1797,21 @@ static void twice(void)
 	iv_wait_interest_register(&misused.w);
 }
 
+static void twice_for_others(void)
+{
+	iv_init();
+	begin(&misused, getpid());
+	misused.w.pid = getppid();
+	iv_wait_interest_register(&misused.w);
+}
+
+static void spawn_twice(void)
+{
+	iv_init();
+	begin(&misused, getpid());
+	(void)iv_wait_interest_register_spawn(&misused.w, pause_for_ever, NULL);
+}
+
 static void unregister_twice(void)
 {
 	iv_init();
@@ -1843,6 +1858,8 @@ static void mistakes(void)
 	check_fatal(spawn_without_loop, "iv_wait_interest_register_spawn");
 	check_fatal(no_pid, "process id -1");
 	check_fatal(twice, "already registered");
+	check_fatal(twice_for_others, "already registered");
+	check_fatal(spawn_twice, "iv_wait_interest_register_spawn: ");
 	check_fatal(unregister_twice, "iv_wait_interest_unregister");
 	check_fatal(wrong_thread, "not registered in this thread");
 	check_fatal(kill_not_registered, "iv_wait_interest_kill");
