@@ -366,6 +366,7 @@ struct timespec iv_timer_next(struct iv_state *st)
 	struct iv_timer_state *ts = &st->timer;
 
 	check_invariant(ts);
+	/* There is a batch if a handler has left the step of an inner loop. */
 	if (!iv_list_empty(&ts->late) || !iv_list_empty(&ts->batch))
 		return (struct timespec){ 0 };
 

@@ -6,6 +6,7 @@
 #include <iv.h>
 #include <limits.h>
 #include <poll.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -952,6 +953,36 @@ static void a_step_in_a_handler_is_a_new_one(void)
 	iv_deinit();
 }
 
+static jmp_buf in_task;
+
+static void leave_step(void *letter)
+{
+	mark(letter);
+	longjmp(in_task, 1);
+}
+
+static void run_a_loop_that_is_left(void *letter)
+{
+	mark(letter);
+	add(&a, past, leave_step, "a");
+	add(&b, past, mark, "b");
+	if (setjmp(in_task) == 0)
+		iv_main();
+	mark("l");
+}
+
+static void what_a_step_has_left_is_due(void)
+{
+	iv_init();
+	IV_TASK_INIT(&task);
+	task.handler = run_a_loop_that_is_left;
+	task.cookie = "t";
+	iv_task_register(&task);
+	iv_main();
+	expect("talb");
+	iv_deinit();
+}
+
 static void one_run_for_one_registration(void)
 {
 	iv_init();
@@ -1132,6 +1163,8 @@ static const struct check_case cases[] = {
 	  new_ones_wait_for_the_next_step, EACH_METHOD, 0 },
 	{ "a loop inside a handler runs what is due in a step of its own",
 	  a_step_in_a_handler_is_a_new_one, EACH_METHOD, 0 },
+	{ "what is due when a handler leaves an inner loop runs in the outer one",
+	  what_a_step_has_left_is_due, EACH_METHOD, 0 },
 	{ "a timer runs once for each registration",
 	  one_run_for_one_registration, EACH_METHOD, 0 },
 	{ "a timer of the batch is registered until it runs, and cancellable",
