@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -525,6 +526,8 @@ pid_t fork(void)
 		return -1;
 	pid = real_fork();
 	if (pid == 0) {
+		/* Also if the program does not get to its end. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(fds[0]);
 		started_fd = fds[1];
 		return 0;
