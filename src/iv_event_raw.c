@@ -308,7 +308,10 @@ static void ring_here(const struct iv_event_raw *this)
 
 void iv_event_raw_go_on(struct iv_state *st)
 {
+	int state = iv_cancel_disable();
+
 	iv_board_abandon(st, ring_here);
+	iv_cancel_restore(state);
 	st->board.noticed = iv_process_generation();
 }
 
@@ -328,10 +331,13 @@ static void got_event(void *_this)
 	struct iv_event_raw *this = _this;
 	struct iv_place at = place_of(this);
 	int drained;
+	int state;
 
 	iv_event_raw_notice_fork(iv_self);
 
+	state = iv_cancel_disable();
 	drained = drain(this->event_rfd.fd);
+	iv_cancel_restore(state);
 	if (drained == SOMETHING) {
 		iv_self->stats.doorbells++;
 		IV_PROBE_RAW_DOORBELL(this);
@@ -747,6 +753,7 @@ int iv_event_raw_post_fd(int fd)
 {
 	sigset_t sigpipe, pending, mask;
 	int saved_errno = errno;
+	int state = iv_cancel_disable();
 	int ret;
 
 	(void)sigemptyset(&sigpipe);
@@ -761,6 +768,7 @@ int iv_event_raw_post_fd(int fd)
 	}
 
 	(void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	iv_cancel_restore(state);
 	if (ret == 0)
 		errno = saved_errno;
 

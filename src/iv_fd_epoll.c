@@ -200,9 +200,11 @@ static void report(struct iv_state *st, const struct epoll_event *ev)
 static void timerfd_fired(struct iv_fd_epoll_state *e)
 {
 	uint64_t times;
+	int state = iv_cancel_disable();
 
 	/* Nothing to be read: armed anew since it was reported. */
 	(void)!read(e->timerfd, &times, sizeof(times));
+	iv_cancel_restore(state);
 	e->armed = (struct timespec){ 0 };
 }
 

@@ -87,9 +87,9 @@ static void tell(const char *name, const char *what)
 		return;
 
 	/* It writes, at which a thread may be cancelled. */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	state = iv_cancel_disable();
 	fprintf(stderr, "iv_thread: [%s] %s\n", name, what);
-	pthread_setcancelstate(state, NULL);
+	iv_cancel_restore(state);
 }
 
 static void tell_failure(const char *name, int err)
@@ -99,10 +99,10 @@ static void tell_failure(const char *name, int err)
 	if (!debugging())
 		return;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	state = iv_cancel_disable();
 	fprintf(stderr, "iv_thread: pthr_create for [%s] failed with error "
 		"%d[%s]\n", name, err, strerror(err));
-	pthread_setcancelstate(state, NULL);
+	iv_cancel_restore(state);
 }
 
 
@@ -168,14 +168,13 @@ static void forget(struct child *c)
 /* The thread is past its routine: this waits for the rest of it. */
 static void join(struct child *c)
 {
-	int state;
-
 	/* Cancelled half-way, we would come to join it again. */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	int state = iv_cancel_disable();
+
 	(void)pthread_join(c->thread, NULL);
 	tell(c->name, "joined");
 	forget(c);
-	pthread_setcancelstate(state, NULL);
+	iv_cancel_restore(state);
 }
 
 static void thread_ended(void *_c)
@@ -342,12 +341,15 @@ void iv_thread_list_children(void)
 {
 	struct family *family;
 	struct iv_list_head *ilh;
+	int state;
 
 	(void)iv_state_for("iv_thread_list_children");
 	family = iv_tls_user_ptr(&family_user);
 
+	state = iv_cancel_disable();
 	fprintf(stderr, "tid\tname\n");
 	fprintf(stderr, "%lu\tself\n", iv_get_thread_id());
 	iv_list_for_each (ilh, &family->children)
 		list_child(iv_container_of(ilh, struct child, list));
+	iv_cancel_restore(state);
 }

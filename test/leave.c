@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -389,10 +390,28 @@ static void add_pool(int max_threads)
 	check_int(iv_work_pool_create(&pool), 0);
 }
 
+static atomic_int begun;
+
+static void begin(void *cookie)
+{
+	(void)cookie;
+	begun = 1;
+}
+
+/* The one thread is done with all before the last when it begins that. */
 static void add_completions(void)
 {
+	static struct iv_work_item last;
+
 	add_pool(1);
 	submit(&pool, nothing, handle);
+	IV_WORK_ITEM_INIT(&last);
+	last.work = begin;
+	last.completion = nothing;
+	begun = 0;
+	iv_work_pool_submit_work(&pool, &last);
+	while (!begun)
+		usleep(1000);
 }
 
 static void add_completions_of_own_work(void)
@@ -654,8 +673,11 @@ static void jump_and_go_on(void)
 	int i;
 
 	run_until_jump();
-	/* What was due with it is. */
-	iv_main();
+	/* What was due with it is, and needs nothing else to happen. */
+	if (is_pool())
+		run_passes(10);
+	else
+		iv_main();
 	check_int(calls, 2);
 	remove_and_deinit();
 
