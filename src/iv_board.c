@@ -37,15 +37,9 @@ static unsigned int words_of(const struct iv_board_record *r)
 	return (r->used + IV_BOARD_WORD_BITS - 1) / IV_BOARD_WORD_BITS;
 }
 
-static struct iv_board *board_of(struct iv_place at)
-{
-	return (struct iv_board *)((uintptr_t)at.word &
-				   -sizeof(struct iv_board));
-}
-
 static unsigned int index_of(struct iv_place at)
 {
-	return (at.word - board_of(at)->posted) * IV_BOARD_WORD_BITS + at.bit;
+	return (at.word - iv_place_board(at)->posted) * IV_BOARD_WORD_BITS + at.bit;
 }
 
 static struct iv_place
@@ -56,11 +50,6 @@ place_of(struct iv_board *bell, struct iv_board *b, unsigned int index)
 		.word = &b->posted[index / IV_BOARD_WORD_BITS],
 		.bit = index % IV_BOARD_WORD_BITS,
 	};
-}
-
-static unsigned long mask_of(struct iv_place at)
-{
-	return 1UL << at.bit;
 }
 
 static const struct iv_place nowhere;
@@ -274,7 +263,7 @@ void iv_board_disown(struct iv_board *b)
 int iv_board_adopt(struct iv_state *st, struct iv_place at,
 		   struct iv_event_raw *event)
 {
-	struct iv_board_record *r = add_record(st, board_of(at), 1);
+	struct iv_board_record *r = add_record(st, iv_place_board(at), 1);
 
 	if (r == NULL)
 		return -1;
@@ -314,7 +303,7 @@ record_of(const struct iv_state *st, const struct iv_board *b)
 
 void iv_board_leave(struct iv_state *st, struct iv_place at)
 {
-	struct iv_board *b = board_of(at);
+	struct iv_board *b = iv_place_board(at);
 	unsigned int index = index_of(at);
 	struct iv_board_record *r = record_of(st, b);
 
@@ -323,7 +312,7 @@ void iv_board_leave(struct iv_state *st, struct iv_place at)
 		return;
 
 	r->events[index] = NULL;
-	r->mine[at.word - b->posted] &= ~mask_of(at);
+	r->mine[at.word - b->posted] &= ~iv_place_mask(at);
 	r->live--;
 	st->board.live--;
 	if (!is_own(r) || index == IV_BOARD_WAKE_BIT)
@@ -333,7 +322,7 @@ void iv_board_leave(struct iv_state *st, struct iv_place at)
 		iv_board_disown(b);
 	else
 		/* Pairs with write_if_need_be() in iv_event_raw.c. */
-		atomic_fetch_or(&b->gone[at.word - b->posted], mask_of(at));
+		atomic_fetch_or(&b->gone[at.word - b->posted], iv_place_mask(at));
 	if (r->live == 0 && r->used == IV_BOARD_BITS && b != bell_of(st))
 		drop(st, r);
 }
@@ -434,7 +423,7 @@ int iv_board_posted(const struct iv_state *st, int all)
 
 int iv_board_take_bit(struct iv_place at)
 {
-	int was_set = !!(atomic_fetch_and(at.word, ~mask_of(at)) & mask_of(at));
+	int was_set = !!(atomic_fetch_and(at.word, ~iv_place_mask(at)) & iv_place_mask(at));
 
 	/*
 	 * The handler's loads come after that, for posters that found the bit

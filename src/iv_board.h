@@ -83,6 +83,31 @@ struct iv_place {
 	unsigned int	bit;		/* its number in the word */
 };
 
+static inline struct iv_board *iv_place_board(struct iv_place at)
+{
+	return (struct iv_board *)((uintptr_t)at.word &
+				   -sizeof(struct iv_board));
+}
+
+static inline unsigned long iv_place_mask(struct iv_place at)
+{
+	return 1UL << at.bit;
+}
+
+/*
+ * Once its bit is set, an object may be served at any moment, and be
+ * unregistered by its handler.  So a poster that goes on to write is counted
+ * between these two, even if it is cancelled.
+ */
+struct iv_board_own *iv_board_begin_write(struct iv_board *bell);
+void iv_board_end_write(struct iv_board_own **own);
+
+/*
+ * Wait for those who write, so that a descriptor can be closed; 0: somebody does
+ * not come to an end, and it has to stay open.
+ */
+int iv_board_is_unused(struct iv_board *bell);
+
 /* The first bit of a bell is for the wakeup of the loop's iv_events. */
 #define IV_BOARD_WAKE_BIT	0
 #define IV_BOARD_FIRST_BIT	1

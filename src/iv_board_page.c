@@ -178,3 +178,73 @@ void iv_board_put(struct iv_board *b)
 	page_put(&iv_process->boards, page_of(b));
 	iv_lock_release(&lock, state);
 }
+
+/*
+ * The count of posters belongs to a process: those who were here when it forked
+ * do not come to an end in the child.
+ */
+#define POSTERS		0xffffUL
+
+static unsigned long no_posters(void)
+{
+	return iv_process_generation() * (POSTERS + 1);
+}
+
+struct iv_board_own *iv_board_begin_write(struct iv_board *bell)
+{
+	struct iv_board_own *own = iv_board_own(bell);
+	unsigned long none = no_posters();
+	unsigned long now;
+	unsigned long next;
+
+	now = atomic_load_explicit(&own->posters, memory_order_relaxed);
+	do {
+		next = (now & ~POSTERS) == none ? now + 1 : none + 1;
+		/* Sequentially consistent: pairs with wait_for_posters(). */
+	} while (!atomic_compare_exchange_weak(&own->posters, &now, next));
+
+	return own;
+}
+
+void iv_board_end_write(struct iv_board_own **own)
+{
+	/* Release: pairs with the acquire in wait_for_posters(). */
+	atomic_fetch_sub_explicit(&(*own)->posters, 1, memory_order_release);
+}
+
+/* At the most a second of waiting, for one who has left by siglongjmp(3). */
+#define WAITS	10000
+
+/* 0 if there are some who do not end. */
+static int wait_for_posters(struct iv_board_own *own)
+{
+	unsigned long none = no_posters();
+	unsigned long now;
+	unsigned int i;
+
+	for (i = 0; i < WAITS; i++) {
+		/* Pairs with those two. */
+		now = atomic_load(&own->posters);
+		if (now == none || (now & ~POSTERS) != none)
+			return 1;
+		iv_lock_pause(i);
+	}
+
+	return 0;
+}
+
+int iv_board_is_unused(struct iv_board *bell)
+{
+	int state = iv_cancel_disable();
+	int unused;
+
+	/*
+	 * What unregistered the object comes before the look for posters.
+	 * Partner: iv_board_begin_write().
+	 */
+	iv_full_fence();
+	unused = wait_for_posters(iv_board_own(bell));
+	iv_cancel_restore(state);
+
+	return unused;
+}

@@ -89,20 +89,9 @@ static void set_place(struct iv_event_raw *this, struct iv_place at)
 	this->event_rfd.pad[10] = at.word;
 }
 
-static unsigned long mask_of(struct iv_place at)
-{
-	return 1UL << at.bit;
-}
-
-static struct iv_board *board_of(struct iv_place at)
-{
-	return (struct iv_board *)((uintptr_t)at.word &
-				   -sizeof(struct iv_board));
-}
-
 static int is_gone(struct iv_place at)
 {
-	struct iv_board *b = board_of(at);
+	struct iv_board *b = iv_place_board(at);
 
 	/* Sequentially consistent: pairs with iv_board_leave(). */
 	return (atomic_load(&b->gone[at.word - b->posted]) >> at.bit) & 1;
@@ -211,81 +200,6 @@ static int drain(int fd)
 	}
 
 	return drained;
-}
-
-
-/*
- * Once its bit is set, an object may be served at any moment, and be
- * unregistered by its handler; so who goes on to write is counted, and its
- * descriptor is not closed meanwhile.  The count belongs to a process: those
- * who were here when it forked do not come to an end in the child.
- */
-#define POSTERS		0xffffUL
-
-static unsigned long no_posters(void)
-{
-	return iv_process_generation() * (POSTERS + 1);
-}
-
-static struct iv_board_own *begin_write(struct iv_board *bell)
-{
-	struct iv_board_own *own = iv_board_own(bell);
-	unsigned long none = no_posters();
-	unsigned long now;
-	unsigned long next;
-
-	now = atomic_load_explicit(&own->posters, memory_order_relaxed);
-	do {
-		next = (now & ~POSTERS) == none ? now + 1 : none + 1;
-		/* Sequentially consistent: pairs with wait_for_posters(). */
-	} while (!atomic_compare_exchange_weak(&own->posters, &now, next));
-
-	return own;
-}
-
-/* Also for a thread that is cancelled. */
-static void end_write(struct iv_board_own **own)
-{
-	/* Release: pairs with the acquire in wait_for_posters(). */
-	atomic_fetch_sub_explicit(&(*own)->posters, 1, memory_order_release);
-}
-
-/* At the most a second of waiting, for one who has left by siglongjmp(3). */
-#define WAITS	10000
-
-/* 0 if there are some who do not end. */
-static int wait_for_posters(struct iv_board_own *own)
-{
-	unsigned long none = no_posters();
-	unsigned long now;
-	unsigned int i;
-
-	for (i = 0; i < WAITS; i++) {
-		/* Pairs with begin_write() and end_write(). */
-		now = atomic_load(&own->posters);
-		if (now == none || (now & ~POSTERS) != none)
-			return 1;
-		iv_lock_pause(i);
-	}
-
-	return 0;
-}
-
-/* If not, the descriptor stays open: somebody may be about to write to it. */
-static int is_unused(struct iv_board *bell)
-{
-	int state = iv_cancel_disable();
-	int unused;
-
-	/*
-	 * What unregistered the object comes before the look for posters.
-	 * Partner: begin_write().
-	 */
-	iv_full_fence();
-	unused = wait_for_posters(iv_board_own(bell));
-	iv_cancel_restore(state);
-
-	return unused;
 }
 
 
@@ -451,13 +365,13 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 		iv_board_leave(iv_self, at);
 	else if (at.word != NULL)
 		give_back(at.bell);
-	if (at.word == NULL || is_unused(at.bell))
+	if (at.word == NULL || iv_board_is_unused(at.bell))
 		pair_close(fd, label);
 }
 
 
 /* Will the loop look, or has it been rung for? */
-static int is_heard(const struct iv_board *bell)
+static int will_look(const struct iv_board *bell)
 {
 	return !(atomic_load(&bell->state) &
 		 (IV_BOARD_ASLEEP | IV_BOARD_FOREIGN));
@@ -492,7 +406,7 @@ static void ring(struct iv_board *bell, int fd, unsigned long state)
 static int may_ring_foreign(struct iv_place at)
 {
 	return is_set(at) &&
-	       (!is_gone(at) || iv_board_is_inherited(board_of(at)));
+	       (!is_gone(at) || iv_board_is_inherited(iv_place_board(at)));
 }
 
 /*
@@ -520,8 +434,8 @@ static void write_if_need_be(struct iv_place at, unsigned long life, int fd)
 
 static void write_counted(struct iv_place at, unsigned long life, int fd)
 {
-	struct iv_board_own *own __attribute__((cleanup(end_write))) =
-		begin_write(at.bell);
+	struct iv_board_own *own __attribute__((cleanup(iv_board_end_write))) =
+		iv_board_begin_write(at.bell);
 
 	if (fd < 0)
 		fd = atomic_load(&own->fd);
@@ -576,7 +490,7 @@ static int joins(struct iv_place at)
 	iv_full_fence();
 
 	/* In this order: a bit that is set now is seen by who says ASLEEP later. */
-	return is_set(at) && is_heard(at.bell);
+	return is_set(at) && will_look(at.bell);
 }
 
 /* All that a post to a loop that is awake runs is in few lines of the cache. */
@@ -602,11 +516,11 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 	 * From here on, *this may be gone.  Partners: fence B in iv_board.c, and
 	 * iv_board_make_foreign().
 	 */
-	atomic_fetch_or(at.word, mask_of(at));
-	b = board_of(at);
+	atomic_fetch_or(at.word, iv_place_mask(at));
+	b = iv_place_board(at);
 	if (b != at.bell)
 		atomic_fetch_or(&at.bell->hints, b->hint);
-	if (is_heard(at.bell)) {
+	if (will_look(at.bell)) {
 		IV_PROBE_RAW_SKIPPED(this);
 		return;
 	}
@@ -664,8 +578,8 @@ void iv_event_raw_wake(struct iv_board *bell)
 	 * RUNG alone does not do: a forked loop may drain what was written, and
 	 * goes by the bits.
 	 */
-	atomic_fetch_or(at.word, mask_of(at));
-	if (!is_heard(bell))
+	atomic_fetch_or(at.word, iv_place_mask(at));
+	if (!will_look(bell))
 		post_by_write(at, life, -1);
 }
 
