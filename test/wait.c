@@ -1674,6 +1674,44 @@ static void fork_while_others_wait(void)
 	iv_deinit();
 }
 
+/* Whatever instruction of a call the other thread was at. */
+static void register_and_unregister(void)
+{
+	static struct watched c[3];
+	pid_t pid = fork_pausing();
+
+	iv_init();
+	/* The first calls take many instructions to find what they call. */
+	begin(&c[0], pid);
+	end(&c[0]);
+	begin(&c[0], pid);
+
+	forks_begin();
+	begin(&c[1], pid);
+	check_int(iv_wait_interest_kill(&c[1].w, SIGKILL), 0);
+	end(&c[1]);
+	forks_end();
+	await(&c[0], 1);
+	check_int(c[0].status[0], SIGKILL);
+	end(&c[0]);
+}
+
+static void spawn_in_child(void)
+{
+	struct watched c;
+	int status = 8;
+
+	spawn(&c, exit_with, &status);
+	await(&c, 1);
+	check_int(c.status[0], 8 << 8);
+	end(&c);
+}
+
+static void fork_anywhere_in_calls(void)
+{
+	check_forks(register_and_unregister, spawn_in_child);
+}
+
 static void *spawn_many(void *arg)
 {
 	struct watched c;
@@ -1969,6 +2007,8 @@ int main(int argc, char **argv)
 		  inherited_stay_silent, EACH, 0 },
 		{ "a child made while others wait has a usable module (W6)",
 		  fork_while_others_wait, ONCE, 0 },
+		{ "so has one made at each instruction of another thread's call",
+		  fork_anywhere_in_calls, ONCE, 240 },
 		{ "threads watch their children side by side",
 		  several_threads, ONCE, 0 },
 		{ "an interest that is forgotten is not touched any more",
