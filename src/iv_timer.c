@@ -3,22 +3,22 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A loop's timers are in a radix heap.  A timer's key is its expiry in
- * nanoseconds, and no timer in the heap is before the time `base'.  Key and base
+ * nanoseconds, and `base' is a time that no key in the heap precedes.  The two
  * determine the list that the timer is in: the level is the highest octal digit
- * in which they differ, the slot is the key's digit there.  So each list is
- * before the next one, and timers of equal expiry are in one list, in the order
- * of registration.  No timer is before the `min' of its list.  The loop sleeps
- * until the min of the first list that is not empty; then base moves there, and
- * the timers of this list go to lists of lower levels, no others to any.  In a
- * list of level 0 all are equal, and are called when their time has come.
+ * in which they differ, the slot is the value of that digit in the key.  Hence
+ * each list precedes the next one, and timers of equal expiry are in one list,
+ * in the order of their registration.  A list's `min' is a time that no timer
+ * in it precedes.  The loop sleeps until the min of the first list that is not
+ * empty.  Base then moves there, which moves the timers of that list, and no
+ * others, to lower levels.  Timers in a list of level 0 are equal: they run.
  *
- * What is registered for a time that is not after `now', the time of the latest
- * step, is `late': it has to wait for the next step, which puts it in order.
+ * A timer registered for a time that is not after `now', the time of the latest
+ * step, is `late': it waits for the next step, which first puts these in order.
  *
- * So registering and unregistering take constant time, and a timer moves once
- * for each level at most, which it does when those before it are gone.  When the
- * timer that is the min of its list is unregistered, the min stays: the loop may
- * wake up for it in vain, once.
+ * Registering and unregistering take constant time.  A timer moves at most once
+ * per level, and only when its list is the first.  If the timer from which a
+ * list has its min is unregistered, the min remains: the loop may wake up for
+ * it in vain, once.
  *
  * Compiled with IV_DEBUG, each step and each wait checks that all this holds.
  */
