@@ -317,6 +317,11 @@ void iv_board_leave(struct iv_state *st, struct iv_place at)
 	st->board.live--;
 	if (!is_own(r) || index == IV_BOARD_WAKE_BIT)
 		return;
+	/* Another process may adopt a copy of it, and posts are to reach that. */
+	if (r->is_adopted) {
+		drop(st, r);
+		return;
+	}
 
 	if (r->is_adopted)
 		iv_board_disown(b);
