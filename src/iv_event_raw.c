@@ -609,6 +609,19 @@ int iv_event_raw_prepare(struct iv_event_raw *this)
 	return 0;
 }
 
+static void adopt_board(struct iv_state *st, struct iv_event_raw *this,
+			struct iv_place at)
+{
+	if (!(atomic_fetch_or(&at.bell->flags, IV_BOARD_OWNED) &
+	      IV_BOARD_OWNED) && iv_board_adopt(st, at, this) == 0)
+		return;
+
+	/* Another loop has it, or had: as if that had been forked. */
+	iv_board_make_foreign(at.bell);
+	if (is_set(at))
+		ring_here(this);
+}
+
 int iv_event_raw_adopt(struct iv_event_raw *this)
 {
 	struct iv_state *st = iv_state_for("iv_event_raw_adopt");
@@ -620,17 +633,9 @@ int iv_event_raw_adopt(struct iv_event_raw *this)
 			 "adopted", (void *)this);
 	if (watch(this) < 0)
 		return -1;
+	if (at.word != NULL)
+		adopt_board(st, this, at);
 	errno = saved_errno;
-
-	if (at.word == NULL)
-		return 0;
-	if ((atomic_fetch_or(&at.bell->flags, IV_BOARD_OWNED) &
-	     IV_BOARD_OWNED) || iv_board_adopt(st, at, this) < 0) {
-		/* Another loop has it, or had: as if that had been forked. */
-		iv_board_make_foreign(at.bell);
-		if (is_set(at))
-			ring_here(this);
-	}
 
 	return 0;
 }
