@@ -1612,6 +1612,52 @@ static void several_owners(void)
 	iv_deinit();
 }
 
+/* The thread that forked goes on in the child, and looks at no pool there. */
+static pid_t forked_in_work;
+
+static void fork_in_work(void *cookie)
+{
+	(void)cookie;
+	forked_in_work = fork();
+	check(forked_in_work >= 0);
+}
+
+static void wait_for_forked(void *_pool)
+{
+	check(forked_in_work > 0);
+	/* Its only thread has ended. */
+	check_child(forked_in_work);
+	iv_work_pool_put(_pool);
+}
+
+static pid_t owner_of_pool;
+
+static void stop_in_owner(void *cookie)
+{
+	(void)cookie;
+	check_int(getpid(), owner_of_pool);
+}
+
+static void work_forks(void)
+{
+	static struct iv_work_pool forking;
+	static struct iv_work_item forker;
+
+	iv_init();
+	IV_WORK_POOL_INIT(&forking);
+	owner_of_pool = getpid();
+	forking.max_threads = 1;
+	forking.thread_stop = stop_in_owner;
+	check_int(iv_work_pool_create(&forking), 0);
+	IV_WORK_ITEM_INIT(&forker);
+	forker.cookie = &forking;
+	forker.work = fork_in_work;
+	forker.completion = wait_for_forked;
+	iv_work_pool_submit_work(&forking, &forker);
+	iv_main();
+	iv_deinit();
+}
+
 static const struct check_case cases[] = {
 	{ "work is done in a thread of the pool, then completed by the owner",
 	  work_and_completion, EACH_METHOD, 0 },
@@ -1641,6 +1687,8 @@ static const struct check_case cases[] = {
 	  callbacks_are_copied, ONCE, 0 },
 	{ "thread_start and thread_stop may be missing",
 	  callbacks_may_be_missing, ONCE, 0 },
+	{ "a work function that forks ends the child by its return",
+	  work_forks, EACH_METHOD, 0 },
 	{ "a completion may free its item or submit it again",
 	  completion_owns_item, EACH_METHOD, 0 },
 	{ "max_threads may be raised later", more_threads_later, ONCE, 0 },
