@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "count.h"
+#include "posts.h"
 
 #define BLOCK		65536
 #define TICK_MS		100
@@ -68,24 +69,7 @@ static struct iv_event_raw stop;
 static volatile sig_atomic_t stop_signal;
 
 
-/*
- * The worker.  write(2) is what a post that needs the kernel calls, and nobody
- * else here does, so the kernel's own count of it tells how many there were.
- */
-static long write_calls(const char *proc_file)
-{
-	char line[64];
-	long calls = -1;
-	FILE *fp = fopen(proc_file, "r");
-
-	while (fp != NULL && fgets(line, sizeof(line), fp) != NULL)
-		sscanf(line, "syscw: %ld", &calls);
-	if (fp != NULL)
-		fclose(fp);
-
-	return calls;
-}
-
+/* The worker.  It calls write(2) for nothing but posts. */
 static void note_writes(atomic_long *to, long before, long after)
 {
 	atomic_store_explicit(to, before < 0 || after < 0 ? -1 : after - before,
@@ -287,23 +271,19 @@ static void print_totals(void)
 
 static void print_posts(void)
 {
-	long posts = atomic_load(&other_posts);
-	long writes = atomic_load(&other_writes);
+	struct posts sum = {
+		.made = atomic_load(&other_posts),
+		.writes = atomic_load(&other_writes),
+	};
 	int i;
 
 	for (i = 0; i < num_files; i++) {
-		long w = atomic_load(&shared[i].writes);
-
-		posts += atomic_load(&shared[i].posts);
-		writes = writes < 0 || w < 0 ? -1 : writes + w;
+		posts_add(&sum, &(struct posts){
+			.made = atomic_load(&shared[i].posts),
+			.writes = atomic_load(&shared[i].writes),
+		});
 	}
-
-	fprintf(stderr, "%ld posts, ", posts);
-	if (writes < 0)
-		fprintf(stderr, "the kernel does not say how many system calls");
-	else
-		fprintf(stderr, "%ld of them by a system call", writes);
-	fprintf(stderr, ", %lu handler runs\n", handler_runs);
+	posts_print(stderr, &sum, handler_runs);
 }
 
 

@@ -1,0 +1,68 @@
+/*
+ * How many posts a process makes, and how many of them needed the kernel.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A post that needs the kernel calls write(2), and the kernel counts the calls
+ * of a process or thread.  A program that knows how many of its own there were
+ * meanwhile knows the rest.
+ */
+
+#ifndef POSTS_H
+#define POSTS_H
+
+#include <stdio.h>
+
+struct posts {
+	unsigned long	made;
+	long		writes;		/* of them; -1: the kernel does not say */
+};
+
+/* From /proc/self/io or /proc/thread-self/io; -1: the kernel does not say. */
+static inline long write_calls(const char *proc_file)
+{
+	char line[64];
+	long calls = -1;
+	FILE *fp = fopen(proc_file, "r");
+
+	while (fp != NULL && fgets(line, sizeof(line), fp) != NULL)
+		sscanf(line, "syscw: %ld", &calls);
+	if (fp != NULL)
+		fclose(fp);
+
+	return calls;
+}
+
+static inline void posts_begin(struct posts *p)
+{
+	p->made = 0;
+	p->writes = write_calls("/proc/self/io");
+}
+
+/* other_writes: of the process since posts_begin(). */
+static inline void posts_end(struct posts *p, long other_writes)
+{
+	long calls = write_calls("/proc/self/io");
+
+	p->writes = p->writes < 0 || calls < 0 ? -1 :
+		    calls - p->writes - other_writes;
+}
+
+static inline void posts_add(struct posts *sum, const struct posts *p)
+{
+	sum->made += p->made;
+	sum->writes = sum->writes < 0 || p->writes < 0 ? -1 :
+		      sum->writes + p->writes;
+}
+
+static inline void posts_print(FILE *to, const struct posts *p,
+			       unsigned long handler_runs)
+{
+	fprintf(to, "%lu posts, ", p->made);
+	if (p->writes < 0)
+		fprintf(to, "the kernel does not say how many system calls");
+	else
+		fprintf(to, "%ld of them by a system call", p->writes);
+	fprintf(to, ", %lu handler runs\n", handler_runs);
+}
+
+#endif
