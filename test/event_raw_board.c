@@ -1,0 +1,755 @@
+/*
+ * libivykis: iv_event_raw, many objects, and boards in want of memory.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_event.h>
+#include <iv_event_raw.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "check.h"
+
+struct counted {
+	struct iv_event_raw	ev;
+	int			calls;
+};
+
+static struct counted *many;
+static int num_many;
+static int num_called;
+
+static void called(void *_c)
+{
+	struct counted *c = _c;
+
+	c->calls++;
+	if (++num_called == num_many)
+		iv_quit();
+}
+
+static void start(struct counted *c, void (*handler)(void *))
+{
+	IV_EVENT_RAW_INIT(&c->ev);
+	c->ev.handler = handler;
+	c->ev.cookie = c;
+	c->calls = 0;
+	check_int(iv_event_raw_register(&c->ev), 0);
+}
+
+static void start_many(int num, void (*handler)(void *))
+{
+	int i;
+
+	many = calloc(num, sizeof(*many));
+	check(many != NULL);
+	num_many = num;
+	num_called = 0;
+	for (i = 0; i < num; i++)
+		start(&many[i], handler);
+}
+
+static void post_many(int from)
+{
+	int i;
+
+	for (i = from; i < num_many; i++)
+		iv_event_raw_post(&many[i].ev);
+}
+
+static void each_was_called(int times)
+{
+	int i;
+
+	run_passes(2);
+	for (i = 0; i < num_many; i++)
+		check_int(many[i].calls, times);
+}
+
+static void end_many(void)
+{
+	int i;
+
+	for (i = 0; i < num_many; i++)
+		iv_event_raw_unregister(&many[i].ev);
+	free(many);
+}
+
+static pid_t fork_checked(void)
+{
+	pid_t pid = fork();
+
+	check(pid >= 0);
+
+	return pid;
+}
+
+static char state_of(pid_t pid)
+{
+	char name[64], line[512];
+	char *s;
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
+	f = fopen(name, "r");
+	check(f != NULL && fgets(line, sizeof(line), f) != NULL);
+	fclose(f);
+	s = strrchr(line, ')');
+	check(s != NULL);
+
+	return s[2];
+}
+
+static void await_state(pid_t pid, char state)
+{
+	while (state_of(pid) != state)
+		usleep(1000);
+}
+
+static int num_possible(int wanted)
+{
+	struct rlimit lim;
+	int each = variant_is_pipe() ? 2 : 1;
+
+	check_int(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	if (lim.rlim_cur < (rlim_t)each * wanted + 100)
+		wanted = (lim.rlim_cur - 100) / each;
+	/* Several boards, at any rate. */
+	if (wanted < 500)
+		skip("the limit of descriptors is too low");
+
+	return wanted;
+}
+
+/* The first post rings, and the others see that. */
+static void post_rest(void *unused)
+{
+	(void)unused;
+	post_many(1);
+}
+
+/* It stops the loop where that sleeps, and lets it go when all are posted. */
+static pid_t poster_of_burst(void)
+{
+	pid_t loop = getpid();
+	pid_t pid = fork_checked();
+
+	if (pid != 0)
+		return pid;
+	await_state(loop, 'S');
+	check_int(kill(loop, SIGSTOP), 0);
+	await_state(loop, 'T');
+	iv_event_raw_post(&many[0].ev);
+	without_system_calls(post_rest, NULL);
+	check_int(kill(loop, SIGCONT), 0);
+	_exit(0);
+}
+
+static void one_doorbell(void)
+{
+	pid_t pid;
+
+	iv_init();
+	start_many(num_possible(10000), called);
+	pid = poster_of_burst();
+	iv_main();
+	check_child(pid);
+	each_was_called(1);
+	end_many();
+	iv_deinit();
+}
+
+static void several_boards(void)
+{
+	int round, i;
+
+	iv_init();
+	start_many(num_possible(1000), called);
+	for (round = 1; round <= 20; round++) {
+		num_called = 0;
+		post_many(0);
+		iv_main();
+		each_was_called(round);
+	}
+	/* One at a time: a hint leads to its board. */
+	num_many = 1000;
+	for (i = 0; i < 1000; i++) {
+		num_called = num_many - 1;
+		iv_event_raw_post(&many[i].ev);
+		iv_main();
+		check_int(many[i].calls, round);
+	}
+	each_was_called(round);
+	end_many();
+	iv_deinit();
+}
+
+
+static int num_mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	int num = 0;
+	int c;
+
+	check(f != NULL);
+	while ((c = getc(f)) != EOF)
+		num += c == '\n';
+	fclose(f);
+
+	return num;
+}
+
+#define STAY	1000
+#define COME_AND_GO	383
+
+static void churn(void)
+{
+	int before;
+	int i, j;
+
+	iv_init();
+	many = calloc(STAY, sizeof(*many));
+	check(many != NULL);
+	before = num_mappings();
+	num_many = num_possible(STAY);
+	for (i = 0; i < num_many; i++) {
+		start(&many[i], called);
+		for (j = 0; j < COME_AND_GO; j++) {
+			struct counted c;
+
+			start(&c, called);
+			iv_event_raw_post(&c.ev);
+			iv_event_raw_unregister(&c.ev);
+		}
+	}
+	/* The heap may have grown by some. */
+	check(num_mappings() <= before + 16 + num_many / 64);
+	num_called = 0;
+	post_many(0);
+	iv_main();
+	each_was_called(1);
+	end_many();
+	iv_deinit();
+}
+
+
+/*
+ * Linux before 6.12 may unmap and then refuse to map; another thread's mapping
+ * gets the hole.
+ */
+#if __SIZEOF_LONG__ == 8
+typedef void *map_fn(void *, size_t, int, int, int, off_t);
+static map_fn *real_mmap;
+static int refuse_fixed;
+static char *stranger;
+
+__attribute__((constructor))
+static void find_mmap(void)
+{
+	*(void **)&real_mmap = dlsym(RTLD_NEXT, "mmap");
+}
+
+/* By the name that the library calls, whatever the headers make of it here. */
+map_fn library_mmap __asm__("mmap");
+void *library_mmap(void *at, size_t len, int prot, int flags, int fd,
+		   off_t offset)
+{
+	int fixed = flags & MAP_SHARED && flags & MAP_FIXED;
+
+	if (real_mmap == NULL)
+		find_mmap();
+	if (!fixed || !refuse_fixed || --refuse_fixed > 0)
+		return real_mmap(at, len, prot, flags, fd, offset);
+
+	munmap(at, len);
+	stranger = real_mmap(at, len, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stranger == at)
+		strcpy(stranger, "mine");
+	errno = ENOMEM;
+
+	return MAP_FAILED;
+}
+
+static void hole(void)
+{
+	struct counted c;
+	int i;
+
+	iv_init();
+	refuse_fixed = 3;
+	num_many = 1;
+	/* So many that each page is used up and used again. */
+	for (i = 0; i < 100000; i++) {
+		start(&c, called);
+		if (i % 100 == 0) {
+			num_called = 0;
+			iv_event_raw_post(&c.ev);
+			iv_main();
+			check_int(c.calls, 1);
+		}
+		iv_event_raw_unregister(&c.ev);
+		check(stranger == NULL || !strcmp(stranger, "mine"));
+	}
+	check(stranger != NULL && stranger != MAP_FAILED);
+	check_int(refuse_fixed, 0);
+	iv_deinit();
+}
+#else
+/* off_t has two sizes there, and mmap two names. */
+static void hole(void)
+{
+	skip("mmap is looked at on 64-bit machines");
+}
+#endif
+
+static void no_board_for_events(void)
+{
+	struct iv_event ev;
+	pid_t pid = fork_checked();
+
+	if (pid == 0) {
+		iv_init();
+		IV_EVENT_INIT(&ev);
+		refuse_with("mmap", ENOMEM, 3, MAP_SHARED | MAP_ANONYMOUS);
+		check_errno(iv_event_register(&ev), ENOMEM);
+		iv_event_post(&ev);
+		iv_deinit();
+		_exit(0);
+	}
+	check_child(pid);
+}
+
+
+/* Runs the loop for those that are posted beside it. */
+static void run_nested(void *_c)
+{
+	struct counted *c = _c;
+
+	c->calls++;
+	if (++num_called < num_many)
+		iv_main();
+	iv_quit();
+}
+
+static void nested(void)
+{
+	iv_init();
+	start_many(500, run_nested);
+	post_many(0);
+	iv_main();
+	check_int(num_called, num_many);
+	each_was_called(1);
+	end_many();
+	iv_deinit();
+}
+
+static jmp_buf out;
+
+static void leave(void *_c)
+{
+	struct counted *c = _c;
+
+	c->calls++;
+	num_called++;
+	longjmp(out, 1);
+}
+
+static void left(void)
+{
+	iv_init();
+	start_many(500, leave);
+	post_many(0);
+	(void)setjmp(out);
+	if (num_called < num_many)
+		iv_main();
+	check_int(num_called, num_many);
+	each_was_called(1);
+	end_many();
+	iv_deinit();
+}
+
+
+static void stale_copy(void)
+{
+	struct counted a, b;
+	pid_t self = getpid();
+	pid_t pid;
+	int ready[2];
+	char byte;
+
+	check_int(pipe(ready), 0);
+	iv_init();
+	start(&a, called);
+	start(&b, called);
+	num_many = 1;
+	num_called = 0;
+	pid = fork_checked();
+	if (pid == 0) {
+		check_int(read(ready[0], &byte, 1), 1);
+		await_state(self, 'S');
+		iv_event_raw_post(&a.ev);
+		iv_event_raw_post(&b.ev);
+		_exit(0);
+	}
+	iv_event_raw_unregister(&a.ev);
+	check_int(write(ready[1], "", 1), 1);
+	iv_main();
+	check_int(b.calls, 1);
+	check_child(pid);
+	iv_event_raw_unregister(&b.ev);
+	iv_deinit();
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/* The child has no loop that it inherited, and posts all the same. */
+static void child_begins_anew(void)
+{
+	struct counted c;
+	pid_t pid;
+	int i;
+
+	iv_init();
+	start(&c, called);
+	num_many = 1;
+	for (i = 1; i <= 20; i++) {
+		num_called = 0;
+		pid = fork_checked();
+		if (pid == 0) {
+			iv_deinit();
+			iv_init();
+			iv_event_raw_post(&c.ev);
+			_exit(0);
+		}
+		iv_main();
+		check_child(pid);
+		check_int(c.calls, i);
+	}
+	iv_event_raw_unregister(&c.ev);
+	iv_deinit();
+}
+
+
+#define SELF_POSTS	100000
+
+static void post_itself(void *_c)
+{
+	struct counted *c = _c;
+
+	if (++c->calls < SELF_POSTS)
+		iv_event_raw_post(&c->ev);
+	else
+		iv_quit();
+}
+
+static void post_itself_traced(void)
+{
+	struct counted c;
+
+	iv_init();
+	start(&c, post_itself);
+	tracee_begins();
+	iv_event_raw_post(&c.ev);
+	iv_main();
+	check_int(c.calls, SELF_POSTS);
+	_exit(0);
+}
+
+static void self_posts(void)
+{
+	pid_t pid = fork_checked();
+	int stops = 0;
+	int status;
+
+	if (pid == 0)
+		post_itself_traced();
+	tracee_trace(pid);
+	for (;;) {
+		check(ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0);
+		check_int(waitpid(pid, &status, 0), pid);
+		if (!WIFSTOPPED(status))
+			break;
+		stops++;
+	}
+	check_int(status, 0);
+	/* Each stops it twice. */
+	check(stops / 2 < SELF_POSTS / 10);
+}
+
+
+/*
+ * A poster that is led by steps, as the loop, in another thread, runs the
+ * handler, which unregisters the object and takes its number.
+ */
+static struct {
+	struct counted	c;
+	struct iv_fd	control;
+	struct iv_task	next_pass;
+	int		fd[2];		/* of what took the number */
+	atomic_int	entered, done, looked, calls, posted;
+} *race;
+
+static void take_number(void *unused)
+{
+	int number = race->c.ev.event_wfd;
+
+	(void)unused;
+	race->entered = 1;
+	check_int(pipe2(race->fd, O_NONBLOCK), 0);
+	iv_event_raw_unregister(&race->c.ev);
+	/* Otherwise it is kept for the poster. */
+	if (fcntl(number, F_GETFD) < 0)
+		check_int(dup2(race->fd[1], number), number);
+	race->done = 1;
+}
+
+static void has_looked(void *unused)
+{
+	(void)unused;
+	race->looked = 1;
+}
+
+static void look(void *unused)
+{
+	char byte;
+
+	(void)unused;
+	check_int(read(race->control.fd, &byte, 1), 1);
+	if (byte == 'q')
+		iv_quit();
+	else
+		iv_task_register(&race->next_pass);
+}
+
+static void *race_loop(void *ready)
+{
+	iv_init();
+	race->c.ev.handler = take_number;
+	check_int(iv_event_raw_register(&race->c.ev), 0);
+	race->control.handler_in = look;
+	iv_fd_register(&race->control);
+	race->next_pass.handler = has_looked;
+	check_int(write(*(int *)ready, "", 1), 1);
+	iv_main();
+	iv_fd_unregister(&race->control);
+	iv_deinit();
+
+	return NULL;
+}
+
+static void race_child(int control[2])
+{
+	struct counted none;
+	char bytes[16];
+	pthread_t t;
+	int ready[2];
+
+	check_int(pipe(ready), 0);
+	IV_EVENT_RAW_INIT(&race->c.ev);
+	IV_FD_INIT(&race->control);
+	IV_TASK_INIT(&race->next_pass);
+	race->control.fd = control[0];
+	check_int(pthread_create(&t, NULL, race_loop, &ready[1]), 0);
+	check_int(read(ready[0], bytes, 1), 1);
+	/* One that does nothing: the linker has looked the name up. */
+	IV_EVENT_RAW_INIT(&none.ev);
+	iv_event_raw_post(&none.ev);
+	/* It sleeps, or will before it is asked to look. */
+	usleep(1000);
+	tracee_begins();
+	race->calls = 1;
+	iv_event_raw_post(&race->c.ev);
+	race->posted = 1;
+
+	while (!race->done)
+		sched_yield();
+	check(read(race->fd[0], bytes, sizeof(bytes)) < 0);
+	check_int(write(control[1], "q", 1), 1);
+	check_int(pthread_join(t, NULL), 0);
+	_exit(0);
+}
+
+/*
+ * So many steps after it has called; 1: the post was over before.  The first
+ * call says how many steps there are before.
+ */
+static int race_after(int num)
+{
+	static int before;
+	int control[2];
+	int was_posted, i;
+	pid_t pid;
+
+	memset(race, 0, sizeof(*race));
+	check_int(pipe(control), 0);
+	pid = fork_checked();
+	if (pid == 0)
+		race_child(control);
+	tracee_trace(pid);
+	while (num == 0 && !race->calls) {
+		tracee_steps(pid, 1);
+		before++;
+	}
+	tracee_steps(pid, num == 0 ? 0 : before + num);
+	was_posted = race->posted;
+	check_int(write(control[1], "", 1), 1);
+	while (!race->looked && !race->entered)
+		usleep(100);
+	/* If it waits for the poster, that is to go on. */
+	for (i = 0; i < 5 && race->entered && !race->done; i++)
+		usleep(1000);
+	check(ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0);
+	check_child(pid);
+	close(control[0]);
+	close(control[1]);
+
+	return was_posted;
+}
+
+static void reused_number(void)
+{
+	int num;
+
+	skip_under(MEMCHECK, "is what would be led by steps");
+	race = mmap(NULL, sizeof(*race), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(race != MAP_FAILED);
+	/* Half of the instants each. */
+	(void)race_after(0);
+	for (num = 1 + variant_is_pipe(); !race_after(num); num += 2)
+		;
+	check(num > 20);
+	check_int(munmap(race, sizeof(*race)), 0);
+}
+
+
+/* A poster that leaves in the middle of a post. */
+static struct iv_event event;
+static sigjmp_buf jump;
+static atomic_int stop;
+static atomic_int begun;
+
+static void nothing(void *unused)
+{
+	(void)unused;
+}
+
+static void jump_out(int sig)
+{
+	(void)sig;
+	siglongjmp(jump, 1);
+}
+
+static void *post_until_jump(void *unused)
+{
+	if (sigsetjmp(jump, 1) == 0)
+		begun = 1;
+	while (!stop)
+		iv_event_post(&event);
+
+	return unused;
+}
+
+static void *post_until_cancelled(void *unused)
+{
+	int old;
+
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
+	begun = 1;
+	for (;;)
+		iv_event_post(&event);
+
+	return unused;
+}
+
+static void poster_leaves(int cancel)
+{
+	pthread_t t;
+
+	iv_init();
+	IV_EVENT_INIT(&event);
+	event.handler = nothing;
+	check_int(iv_event_register(&event), 0);
+	stop = begun = 0;
+	check_int(pthread_create(&t, NULL, cancel ? post_until_cancelled :
+				 post_until_jump, NULL), 0);
+	while (!begun)
+		sched_yield();
+	run_passes(3);
+	if (cancel) {
+		check_int(pthread_cancel(t), 0);
+	} else {
+		stop = 1;
+		check_int(pthread_kill(t, SIGUSR1), 0);
+	}
+	check_int(pthread_join(t, NULL), 0);
+	iv_event_unregister(&event);
+	iv_deinit();
+}
+
+static void leaving_posters(void)
+{
+	int i;
+
+	skip_under(TSAN, "stops when a thread is cancelled in its own code");
+	signal(SIGUSR1, jump_out);
+	for (i = 0; i < 200; i++)
+		poster_leaves(i % 2);
+	/* For those that were on their way to write, descriptors stay open. */
+	_exit(0);
+}
+
+static void posters_that_leave(void)
+{
+	pid_t pid = fork_checked();
+
+	if (pid == 0)
+		leaving_posters();
+	check_child(pid);
+}
+
+static const struct check_case cases[] = {
+	{ "a burst to thousands that sleep is one doorbell, and a call each",
+	  one_doorbell, EACH_BACKEND, 0 },
+	{ "objects on several boards are called once for each post",
+	  several_boards, EACH, 0 },
+	{ "objects that come and go between some that stay leave little mapped",
+	  churn, EACH_BACKEND, 60 },
+	{ "memory that the kernel has lost for us is never mapped again",
+	  hole, EACH_BACKEND, 0 },
+	{ "without a board an iv_event is not registered",
+	  no_board_for_events, EACH_BACKEND, 0 },
+	{ "a handler runs the loop, and others are called once", nested, EACH,
+	  0 },
+	{ "a handler is left by longjmp, and others are called once", left,
+	  EACH, 0 },
+	{ "a stale copy that posts keeps no other post from being heard",
+	  stale_copy, EACH, 0 },
+	{ "a child that ends its loop and begins another posts",
+	  child_begins_anew, EACH, 0 },
+	{ "posts of a handler to itself make few system calls", self_posts,
+	  EACH_BACKEND, 0 },
+	{ "a number that is reused is not written to, whatever the instant",
+	  reused_number, EACH_BACKEND, 60 },
+	{ "events are unregistered though posters left in the middle",
+	  posters_that_leave, EACH_BACKEND, 60 },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}
