@@ -30,7 +30,7 @@
 #include "count.h"
 #include "posts.h"
 
-#define BLOCK		65536
+#define BLOCK		4096	/* small, as a post costs little */
 #define TICK_MS		100
 
 /* Written by the worker, relaxed: the post after it is what publishes it. */

@@ -55,8 +55,7 @@ static int ending;
 static int failed;
 
 static pid_t parent;
-static double began;
-static double ended;
+static double began, ended;
 static struct iv_timer tick;
 static long tick_writes;
 static struct posts posts;		/* of this process */
@@ -137,8 +136,11 @@ static void stop_workers(void)
 		return;
 	ending = 1;
 	ended = now();
-	if (iv_timer_registered(&tick))
+	if (iv_timer_registered(&tick)) {
 		iv_timer_unregister(&tick);
+		dprintf(STDERR_FILENO, "\r\033[K");
+		tick_writes++;
+	}
 	for (i = 0; i < num_workers; i++) {
 		atomic_store_explicit(&workers[i].shared->end, 1,
 				      memory_order_release);
