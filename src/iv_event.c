@@ -214,7 +214,6 @@ static int register_wake(struct iv_state *st)
 {
 	struct iv_event_raw *wake = &st->event.wake;
 
-	IV_EVENT_RAW_INIT(wake);
 	wake->cookie = st;
 	wake->handler = woken;
 	if (iv_event_raw_register_wake(st, wake) < 0)
@@ -292,6 +291,8 @@ int iv_event_register(struct iv_event *_ev)
 	struct iv_state *st = iv_state_for("iv_event_register");
 	struct iv_event_ *ev = (struct iv_event_ *)_ev;
 
+	/* What the private members hold so far means nothing. */
+	atomic_store_explicit(&ev->owner, NULL, memory_order_relaxed);
 	if (make_room(st) < 0)
 		return -1;
 	if (st->event.num == 0) {

@@ -72,6 +72,12 @@
  */
 #define PLACE_BIT	(IV_BOARD_WORD_BITS - 1)
 
+/*
+ * What has no bit has this for its word, and no bell.  What is not registered
+ * has no word either: memory that is all zeroes is such an object.
+ */
+static atomic_ulong no_board;
+
 static struct iv_place place_of(const struct iv_event_raw *this)
 {
 	uintptr_t bell = (uintptr_t)this->event_rfd.pad[9];
@@ -83,10 +89,26 @@ static struct iv_place place_of(const struct iv_event_raw *this)
 	};
 }
 
-static void set_place(struct iv_event_raw *this, struct iv_place at)
+static int is_open(const struct iv_event_raw *this)
 {
+	return this->event_rfd.pad[10] != NULL;
+}
+
+/* From here a signal handler that interrupts us posts. */
+static void open_to_posts(struct iv_event_raw *this, int wfd, struct iv_place at)
+{
+	this->event_wfd = wfd;
 	this->event_rfd.pad[9] = (char *)at.bell + at.bit;
-	this->event_rfd.pad[10] = at.word;
+	atomic_signal_fence(memory_order_seq_cst);
+	this->event_rfd.pad[10] = at.bell != NULL ? at.word : &no_board;
+}
+
+/* From here it posts nothing. */
+static void close_to_posts(struct iv_event_raw *this)
+{
+	this->event_rfd.pad[10] = NULL;
+	atomic_signal_fence(memory_order_seq_cst);
+	this->event_wfd = -1;
 }
 
 static int is_gone(struct iv_place at)
@@ -111,13 +133,26 @@ static int is_set(struct iv_place at)
 static int pair_open(int fd[2])
 {
 #ifdef EFD_NONBLOCK
-	fd[0] = fd[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	fd[0] = iv_process_move_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	fd[1] = fd[0];
 	if (fd[0] >= 0)
 		return 0;
 	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
 		return -1;
 #endif
-	return pipe2(fd, O_CLOEXEC | O_NONBLOCK);
+	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -1;
+	fd[0] = iv_process_move_fd(fd[0]);
+	fd[1] = iv_process_move_fd(fd[1]);
+
+	return 0;
+}
+
+/* That of the other end is the object's. */
+static void label_end(const int fd[2])
+{
+	if (fd[1] != fd[0])
+		(void)iv_process_label_fd(fd[1]);
 }
 
 /* What a child has lost of it, it does not close. */
@@ -144,8 +179,11 @@ static int make_readable(int fd, uint64_t what)
 	do {
 		ret = write(fd, &what, sizeof(what));
 	} while (ret < 0 && errno == EINTR);
+	/* Not a descriptor of ours. */
+	if (ret >= 0 && ret != sizeof(what))
+		errno = EIO;
 
-	return ret == sizeof(what) || (ret < 0 && errno == EAGAIN);
+	return ret == sizeof(what) || errno == EAGAIN;
 }
 
 /* What has been read: */
@@ -257,7 +295,7 @@ static void got_event(void *_this)
 		IV_PROBE_RAW_DOORBELL(this);
 	}
 	/* In this order: a bit that is set later has a wakeup of its own. */
-	if ((at.word != NULL && iv_board_take_bit(at)) || (drained & A_PLAIN))
+	if ((at.bell != NULL && iv_board_take_bit(at)) || (drained & A_PLAIN))
 		call_handler(this);
 	else
 		iv_self->stats.spurious++;
@@ -271,12 +309,11 @@ static void got_error(void *_this)
 
 	if (!iv_fd_is_lost(&this->event_rfd))
 		return;
-	if (pair_open(fd) < 0)
+	if (pair_open(fd) < 0 || iv_fd_renew(&this->event_rfd, fd[0]) < 0)
 		iv_fatal("iv_event_raw: %p cannot have another descriptor "
 			 "after fork: %s (errno %d)", _this, strerror(errno),
 			 errno);
-	iv_fd_renew(&this->event_rfd, fd[0]);
-	(void)iv_process_label_fd(fd[1]);
+	label_end(fd);
 	this->event_wfd = fd[1];
 }
 
@@ -295,15 +332,14 @@ static int open_and_watch(struct iv_event_raw *this, int fd[2])
 	int err;
 
 	/* What the private members hold so far means nothing. */
-	IV_EVENT_RAW_INIT(this);
+	close_to_posts(this);
 	IV_FD_INIT(&this->event_rfd);
 
 	if (pair_open(fd) < 0)
 		return -1;
 	this->event_rfd.fd = fd[0];
 	if (watch(this) == 0) {
-		if (fd[1] != fd[0])
-			(void)iv_process_label_fd(fd[1]);
+		label_end(fd);
 		return 0;
 	}
 
@@ -314,13 +350,6 @@ static int open_and_watch(struct iv_event_raw *this, int fd[2])
 	return -1;
 }
 
-static void open_to_posts(struct iv_event_raw *this, int wfd)
-{
-	/* From here a signal handler that interrupts us posts. */
-	atomic_signal_fence(memory_order_seq_cst);
-	this->event_wfd = wfd;
-}
-
 int iv_event_raw_register(struct iv_event_raw *this)
 {
 	struct iv_state *st = iv_state_for("iv_event_raw_register");
@@ -329,8 +358,7 @@ int iv_event_raw_register(struct iv_event_raw *this)
 
 	if (open_and_watch(this, fd) < 0)
 		return -1;
-	set_place(this, iv_board_place(st, this));
-	open_to_posts(this, fd[1]);
+	open_to_posts(this, fd[1], iv_board_place(st, this));
 	errno = saved_errno;
 
 	return 0;
@@ -350,22 +378,19 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 	struct iv_place at = place_of(this);
 	int is_owned;
 
-	if (this->event_wfd < 0)
+	if (!is_open(this))
 		iv_fatal("iv_event_raw_unregister: %p is not registered, or "
 			 "was unregistered already", (void *)this);
 	is_owned = iv_fd_registered(&this->event_rfd);
 	if (is_owned)
 		iv_fd_unregister(&this->event_rfd);
 
-	/* From here a signal handler that interrupts us posts nothing. */
-	IV_EVENT_RAW_INIT(this);
-	atomic_signal_fence(memory_order_seq_cst);
-
-	if (at.word != NULL && is_owned)
+	close_to_posts(this);
+	if (at.bell != NULL && is_owned)
 		iv_board_leave(iv_self, at);
-	else if (at.word != NULL)
+	else if (at.bell != NULL)
 		give_back(at.bell);
-	if (at.word == NULL || iv_board_is_unused(at.bell))
+	if (at.bell == NULL || iv_board_is_unused(at.bell))
 		pair_close(fd, label);
 }
 
@@ -465,13 +490,12 @@ static __attribute__((noinline)) void
 post_plainly(const struct iv_event_raw *this)
 {
 	int saved_errno = errno;
-	int fd = this->event_wfd;
 	int state;
 
-	if (fd < 0)
+	if (!is_open(this))
 		return;
 	state = iv_cancel_disable();
-	(void)make_readable(fd, PLAIN);
+	(void)make_readable(this->event_wfd, PLAIN);
 	iv_cancel_restore(state);
 	errno = saved_errno;
 	IV_PROBE_RAW_WRITTEN(this);
@@ -502,7 +526,7 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 	unsigned long life;
 	struct iv_board *b;
 
-	if (at.word == NULL) {
+	if (at.bell == NULL || at.word == NULL) {
 		post_plainly(this);
 		return;
 	}
@@ -541,14 +565,13 @@ int iv_event_raw_register_wake(struct iv_state *st, struct iv_event_raw *this)
 	if (open_and_watch(this, fd) < 0)
 		return -1;
 	at = iv_board_place_wake(st, this);
-	if (at.word == NULL) {
+	if (at.bell == NULL) {
 		iv_fd_unregister(&this->event_rfd);
 		pair_close(fd, 0);
 		errno = ENOMEM;
 		return -1;
 	}
-	set_place(this, at);
-	open_to_posts(this, fd[1]);
+	open_to_posts(this, fd[1], at);
 	/* Sequentially consistent, here and below: pairs with post_by_write(). */
 	atomic_store(&iv_board_own(at.bell)->fd, fd[1]);
 
@@ -594,16 +617,14 @@ int iv_event_raw_prepare(struct iv_event_raw *this)
 	int fd[2];
 
 	iv_process_begin();
-	IV_EVENT_RAW_INIT(this);
+	close_to_posts(this);
 	IV_FD_INIT(&this->event_rfd);
 	if (pair_open(fd) < 0)
 		return -1;
 	this->event_rfd.fd = fd[0];
 	iv_fd_set_label(&this->event_rfd);
-	if (fd[1] != fd[0])
-		(void)iv_process_label_fd(fd[1]);
-	set_place(this, iv_board_place_alone());
-	open_to_posts(this, fd[1]);
+	label_end(fd);
+	open_to_posts(this, fd[1], iv_board_place_alone());
 	errno = saved_errno;
 
 	return 0;
@@ -628,12 +649,12 @@ int iv_event_raw_adopt(struct iv_event_raw *this)
 	struct iv_place at = place_of(this);
 	int saved_errno = errno;
 
-	if (this->event_wfd < 0 || iv_fd_registered(&this->event_rfd))
+	if (!is_open(this) || iv_fd_registered(&this->event_rfd))
 		iv_fatal("iv_event_raw_adopt: %p is not prepared, or has been "
 			 "adopted", (void *)this);
 	if (watch(this) < 0)
 		return -1;
-	if (at.word != NULL)
+	if (at.bell != NULL)
 		adopt_board(st, this, at);
 	errno = saved_errno;
 
@@ -647,6 +668,11 @@ int iv_event_raw_adopt(struct iv_event_raw *this)
  */
 int iv_event_raw_export(const struct iv_event_raw *this)
 {
+	if (!is_open(this)) {
+		errno = EBADF;
+		return -1;
+	}
+
 	return fcntl(this->event_wfd, F_DUPFD_CLOEXEC, 0);
 }
 

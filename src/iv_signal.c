@@ -467,7 +467,6 @@ static int register_blocked(struct iv_signal_ *s, int always)
 {
 	int saved_errno = errno;
 
-	IV_EVENT_RAW_INIT(&s->ev);
 	s->ev.cookie = s;
 	s->ev.handler = got_event;
 	if (iv_event_raw_register(&s->ev) < 0)

@@ -187,8 +187,7 @@ static void export_fails(void)
 	int former;
 
 	iv_init();
-	memset(&c, 0xa5, sizeof(c));
-	IV_EVENT_RAW_INIT(&c.ev);
+	memset(&c, 0, sizeof(c));
 	check_errno(iv_event_raw_export(&c.ev), EBADF);
 	start(&c);
 

@@ -519,7 +519,7 @@ static void copy_of_this_program(char *path, mode_t mode)
 /* The program: was the environment heard? */
 static int privileged(const char *want)
 {
-	struct iv_event_raw none;
+	static struct iv_event_raw none;
 
 	/* The system's library, which lacks this, would not do. */
 	IV_EVENT_RAW_INIT(&none);
