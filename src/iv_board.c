@@ -92,6 +92,7 @@ add_record(struct iv_state *st, struct iv_board *b, int is_bell)
 	r->generation = iv_process_generation();
 	r->slot = slot;
 	r->is_bell = is_bell;
+	r->used = IV_BOARD_FIRST_BIT;
 	st->board.records[slot] = r;
 	st->board.num++;
 
@@ -145,7 +146,6 @@ static int has_bell(struct iv_state *st)
 	r = new_record(st, 1);
 	if (r == NULL)
 		return 0;
-	r->used = IV_BOARD_FIRST_BIT;
 	st->board.first = r;
 	st->board.open = r;
 
@@ -173,7 +173,7 @@ static struct iv_board *bell_of(struct iv_state *st)
  */
 static int has_enough_boards(const struct iv_state *st)
 {
-	return st->board.num >= 8 + st->board.live / 32;
+	return st->board.num - st->board.adopted >= 8 + st->board.live / 32;
 }
 
 static struct iv_board_record *open_record(struct iv_state *st)
@@ -253,13 +253,6 @@ struct iv_place iv_board_place_alone(void)
 	return b != NULL ? place_of(b, b, IV_BOARD_FIRST_BIT) : nowhere;
 }
 
-void iv_board_disown(struct iv_board *b)
-{
-	/* First: pairs with write_if_need_be() in iv_event_raw.c. */
-	atomic_store(&iv_board_own(b)->closed, 1);
-	atomic_fetch_and(&b->flags, ~IV_BOARD_OWNED);
-}
-
 int iv_board_adopt(struct iv_state *st, struct iv_place at,
 		   struct iv_event_raw *event)
 {
@@ -317,17 +310,14 @@ void iv_board_leave(struct iv_state *st, struct iv_place at)
 	st->board.live--;
 	if (!is_own(r) || index == IV_BOARD_WAKE_BIT)
 		return;
-	/* Another process may adopt a copy of it, and posts are to reach that. */
-	if (r->is_adopted) {
-		drop(st, r);
-		return;
-	}
 
 	if (r->is_adopted)
-		iv_board_disown(b);
+		/* Another process may adopt its copy. */
+		atomic_fetch_and(&b->flags, ~IV_BOARD_OWNED);
 	else
 		/* Pairs with write_if_need_be() in iv_event_raw.c. */
-		atomic_fetch_or(&b->gone[at.word - b->posted], iv_place_mask(at));
+		atomic_fetch_or(&b->gone[at.word - b->posted],
+				iv_place_mask(at));
 	if (r->live == 0 && r->used == IV_BOARD_BITS && b != bell_of(st))
 		drop(st, r);
 }
@@ -455,11 +445,10 @@ static void serve_word(struct iv_state *st, unsigned int i, unsigned int w,
 			.word = &r->board->posted[w],
 			.bit = __builtin_ctzl(bits),
 		};
-		struct iv_event_raw *event =
-			r->events[w * IV_BOARD_WORD_BITS + at.bit];
 
-		if (event != NULL && iv_board_take_bit(at))
-			serve(event);
+		/* Of one that is registered, also if the record is another. */
+		if ((r->mine[w] & iv_place_mask(at)) && iv_board_take_bit(at))
+			serve(r->events[w * IV_BOARD_WORD_BITS + at.bit]);
 	}
 }
 

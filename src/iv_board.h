@@ -53,19 +53,17 @@ struct iv_board {
 
 /* A process's own side of a board, mapped for as long as the board is. */
 struct iv_board_own {
-	atomic_ulong			posters;	/* that ring, of one process */
+	atomic_ulong			posters;	/* that write, of one process */
+	unsigned long			lost;		/* of them, who do not end */
 	atomic_int			fd;		/* wakes the loop */
-	atomic_int			closed;		/* here, but not elsewhere */
 	_Atomic(struct iv_board *)	moved;		/* of the loop since a fork */
+	atomic_ulong	closed[IV_BOARD_WORDS];		/* given up in this process */
 };
 
 /* iv_board_page.c: all zeroes but for its life; NULL if there is no memory. */
 struct iv_board *iv_board_get(void);
 void iv_board_put(struct iv_board *b);
 struct iv_board_own *iv_board_own(const struct iv_board *b);
-
-/* Was it handed out in a process that this one was forked from? */
-int iv_board_is_inherited(const struct iv_board *b);
 
 /*
  * The bell that a loop has in this process, of which one that it had before
@@ -94,6 +92,10 @@ static inline unsigned long iv_place_mask(struct iv_place at)
 	return 1UL << at.bit;
 }
 
+/* This process has given up its copy of the object, and writes no more for it. */
+void iv_board_close(struct iv_place at);
+int iv_board_is_closed(struct iv_place at);
+
 /*
  * Once its bit is set, an object may be served at any moment, and be
  * unregistered by its handler.  So a poster that goes on to write is counted
@@ -108,7 +110,7 @@ void iv_board_end_write(struct iv_board_own **own);
  */
 int iv_board_is_unused(struct iv_board *bell);
 
-/* The first bit of a bell is for the wakeup of the loop's iv_events. */
+/* The first bit of a board is, on a bell, for the wakeup of the iv_events. */
 #define IV_BOARD_WAKE_BIT	0
 #define IV_BOARD_FIRST_BIT	1
 
@@ -120,8 +122,6 @@ iv_board_place_wake(struct iv_state *st, struct iv_event_raw *event);
 struct iv_place iv_board_place_alone(void);
 int iv_board_adopt(struct iv_state *st, struct iv_place at,
 		   struct iv_event_raw *event);
-/* The object is given back in this process; another one may adopt it. */
-void iv_board_disown(struct iv_board *b);
 void iv_board_leave(struct iv_state *st, struct iv_place at);
 
 /* Clear a bit; was it set? */

@@ -27,6 +27,11 @@ struct page {
 	struct iv_board_own	own[];
 };
 
+/* With the smallest pages, and so with all. */
+_Static_assert(sizeof(struct page) + 4096 / sizeof(struct iv_board) *
+	       sizeof(struct iv_board_own) <= 4096,
+	       "the accounts have to fit in front of the boards");
+
 static size_t page_size(void)
 {
 	return sysconf(_SC_PAGESIZE);
@@ -49,7 +54,7 @@ struct iv_board_own *iv_board_own(const struct iv_board *b)
 	return &p->own[b - boards_of(p)];
 }
 
-int iv_board_is_inherited(const struct iv_board *b)
+static int is_inherited(const struct iv_board *b)
 {
 	return page_of(b)->generation != iv_process_generation();
 }
@@ -62,7 +67,7 @@ struct iv_board *iv_board_moved(struct iv_board *b)
 	if (to != NULL)
 		return to;
 
-	return iv_board_is_inherited(b) ? NULL : b;
+	return is_inherited(b) ? NULL : b;
 }
 
 static struct iv_lock lock;
@@ -147,6 +152,16 @@ static struct page *open_page(struct iv_board_pages *s)
 	return s->open;
 }
 
+/* Posters who are late with another owner are still counted. */
+static void open_own(struct iv_board_own *own)
+{
+	unsigned int i;
+
+	atomic_init(&own->fd, -1);
+	for (i = 0; i < IV_BOARD_WORDS; i++)
+		atomic_init(&own->closed[i], 0);
+}
+
 struct iv_board *iv_board_get(void)
 {
 	int state = iv_lock_take(&lock);
@@ -157,8 +172,7 @@ struct iv_board *iv_board_get(void)
 	if (p != NULL) {
 		b = &boards_of(p)[p->used++];
 		atomic_init(&b->flags, s->lives * IV_BOARD_LIFE);
-		atomic_init(&iv_board_own(b)->fd, -1);
-		atomic_init(&iv_board_own(b)->closed, 0);
+		open_own(iv_board_own(b));
 		p->refs++;
 	}
 	iv_lock_release(&lock, state);
@@ -171,7 +185,7 @@ void iv_board_put(struct iv_board *b)
 	int state;
 
 	/* This process has it mapped for good. */
-	if (iv_board_is_inherited(b))
+	if (is_inherited(b))
 		return;
 
 	state = iv_lock_take(&lock);
@@ -212,10 +226,10 @@ void iv_board_end_write(struct iv_board_own **own)
 	atomic_fetch_sub_explicit(&(*own)->posters, 1, memory_order_release);
 }
 
-/* At the most a second of waiting, for one who has left by siglongjmp(3). */
-#define WAITS	10000
+/* Rather less than a second, for one who has left by siglongjmp(3). */
+#define WAITS	3000
 
-/* 0 if there are some who do not end. */
+/* 0 if there are some who do not end; nobody waits for these again. */
 static int wait_for_posters(struct iv_board_own *own)
 {
 	unsigned long none = no_posters();
@@ -225,10 +239,13 @@ static int wait_for_posters(struct iv_board_own *own)
 	for (i = 0; i < WAITS; i++) {
 		/* Pairs with those two. */
 		now = atomic_load(&own->posters);
-		if (now == none || (now & ~POSTERS) != none)
+		if ((now & ~POSTERS) != none)
 			return 1;
+		if (now - none <= own->lost)
+			return own->lost == 0;
 		iv_lock_pause(i);
 	}
+	own->lost = now - none;
 
 	return 0;
 }
@@ -247,4 +264,25 @@ int iv_board_is_unused(struct iv_board *bell)
 	iv_cancel_restore(state);
 
 	return unused;
+}
+
+static atomic_ulong *closed_of(struct iv_place at)
+{
+	struct iv_board *b = iv_place_board(at);
+
+	return &iv_board_own(b)->closed[at.word - b->posted];
+}
+
+void iv_board_close(struct iv_place at)
+{
+	/* The bit of a wakeup is used again. */
+	if (at.word == at.bell->posted && at.bit == IV_BOARD_WAKE_BIT)
+		return;
+	/* Sequentially consistent, here and below: before the look for posters. */
+	atomic_fetch_or(closed_of(at), iv_place_mask(at));
+}
+
+int iv_board_is_closed(struct iv_place at)
+{
+	return (atomic_load(closed_of(at)) >> at.bit) & 1;
 }

@@ -364,11 +364,14 @@ int iv_event_raw_register(struct iv_event_raw *this)
 	return 0;
 }
 
-/* Of an object that was prepared, and that nobody has adopted here. */
-static void give_back(struct iv_board *bell)
+/* One that was prepared, and that nobody has adopted here, has the board alone. */
+static void give_back(struct iv_place at, int is_owned)
 {
-	atomic_store(&iv_board_own(bell)->closed, 1);
-	iv_board_put(bell);
+	iv_board_close(at);
+	if (is_owned)
+		iv_board_leave(iv_self, at);
+	else
+		iv_board_put(at.bell);
 }
 
 void iv_event_raw_unregister(struct iv_event_raw *this)
@@ -386,10 +389,8 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 		iv_fd_unregister(&this->event_rfd);
 
 	close_to_posts(this);
-	if (at.bell != NULL && is_owned)
-		iv_board_leave(iv_self, at);
-	else if (at.bell != NULL)
-		give_back(at.bell);
+	if (at.bell != NULL)
+		give_back(at, is_owned);
 	if (at.bell == NULL || iv_board_is_unused(at.bell))
 		pair_close(fd, label);
 }
@@ -425,16 +426,6 @@ static void ring(struct iv_board *bell, int fd, unsigned long state)
 }
 
 /*
- * Whoever drains it takes the bit; if that is done, all is.  What is gone lives
- * on in a child, but not in the process that had the board handed out.
- */
-static int may_ring_foreign(struct iv_place at)
-{
-	return is_set(at) &&
-	       (!is_gone(at) || iv_board_is_inherited(iv_place_board(at)));
-}
-
-/*
  * The bit is set, and the loop does not look, or did not when we looked.  All
  * is read anew now that the descriptor stays open.
  */
@@ -444,11 +435,12 @@ static void write_if_need_be(struct iv_place at, unsigned long life, int fd)
 	unsigned long state = atomic_load(&bell->state);
 
 	/* The board has another owner, who has nothing to do with us. */
-	if (life_of(bell) != life || atomic_load(&iv_board_own(bell)->closed))
+	if (life_of(bell) != life || iv_board_is_closed(at))
 		return;
 
 	if (state & IV_BOARD_FOREIGN) {
-		if (may_ring_foreign(at))
+		/* Whoever drains it takes the bit; if that is done, all is. */
+		if (is_set(at))
 			(void)make_readable(fd, RING);
 	} else if (state & IV_BOARD_ASLEEP) {
 		/* Of a stale copy, which would ring where nobody listens. */

@@ -182,12 +182,15 @@ static int skip_wait(struct iv_state *st)
 	       iv_time_compare(now, &st->rounds_end) < 0;
 }
 
-/* Announce that the loop will sleep; 0 if there is work: it must not. */
+/*
+ * Announce that the loop will sleep; 0 if there is work, or if a signal handler
+ * has forked and this is the child: it must not.
+ */
 static int fall_asleep(struct iv_state *st)
 {
 	iv_board_sleep(st);
 
-	return !has_work(st, 1);
+	return iv_event_raw_is_noticed(st) && !has_work(st, 1);
 }
 
 /* 1 if that has brought something, and the kernel need not be asked again. */

@@ -577,9 +577,14 @@ void iv_event_raw_run(struct iv_state *st, int all);
 /* The loop goes on in a forked child. */
 void iv_event_raw_go_on(struct iv_state *st);
 
+static inline int iv_event_raw_is_noticed(const struct iv_state *st)
+{
+	return st->board.noticed == iv_process_generation();
+}
+
 static inline void iv_event_raw_notice_fork(struct iv_state *st)
 {
-	if (st->board.noticed != iv_process_generation())
+	if (!iv_event_raw_is_noticed(st))
 		iv_event_raw_go_on(st);
 }
 
