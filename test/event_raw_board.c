@@ -416,6 +416,89 @@ static void stale_copy(void)
 	close(ready[1]);
 }
 
+/* More than there are bits on a page. */
+#define A_PAGE	(32 * 448)
+
+static void come_and_go(int num)
+{
+	struct counted c;
+
+	while (num-- > 0) {
+		start(&c, called);
+		iv_event_raw_unregister(&c.ev);
+	}
+}
+
+/* The bit that it had is another object's, in memory that the child lacks. */
+static void stale_page(void)
+{
+	struct counted a;
+	int ready[2], i;
+	pid_t pid;
+	char byte;
+
+	check_int(pipe(ready), 0);
+	iv_init();
+	come_and_go(A_PAGE);
+	start(&a, called);
+	pid = fork_checked();
+	if (pid == 0) {
+		check_int(read(ready[0], &byte, 1), 1);
+		iv_event_raw_post(&a.ev);
+		_exit(0);
+	}
+	iv_event_raw_unregister(&a.ev);
+	come_and_go(2 * A_PAGE);
+	start_many(num_possible(A_PAGE), called);
+	check_int(write(ready[1], "", 1), 1);
+	check_child(pid);
+	run_passes(3);
+	for (i = 0; i < num_many; i++)
+		check_int(many[i].calls, 0);
+	end_many();
+	iv_deinit();
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/* The child posts to its own, and the parent looks, then the child does. */
+static void registered_after_fork(void)
+{
+	struct counted c, first;
+	int to[2], from[2];
+	char byte;
+	pid_t pid;
+
+	check_int(pipe(to), 0);
+	check_int(pipe(from), 0);
+	iv_init();
+	start(&first, called);
+	num_many = 1;
+	num_called = 0;
+	pid = fork_checked();
+	start(&c, called);
+	if (pid == 0) {
+		iv_event_raw_post(&c.ev);
+		check_int(write(from[1], "", 1), 1);
+		check_int(read(to[0], &byte, 1), 1);
+		iv_main();
+		check_int(c.calls, 1);
+		_exit(0);
+	}
+	check_int(read(from[0], &byte, 1), 1);
+	run_passes(3);
+	check_int(c.calls, 0);
+	check_int(write(to[1], "", 1), 1);
+	check_child(pid);
+	iv_event_raw_unregister(&c.ev);
+	iv_event_raw_unregister(&first.ev);
+	iv_deinit();
+	close(to[0]);
+	close(to[1]);
+	close(from[0]);
+	close(from[1]);
+}
+
 /* The child has no loop that it inherited, and posts all the same. */
 static void child_begins_anew(void)
 {
@@ -461,6 +544,8 @@ static void post_itself_traced(void)
 	struct counted c;
 
 	iv_init();
+	/* On the second board. */
+	start_many(num_possible(500), called);
 	start(&c, post_itself);
 	tracee_begins();
 	iv_event_raw_post(&c.ev);
@@ -739,6 +824,10 @@ static const struct check_case cases[] = {
 	  EACH, 0 },
 	{ "a stale copy that posts keeps no other post from being heard",
 	  stale_copy, EACH, 0 },
+	{ "... also where its bit has been handed out to another", stale_page,
+	  EACH_BACKEND, 60 },
+	{ "what a child registers has nothing to do with its parent's",
+	  registered_after_fork, EACH, 0 },
 	{ "a child that ends its loop and begins another posts",
 	  child_begins_anew, EACH, 0 },
 	{ "posts of a handler to itself make few system calls", self_posts,

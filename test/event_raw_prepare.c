@@ -363,6 +363,52 @@ static void two_owners(void)
 	bell_end();
 }
 
+/* It has slept, and is awake for ever. */
+static void be_busy(void *unused)
+{
+	(void)unused;
+	atomic_fetch_add(&shared->ready, 1);
+	for (;;)
+		;
+}
+
+static pid_t busy_owner(void)
+{
+	int ready = atomic_load(&shared->ready);
+	pid_t pid = fork_checked();
+	struct iv_timer timer;
+
+	if (pid == 0) {
+		iv_init();
+		adopt(&bell);
+		IV_TIMER_INIT(&timer);
+		timer.handler = be_busy;
+		timer.expires = iv_now;
+		timer.expires.tv_sec += 1;
+		iv_timer_register(&timer);
+		iv_main();
+	}
+	while (atomic_load(&shared->ready) == ready)
+		sched_yield();
+
+	return pid;
+}
+
+static void owner_beside_busy_one(void)
+{
+	pid_t pid[2];
+	int i;
+
+	bell_begin();
+	pid[0] = owner();
+	pid[1] = busy_owner();
+	for (i = 0; i < 100; i++)
+		say_and_wait();
+	kill_child(pid[0]);
+	kill_child(pid[1]);
+	bell_end();
+}
+
 /* A burst keeps it busy, so it is killed wherever it happens to be. */
 static void killed_owners(void)
 {
@@ -633,6 +679,8 @@ static const struct check_case cases[] = {
 	  never_more_runs_than_posts, EACH_BACKEND, 0 },
 	{ "two processes adopt the same one: no post is lost",
 	  two_owners, EACH, 0 },
+	{ "... also if one of them is busy", owner_beside_busy_one,
+	  EACH_BACKEND, 0 },
 	{ "an owner is killed, and another one adopts it: no post is lost",
 	  killed_owners, EACH_BACKEND, 0 },
 	{ "an owner unregisters it, and another one adopts it",
