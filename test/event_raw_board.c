@@ -212,6 +212,19 @@ static int num_mappings(void)
 	return num;
 }
 
+/* More than there are bits on a page. */
+#define A_PAGE	(32 * 448)
+
+static void come_and_go(int num)
+{
+	struct counted c;
+
+	while (num-- > 0) {
+		start(&c, called);
+		iv_event_raw_unregister(&c.ev);
+	}
+}
+
 #define STAY	1000
 #define COME_AND_GO	383
 
@@ -224,6 +237,8 @@ static void churn(void)
 	many = calloc(STAY, sizeof(*many));
 	check(many != NULL);
 	before = num_mappings();
+	come_and_go(16 * A_PAGE);
+	check(num_mappings() <= before + 8);
 	num_many = num_possible(STAY);
 	for (i = 0; i < num_many; i++) {
 		start(&many[i], called);
@@ -416,24 +431,11 @@ static void stale_copy(void)
 	close(ready[1]);
 }
 
-/* More than there are bits on a page. */
-#define A_PAGE	(32 * 448)
-
-static void come_and_go(int num)
-{
-	struct counted c;
-
-	while (num-- > 0) {
-		start(&c, called);
-		iv_event_raw_unregister(&c.ev);
-	}
-}
-
 /* The bit that it had is another object's, in memory that the child lacks. */
 static void stale_page(void)
 {
 	struct counted a;
-	int ready[2], i;
+	int ready[2];
 	pid_t pid;
 	char byte;
 
@@ -448,13 +450,11 @@ static void stale_page(void)
 		_exit(0);
 	}
 	iv_event_raw_unregister(&a.ev);
-	come_and_go(2 * A_PAGE);
+	come_and_go(3 * A_PAGE / 2);
 	start_many(num_possible(A_PAGE), called);
 	check_int(write(ready[1], "", 1), 1);
 	check_child(pid);
-	run_passes(3);
-	for (i = 0; i < num_many; i++)
-		check_int(many[i].calls, 0);
+	each_was_called(0);
 	end_many();
 	iv_deinit();
 	close(ready[0]);
@@ -464,7 +464,7 @@ static void stale_page(void)
 /* The child posts to its own, and the parent looks, then the child does. */
 static void registered_after_fork(void)
 {
-	struct counted c, first;
+	struct counted first;
 	int to[2], from[2];
 	char byte;
 	pid_t pid;
@@ -473,24 +473,21 @@ static void registered_after_fork(void)
 	check_int(pipe(from), 0);
 	iv_init();
 	start(&first, called);
-	num_many = 1;
-	num_called = 0;
 	pid = fork_checked();
-	start(&c, called);
+	start_many(num_possible(1000), called);
 	if (pid == 0) {
-		iv_event_raw_post(&c.ev);
+		post_many(0);
 		check_int(write(from[1], "", 1), 1);
 		check_int(read(to[0], &byte, 1), 1);
 		iv_main();
-		check_int(c.calls, 1);
+		each_was_called(1);
 		_exit(0);
 	}
 	check_int(read(from[0], &byte, 1), 1);
-	run_passes(3);
-	check_int(c.calls, 0);
+	each_was_called(0);
 	check_int(write(to[1], "", 1), 1);
 	check_child(pid);
-	iv_event_raw_unregister(&c.ev);
+	end_many();
 	iv_event_raw_unregister(&first.ev);
 	iv_deinit();
 	close(to[0]);
