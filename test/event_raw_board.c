@@ -635,7 +635,7 @@ static void *race_loop(void *ready)
 
 static void race_child(int control[2])
 {
-	struct counted none;
+	static struct counted none;
 	char bytes[16];
 	pthread_t t;
 	int ready[2];
@@ -648,7 +648,6 @@ static void race_child(int control[2])
 	check_int(pthread_create(&t, NULL, race_loop, &ready[1]), 0);
 	check_int(read(ready[0], bytes, 1), 1);
 	/* One that does nothing: the linker has looked the name up. */
-	IV_EVENT_RAW_INIT(&none.ev);
 	iv_event_raw_post(&none.ev);
 	/* It sleeps, or will before it is asked to look. */
 	usleep(1000);
