@@ -1,5 +1,5 @@
 /*
- * libivykis: a call made in another thread of the same process.
+ * libivykis: wake another thread's loop.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -15,8 +15,9 @@ extern "C" {
 
 /*
  * Posts make handler(cookie) run in the thread that registered the event, in
- * the order of the first posts; all posts before the handler starts give one
- * call.  A post to a loop that is awake makes no system call.
+ * the order of the first posts.  Posts made before the handler starts are
+ * coalesced into one call.  A post to a loop that is awake makes no system
+ * call.
  */
 struct iv_event {
 	void			*cookie;
@@ -33,24 +34,26 @@ static inline void IV_EVENT_INIT(struct iv_event *event)
 }
 
 /*
- * Make the calling thread's loop the owner.  0, or -1 with errno: ENOMEM, or
- * EMFILE, ENFILE or ENOSPC if a loop's first event cannot have its wakeup
- * descriptor; nothing is registered then.  Loop thread.  The private members
- * need not be initialised, so a second registration cannot always be detected.
+ * Makes the calling thread's loop the owner.  Returns 0, or -1 with errno set:
+ * ENOMEM, or EMFILE, ENFILE or ENOSPC if the descriptor that a loop's first
+ * event needs is not available; nothing is registered then.  Loop thread.  The
+ * private members need not be initialised, so a second registration cannot
+ * always be detected.
  */
 int iv_event_register(struct iv_event *event);
 
 /*
- * Cancel a queued call and withdraw; the caller keeps posters away from the
- * moment of the call.  Owner.
+ * Cancels a pending call and withdraws the event.  No other thread may post
+ * concurrently or later.  Owner.
  */
 void iv_event_unregister(struct iv_event *event);
 
 /*
- * Queue the call.  Any thread of the process, signal handlers; never blocks,
- * allocates nothing, leaves errno alone.  Not to be left half done, by
- * asynchronous cancellation or siglongjmp().  What the poster wrote before is
- * visible to the handler run that serves the post.
+ * Queues the call, unless one is pending.  Thread-safe and async-signal-safe,
+ * within the process; never blocks, allocates nothing, leaves errno alone.
+ * What the poster wrote before is visible to the handler run that serves the
+ * post.  If it is left in the middle, by asynchronous cancellation or
+ * siglongjmp(), the event may stay unposted until it is registered anew.
  */
 void iv_event_post(struct iv_event *event);
 
