@@ -107,10 +107,13 @@ static struct iv_board_record *new_record(struct iv_state *st, int is_bell)
 	if (b == NULL)
 		return NULL;
 	r = add_record(st, b, is_bell);
-	if (r == NULL)
+	if (r == NULL) {
 		iv_board_put(b);
-	else
-		b->hint = 1UL << r->slot % IV_BOARD_WORD_BITS;
+		return NULL;
+	}
+	/* The parent's, if a signal handler has forked meanwhile. */
+	r->generation = iv_board_generation(b);
+	b->hint = 1UL << r->slot % IV_BOARD_WORD_BITS;
 
 	return r;
 }
@@ -149,7 +152,10 @@ static int has_bell(struct iv_state *st)
 	st->board.first = r;
 	st->board.open = r;
 
-	/* Release, three times: pairs with the acquires in iv_board_bell(). */
+	/*
+	 * Release, three times: pairs with iv_board_moved() and, the other two,
+	 * with iv_board_bell().
+	 */
 	old = atomic_load_explicit(&st->board.bell, memory_order_relaxed);
 	if (old != NULL)
 		atomic_store_explicit(&iv_board_own(old)->moved, r->board,
@@ -308,6 +314,7 @@ void iv_board_leave(struct iv_state *st, struct iv_place at)
 	r->mine[at.word - b->posted] &= ~iv_place_mask(at);
 	r->live--;
 	st->board.live--;
+	/* The bit of a wakeup is used again, and no child posts to that. */
 	if (!is_own(r) || index == IV_BOARD_WAKE_BIT)
 		return;
 
@@ -385,12 +392,18 @@ static struct iv_board_record *own_record(const struct iv_state *st, unsigned in
 	return r != NULL && is_own(r) ? r : NULL;
 }
 
-/* Does a look at the bell do? */
+/*
+ * Does a look at the bell do?  Posts to adopted objects leave no hint there: a
+ * few are looked at each time, many before a wait.
+ */
+#define FEW_ADOPTED	8
+
 static int has_hints(const struct iv_state *st)
 {
 	const struct iv_board_record *r = st->board.first;
 
-	return r != NULL && is_own(r) && st->board.adopted == 0;
+	return r != NULL && is_own(r) && (st->board.adopted == 0 ||
+					  st->board.adopted > FEW_ADOPTED);
 }
 
 static int is_hinted(const struct iv_board_record *r)
@@ -500,6 +513,10 @@ static void set_mode(struct iv_board *bell, unsigned long mode)
 	unsigned long old = atomic_load_explicit(&bell->state,
 						 memory_order_relaxed);
 	unsigned long new;
+
+	/* Nobody but the owner says so. */
+	if ((old & IV_BOARD_MODE) == IV_BOARD_AWAKE && mode == IV_BOARD_AWAKE)
+		return;
 
 	do {
 		new = (old & ~IV_BOARD_MODE) | mode;

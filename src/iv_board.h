@@ -64,6 +64,8 @@ struct iv_board_own {
 struct iv_board *iv_board_get(void);
 void iv_board_put(struct iv_board *b);
 struct iv_board_own *iv_board_own(const struct iv_board *b);
+/* Of the process in which it was handed out. */
+unsigned int iv_board_generation(const struct iv_board *b);
 
 /*
  * The bell that a loop has in this process, of which one that it had before

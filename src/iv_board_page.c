@@ -162,18 +162,36 @@ static void open_own(struct iv_board_own *own)
 		atomic_init(&own->closed[i], 0);
 }
 
+unsigned int iv_board_generation(const struct iv_board *b)
+{
+	return page_of(b)->generation;
+}
+
+static struct iv_board *next_board(struct page *p, unsigned long life)
+{
+	struct iv_board *b = &boards_of(p)[p->used++];
+
+	atomic_init(&b->flags, life * IV_BOARD_LIFE);
+	open_own(iv_board_own(b));
+	p->refs++;
+
+	return b;
+}
+
 struct iv_board *iv_board_get(void)
 {
 	int state = iv_lock_take(&lock);
 	struct iv_board_pages *s = &iv_process->boards;
-	struct page *p = open_page(s);
 	struct iv_board *b = NULL;
+	struct page *p;
 
-	if (p != NULL) {
-		b = &boards_of(p)[p->used++];
-		atomic_init(&b->flags, s->lives * IV_BOARD_LIFE);
-		open_own(iv_board_own(b));
-		p->refs++;
+	while ((p = open_page(s)) != NULL) {
+		b = next_board(p, s->lives);
+		/* Not if a signal handler has forked meanwhile. */
+		if (!is_inherited(b))
+			break;
+		s->open = NULL;
+		b = NULL;
 	}
 	iv_lock_release(&lock, state);
 

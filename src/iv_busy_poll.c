@@ -76,7 +76,7 @@ int iv_busy_poll(struct iv_state *st, const struct timespec *until)
 {
 	struct iv_busy_poll_state *b = &st->busy_poll;
 	struct timespec end;
-	int hit;
+	int is_short, hit;
 
 	if (b->limit == 0)
 		return 0;
@@ -88,7 +88,8 @@ int iv_busy_poll(struct iv_state *st, const struct timespec *until)
 	end.tv_sec += b->window / IV_NSEC_PER_SEC;
 	end.tv_nsec += b->window % IV_NSEC_PER_SEC;
 	end = iv_time_normalised(&end);
-	if (until != NULL && iv_time_compare(until, &end) < 0)
+	is_short = until != NULL && iv_time_compare(until, &end) < 0;
+	if (is_short)
 		end = *until;
 
 	hit = poll_until(st, &end);
@@ -98,7 +99,7 @@ int iv_busy_poll(struct iv_state *st, const struct timespec *until)
 	st->stats.poll_ns += ns_since(&b->began, iv_time_latest(st));
 	if (hit)
 		b->in_vain = 0;
-	else
+	else if (!is_short)
 		note_vain(b);
 
 	return hit;
@@ -110,6 +111,9 @@ void iv_busy_poll_slept(struct iv_state *st)
 	struct timespec now;
 
 	if (b->limit == 0)
+		return;
+	/* A timer ended it, which polling would not have brought nearer. */
+	if (!iv_fd_ready(st) && !iv_main_has_work(st))
 		return;
 	now = look_at_clock(st);
 	if (ns_since(&b->began, &now) > b->limit)

@@ -26,7 +26,6 @@
  */
 
 #include <stdlib.h>
-#include <stdlib.h>
 #include <string.h>
 #include "iv_board.h"
 

@@ -49,7 +49,8 @@
  * memory, works without: each of its posts writes.  Nothing read from a board
  * steers more than whether a post writes and whose registered handler runs.
  *
- * For the rest, this file stands on the public calls of iv_fd alone.
+ * iv_board.c keeps the boards of a loop, iv_board_page.c is where they come from.
+ * For the rest, this file uses little more than the public calls of iv_fd.
  */
 
 #include <fcntl.h>
@@ -501,7 +502,7 @@ static int joins(struct iv_place at)
 		return 0;
 	/*
 	 * Fence A.  The caller's stores come before our look at the bit.
-	 * Partner: take_bit() here, take_word() in iv_board.c.
+	 * Partner: iv_board_take_bit().
 	 */
 	iv_full_fence();
 
@@ -552,6 +553,7 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 int iv_event_raw_register_wake(struct iv_state *st, struct iv_event_raw *this)
 {
 	struct iv_place at;
+	int saved_errno = errno;
 	int fd[2];
 
 	if (open_and_watch(this, fd) < 0)
@@ -566,6 +568,7 @@ int iv_event_raw_register_wake(struct iv_state *st, struct iv_event_raw *this)
 	open_to_posts(this, fd[1], at);
 	/* Sequentially consistent, here and below: pairs with post_by_write(). */
 	atomic_store(&iv_board_own(at.bell)->fd, fd[1]);
+	errno = saved_errno;
 
 	return 0;
 }

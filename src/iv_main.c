@@ -153,7 +153,7 @@ static int has_work(const struct iv_state *st, int all)
 
 int iv_main_has_work(const struct iv_state *st)
 {
-	return has_work(st, 0);
+	return has_work(st, 1);
 }
 
 /*

@@ -213,12 +213,14 @@ void iv_process_close(int fd, unsigned int label)
 void iv_lock_pause(unsigned int times)
 {
 	static const struct timespec a_while = { .tv_nsec = 100000 };
+	int saved_errno = errno;
 
 	/* The holder may have a lower priority: do not only yield. */
 	if (times < 100)
 		(void)sched_yield();
 	else
 		(void)nanosleep(&a_while, NULL);
+	errno = saved_errno;
 }
 
 void iv_process_init(void)
