@@ -25,6 +25,7 @@ struct iv_board_record {
 	unsigned int		room;
 	struct iv_event_raw	**events;	/* by their bits */
 	unsigned long		mine[IV_BOARD_WORDS];	/* bits of these */
+	unsigned long		due[IV_BOARD_WORDS];	/* bits, in this pass */
 };
 
 static int is_own(const struct iv_board_record *r)
@@ -408,7 +409,7 @@ static int has_hints(const struct iv_state *st)
 
 static int is_hinted(const struct iv_board_record *r)
 {
-	/* Relaxed: serve_hinted() is what gives order. */
+	/* Relaxed: look_at_hinted() is what gives order. */
 	return !!atomic_load_explicit(&r->board->hints, memory_order_relaxed);
 }
 
@@ -427,6 +428,66 @@ int iv_board_posted(const struct iv_state *st, int all)
 	}
 
 	return 0;
+}
+
+/* Only what is set now is served in this pass. */
+static void look_at(struct iv_state *st, unsigned int i)
+{
+	struct iv_board_record *r = own_record(st, i);
+	unsigned long any = 0;
+	unsigned int w;
+
+	if (r == NULL)
+		return;
+	for (w = 0; w < words_of(r); w++) {
+		r->due[w] = posted_in(r, w);
+		any |= r->due[w];
+	}
+	if (any)
+		st->board.due |= 1UL << i % IV_BOARD_WORD_BITS;
+}
+
+static void look_at_hinted(struct iv_state *st)
+{
+	unsigned long hints;
+	unsigned int i;
+
+	look_at(st, st->board.first->slot);
+	if (!is_hinted(st->board.first))
+		return;
+
+	/* Sequentially consistent: the bits that it is about are seen. */
+	hints = atomic_exchange(&st->board.first->board->hints, 0);
+	for (; hints; hints &= hints - 1) {
+		for (i = __builtin_ctzl(hints); i < st->board.room;
+		     i += IV_BOARD_WORD_BITS)
+			look_at(st, i);
+	}
+}
+
+void iv_board_look(struct iv_state *st, int all)
+{
+	unsigned int i;
+
+	st->board.due = 0;
+	if (!all && has_hints(st)) {
+		look_at_hinted(st);
+		return;
+	}
+	for (i = 0; i < st->board.room; i++)
+		look_at(st, i);
+}
+
+void iv_board_served(struct iv_state *st, struct iv_place at)
+{
+	struct iv_board *b = iv_place_board(at);
+	struct iv_board_record *r;
+
+	if (!st->board.due)
+		return;
+	r = record_of(st, b);
+	if (r != NULL)
+		r->due[at.word - b->posted] &= ~iv_place_mask(at);
 }
 
 int iv_board_take_bit(struct iv_place at)
@@ -451,8 +512,9 @@ static void serve_word(struct iv_state *st, unsigned int i, unsigned int w,
 		       void (*serve)(struct iv_event_raw *))
 {
 	struct iv_board_record *r = own_record(st, i);
-	unsigned long bits = posted_in(r, w);
+	unsigned long bits = r->due[w] & posted_in(r, w);
 
+	r->due[w] = 0;
 	for (; bits && own_record(st, i) == r; bits &= bits - 1) {
 		struct iv_place at = {
 			.word = &r->board->posted[w],
@@ -475,36 +537,16 @@ static void serve_record(struct iv_state *st, unsigned int i,
 		serve_word(st, i, w, serve);
 }
 
-static void serve_hinted(struct iv_state *st,
-			 void (*serve)(struct iv_event_raw *))
+void iv_board_take(struct iv_state *st, void (*serve)(struct iv_event_raw *))
 {
-	unsigned long hints;
+	unsigned long due = st->board.due;
 	unsigned int i;
 
-	serve_record(st, st->board.first->slot, serve);
-	if (!has_hints(st) || !is_hinted(st->board.first))
-		return;
-
-	/* Sequentially consistent: the bits that it is about are seen. */
-	hints = atomic_exchange(&st->board.first->board->hints, 0);
-	for (; hints; hints &= hints - 1) {
-		for (i = __builtin_ctzl(hints); i < st->board.room;
+	for (; due; due &= due - 1) {
+		for (i = __builtin_ctzl(due); i < st->board.room;
 		     i += IV_BOARD_WORD_BITS)
 			serve_record(st, i, serve);
 	}
-}
-
-void iv_board_take(struct iv_state *st, int all,
-		   void (*serve)(struct iv_event_raw *))
-{
-	unsigned int i;
-
-	if (!all && has_hints(st)) {
-		serve_hinted(st, serve);
-		return;
-	}
-	for (i = 0; i < st->board.room; i++)
-		serve_record(st, i, serve);
 }
 
 /* What a forked loop has said of the board stays. */

@@ -129,12 +129,10 @@ void iv_board_leave(struct iv_state *st, struct iv_place at);
 /* Clear a bit; was it set? */
 int iv_board_take_bit(struct iv_place at);
 
-/*
- * Take the bits that are set, one after the other, and serve the objects; of
- * all boards, or of those that there is a hint of.
- */
-void iv_board_take(struct iv_state *st, int all,
-		   void (*serve)(struct iv_event_raw *));
+/* Take the bits that are due, one after the other, and serve the objects. */
+void iv_board_take(struct iv_state *st, void (*serve)(struct iv_event_raw *));
+/* The object is served otherwise in this pass, and not a second time. */
+void iv_board_served(struct iv_state *st, struct iv_place at);
 
 void iv_board_make_foreign(struct iv_board *b);
 /* Give up what came over a fork; ring for those whose bit is set. */

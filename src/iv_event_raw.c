@@ -21,7 +21,8 @@
  *		after it has slept: state = AWAKE
  *		a descriptor is readable: drain it, take the bit
  *			the bit was set, or PLAIN was read: handler(cookie)
- *		once per iteration: take the bits that are set, call handlers
+ *		once per iteration: take the bits that were set when it
+ *			began to call handlers, call these
  *
  * No wakeup is lost.  Of fence B and a poster's setting of the bit one comes
  * first, so the poster sees ASLEEP or the loop sees the bit.  A post that found
@@ -274,9 +275,9 @@ static void call_quietly(struct iv_event_raw *this)
 	call_handler(this);
 }
 
-void iv_event_raw_run(struct iv_state *st, int all)
+void iv_event_raw_run(struct iv_state *st)
 {
-	iv_board_take(st, all, call_quietly);
+	iv_board_take(st, call_quietly);
 }
 
 static void got_event(void *_this)
@@ -295,6 +296,8 @@ static void got_event(void *_this)
 		iv_self->stats.doorbells++;
 		IV_PROBE_RAW_DOORBELL(this);
 	}
+	if (at.word != NULL)
+		iv_board_served(iv_self, at);
 	/* In this order: a bit that is set later has a wakeup of its own. */
 	if ((at.bell != NULL && iv_board_take_bit(at)) || (drained & A_PLAIN))
 		call_handler(this);

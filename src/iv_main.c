@@ -270,12 +270,14 @@ static void run(struct iv_state *st)
 		skipped = skip_wait(st);
 		if (!skipped)
 			wait(st);
+		if (iv_board_any(st))
+			iv_board_look(st, !skipped);
 		if (iv_event_queued(st) && !iv_event_own(st))
 			iv_event_run(st);
 		if (iv_fd_ready(st))
 			iv_fd_run(st);
-		if (iv_board_any(st) && iv_board_posted(st, !skipped))
-			iv_event_raw_run(st, !skipped);
+		if (st->board.due)
+			iv_event_raw_run(st);
 	}
 }
 

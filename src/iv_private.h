@@ -111,6 +111,7 @@ struct iv_board_state {
 	unsigned int		num;		/* boards */
 	unsigned int		adopted;	/* of them */
 	unsigned int		live;		/* objects that have a bit */
+	unsigned long		due;		/* records, as hints are */
 	struct iv_board_record	*first;		/* that of the bell */
 	struct iv_board_record	*open;		/* has bits to give */
 };
@@ -566,13 +567,18 @@ static inline int iv_board_any(const struct iv_state *st)
  * boards are looked at before each wait.
  */
 int iv_board_posted(const struct iv_state *st, int all);
+/*
+ * What is posted by now is due in this pass.  What a handler posts, to its own
+ * object or to another one, has to wait for the next: tasks come first.
+ */
+void iv_board_look(struct iv_state *st, int all);
 /* Announce that the loop will sleep, and that it has slept. */
 void iv_board_sleep(const struct iv_state *st);
 void iv_board_wake_up(const struct iv_state *st);
 void iv_board_deinit(struct iv_state *st);
 
-/* iv_event_raw.c: serve what was posted to a loop that is awake. */
-void iv_event_raw_run(struct iv_state *st, int all);
+/* iv_event_raw.c: serve what is due. */
+void iv_event_raw_run(struct iv_state *st);
 
 /* The loop goes on in a forked child. */
 void iv_event_raw_go_on(struct iv_state *st);

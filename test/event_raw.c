@@ -192,6 +192,75 @@ static void post_in_own_handler(void)
 	iv_deinit();
 }
 
+static struct iv_task late_task;
+static int late_calls, late_tasks;
+
+static void run_late_task(void *unused)
+{
+	(void)unused;
+	late_tasks++;
+}
+
+/* The task that a call registers is to run before the next one. */
+static void post_further(void *ev)
+{
+	check_int(late_tasks, late_calls);
+	if (++late_calls == 10) {
+		iv_quit();
+		return;
+	}
+	iv_task_register(&late_task);
+	iv_event_raw_post(ev);
+}
+
+static void *post_to_sleeper(void *ev)
+{
+	usleep(50000);
+	iv_event_raw_post(ev);
+
+	return NULL;
+}
+
+/* By a doorbell, as the loop sleeps, or, if it is late, without one. */
+static void begin_late(struct iv_event_raw *ev, int sleeps)
+{
+	pthread_t t;
+
+	late_calls = late_tasks = 0;
+	if (!sleeps) {
+		iv_event_raw_post(ev);
+		iv_main();
+		return;
+	}
+	check_int(pthread_create(&t, NULL, post_to_sleeper, ev), 0);
+	iv_main();
+	check_int(pthread_join(t, NULL), 0);
+}
+
+/* With one object, it posts to itself; with two, each to the other one. */
+static void tasks_before_late_posts(void)
+{
+	struct iv_event_raw ev[2];
+	int num, sleeps, i;
+
+	iv_init();
+	IV_TASK_INIT(&late_task);
+	late_task.handler = run_late_task;
+	for (num = 1; num <= 2; num++) {
+		for (i = 0; i < num; i++)
+			start(&ev[i], post_further, &ev[num - 1 - i]);
+		for (sleeps = 0; sleeps < 2; sleeps++) {
+			for (i = 0; i < num; i++) {
+				begin_late(&ev[i], sleeps);
+				check_int(late_calls, 10);
+			}
+		}
+		for (i = 0; i < num; i++)
+			iv_event_raw_unregister(&ev[i]);
+	}
+	iv_deinit();
+}
+
 static void post_on(void *_c)
 {
 	struct counted *c = _c;
@@ -1179,6 +1248,8 @@ static const struct check_case cases[] = {
 	{ "a burst of any size gives one call", bursts, EACH, 0 },
 	{ "a post in the own handler gives another call in a later pass",
 	  post_in_own_handler, EACH, 0 },
+	{ "tasks run before what the handler posts next, to any object",
+	  tasks_before_late_posts, EACH, 0 },
 	{ "an object that posts to itself for ever does not hold up timers",
 	  self_poster_and_timer, EACH, 0 },
 	{ "a post leaves errno alone, also when the descriptor is full",

@@ -96,7 +96,6 @@ struct raw {
 	enum pending	pending;
 	int		inherited;	/* it is a descriptor like any other */
 	int		may, must;	/* be served now */
-	int		is_new;		/* since boards were looked at */
 	int		again;		/* it posts to itself */
 };
 
@@ -120,6 +119,7 @@ struct queue {
 static struct {
 	enum phase	phase;
 	enum where	where;
+	int		all_boards;	/* have been looked at */
 	int		running;
 	int		quit;
 	int		waits_left;	/* before the run is to quit */
@@ -315,9 +315,9 @@ static void end_pass(void)
 {
 	int i;
 
-	for (i = 0; i < NUM && m.phase != START && m.phase != RAWS; i++) {
-		if (may_be_on_board(&m.raw[i]) && m.raw[i].pending == YES)
-			wrong("raw event %d has no turn in this pass", i);
+	for (i = 0; i < NUM && m.phase != START; i++) {
+		if (!m.raw[i].inherited && (m.all_boards || m.raw[i].must))
+			end_raw(i);
 	}
 	end_phase();
 }
@@ -469,7 +469,8 @@ static void waits(int at_once)
 int __real_clock_gettime(clockid_t id, struct timespec *ts);
 int __real_epoll_wait(int epfd, struct epoll_event *ev, int max, int ms);
 int __real_eventfd(unsigned int start, int flags);
-void __real_iv_event_raw_run(struct iv_state *st, int all);
+void __real_iv_board_look(struct iv_state *st, int all);
+void __real_iv_event_raw_run(struct iv_state *st);
 void __real_iv_task_begin_round(struct iv_state *st);
 int __real_timerfd_settime(int fd, int flags, const struct itimerspec *it,
 			   struct itimerspec *old);
@@ -478,7 +479,8 @@ int __wrap_epoll_pwait2(int epfd, struct epoll_event *ev, int max,
 			const struct timespec *ts, const sigset_t *mask);
 int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int ms);
 int __wrap_eventfd(unsigned int start, int flags);
-void __wrap_iv_event_raw_run(struct iv_state *st, int all);
+void __wrap_iv_board_look(struct iv_state *st, int all);
+void __wrap_iv_event_raw_run(struct iv_state *st);
 void __wrap_iv_task_begin_round(struct iv_state *st);
 int __wrap_poll(struct pollfd *fds, nfds_t num, int ms);
 int __wrap_ppoll(struct pollfd *fds, nfds_t num, const struct timespec *ts,
@@ -526,28 +528,26 @@ int __wrap_epoll_pwait2(int epfd, struct epoll_event *ev, int max,
 }
 
 /* After a wait all boards are looked at, and a child's posts were there. */
-void __wrap_iv_event_raw_run(struct iv_state *st, int all)
+void __wrap_iv_board_look(struct iv_state *st, int all)
 {
-	pid_t pid = getpid();
 	int i;
 
-	end_phase();
 	if (all != (m.phase == READY))
 		wrong("a look at %s boards", all ? "all" : "some");
-	trace("raw events\n");
-	m.phase = RAWS;
+	m.all_boards = all;
 	for (i = 0; i < NUM; i++) {
-		m.raw[i].is_new = 0;
 		if (!m.raw[i].inherited)
 			look_at_raw(&m.raw[i]);
 	}
-	__real_iv_event_raw_run(st, all);
-	for (i = 0; i < NUM && getpid() == pid; i++) {
-		if (!m.raw[i].inherited && all)
-			end_raw(i);
-		else if (!m.raw[i].inherited && m.raw[i].must)
-			end_raw(i);
-	}
+	__real_iv_board_look(st, all);
+}
+
+void __wrap_iv_event_raw_run(struct iv_state *st)
+{
+	end_phase();
+	trace("raw events\n");
+	m.phase = RAWS;
+	__real_iv_event_raw_run(st);
 }
 
 void __wrap_iv_task_begin_round(struct iv_state *st)
@@ -700,8 +700,7 @@ static void end_of_turns(const struct fd *but)
 }
 
 /*
- * A look at the boards brings what was posted before, each once; and what was
- * registered since, which may be on one that is looked at later.  Before that,
+ * A look at the boards brings what was posted before, each once.  Before that,
  * the parent of a child that has taken the loop over may get it as a descriptor.
  */
 static int may_run(const struct raw *r)
@@ -887,7 +886,6 @@ static void toggle_raw(int i)
 		wrong("raw event %d cannot be registered", i);
 	r->registered = !r->registered;
 	r->may = r->must = r->inherited = 0;
-	r->is_new = 1;
 	r->pending = NO;
 }
 
@@ -897,8 +895,6 @@ static void post_raw(int i)
 
 	iv_event_raw_post(&r->iv);
 	r->pending = r->registered ? YES : NO;
-	if (r->is_new)
-		r->may = r->registered;
 }
 
 static void open_pair(struct fd *fd)
@@ -1037,7 +1033,7 @@ static void inherit(void)
 
 		/* What was a board's is rung for, and comes by a wait. */
 		r->inherited = r->registered;
-		r->may = r->must = r->is_new = 0;
+		r->may = r->must = 0;
 	}
 }
 
@@ -1063,6 +1059,8 @@ static void fork_here(void)
 		;
 	if (status)
 		wrong("a child's wait status is %#x", status);
+	/* What it has posted since is for the next look. */
+	m.all_boards = 0;
 	for (i = 0; i < NUM; i++) {
 		m.raw[i].must = 0;
 		m.raw[i].pending = m.raw[i].registered ? MAYBE : NO;
