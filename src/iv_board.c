@@ -243,14 +243,18 @@ struct iv_place
 iv_board_place_wake(struct iv_state *st, struct iv_event_raw *event)
 {
 	struct iv_board_record *r;
+	struct iv_place at;
 
 	if (!has_bell(st))
 		return nowhere;
 	r = st->board.first;
 	if (enter(st, r, IV_BOARD_WAKE_BIT, event) < 0)
 		return nowhere;
+	at = place_of(r->board, r->board, IV_BOARD_WAKE_BIT);
+	/* The one before may have been posted to when its last event went. */
+	(void)iv_board_take_bit(at);
 
-	return place_of(r->board, r->board, IV_BOARD_WAKE_BIT);
+	return at;
 }
 
 struct iv_place iv_board_place_alone(void)
