@@ -59,6 +59,7 @@ void world_loop_ended(void);
 /* differential_player.c */
 
 /* Ready descriptors are reported in this order; 0: it is the library's own. */
+#define RANK_OF_RAWS	30	/* ... and signals, from here */
 int rank_of(int fd);
 
 /* So many at a time; 0: the library's own, or if there are none, one. */
@@ -66,6 +67,9 @@ int most_reports(void);
 
 /* What happens while the main thread waits. */
 void before_look(void);
+
+/* There is nothing to do: 1 if there is now. */
+int before_sleep(void);
 
 void stuck(void) __attribute__((noreturn));
 

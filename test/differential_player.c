@@ -16,11 +16,12 @@
  * Programs only do what has a specified outcome.  There are four kinds, because
  * what is specified for some objects is not if others are around:
  *
- *	SPIN		tasks, timers, and events, which queue themselves
- *			again; no descriptors, as it is up to the library how
- *			many rounds it runs before it looks for these
- *	CORE		everything that needs one thread; nothing is queued
- *			again in the round in which it ran
+ *	SPIN		tasks, timers, events, raw events and signals, which
+ *			queue themselves again; no descriptors, as it is up to
+ *			the library how many rounds it runs before it looks for
+ *			these, while it looks for raw events in each
+ *	CORE		everything else that needs one thread; nothing is
+ *			queued again in the round in which it ran
  *	THREADS		the same with pools and threads
  *	CHILDREN	iv_wait and iv_popen; the library may use descriptors
  *			and events of its own for them, so there are no events
@@ -29,6 +30,10 @@
  * Not specified, and therefore left out:
  *
  *	- the order of timers with equal expiries
+ *	- the order of descriptors, raw events, signals, and events of other
+ *	  threads, as far as it is not made the same: with poll(2) and
+ *	  ppoll(2) it cannot be, so that there is one raw event or signal
+ *	  then, and no other thread posts events
  *	- whether a timer that a handler of a descriptor or an event registers
  *	  when it is already due runs before the tasks; 0.43 may skip a look at
  *	  the timers after a wait that had no limit, so the same goes for
@@ -113,11 +118,13 @@ struct event {
 
 struct raw {
 	struct iv_event_raw	*iv;
+	int			order;		/* of registration */
 };
 
 struct signal {
 	struct iv_signal	iv;	/* in order of address */
 	int			registered;
+	int			order;
 };
 
 enum shape { PIPE_READ, PIPE_WRITE, SOCKET };
@@ -177,6 +184,9 @@ static struct {
 	struct event	event[5];
 	struct raw	raw[3];
 	struct signal	signal[4];
+	int		orders;
+	struct iv_fd	quiet[2];	/* with raw events: never ready */
+	int		quiet_fd;
 	struct fd	fd[6];
 	unsigned int	events_ran;	/* world_waits then */
 	int		posted_by_other;
@@ -466,6 +476,25 @@ static void op_time(void)
 	said("time is %lld", (long long)msec_now());
 }
 
+static int is_epoll(void)
+{
+	return strncmp(iv_poll_method_name(), "epoll", 5) == 0;
+}
+
+/* May there be another one? */
+static int may_have_raw(void)
+{
+	int num = 0;
+	int i;
+
+	for (i = 0; i < NUM(p.raw); i++)
+		num += p.raw[i].iv != NULL;
+	for (i = 0; i < NUM(p.signal); i++)
+		num += p.signal[i].registered;
+
+	return is_epoll() || num == 0;
+}
+
 /* Posts from a thread that has no loop and ends before this one goes on. */
 
 static pthread_t main_thread;
@@ -502,16 +531,41 @@ static int has_signal(int signum)
 	return 0;
 }
 
-void before_look(void)
+static int post_in_wait(void)
 {
 	void *objects = (void *)(uintptr_t)p.to_post;
 
-	if (verbose)
-		said("wait %u", world_waits);
 	if (p.to_post == 0)
-		return;
+		return 0;
 	p.to_post = 0;
 	world_run_thread(post_all, objects);
+
+	return 1;
+}
+
+void before_look(void)
+{
+	if (verbose)
+		said("wait %u", world_waits);
+	if (p.kind != SPIN)
+		(void)post_in_wait();
+}
+
+int before_sleep(void)
+{
+	return post_in_wait();
+}
+
+static int has_event(unsigned int events)
+{
+	int i;
+
+	for (i = 0; i < NUM(p.event); i++) {
+		if ((events >> i & 1) && p.event[i].iv != NULL)
+			return 1;
+	}
+
+	return 0;
 }
 
 static void op_other_thread(void)
@@ -521,18 +575,26 @@ static void op_other_thread(void)
 
 	if (p.kind == CHILDREN)
 		return;
-	said("other thread posts %x", events | raws);
-	if (p.kind == SPIN) {
-		p.posted_by_other = 1;
-		world_run_thread(post_all, (void *)(uintptr_t)events);
+	if (p.kind != SPIN) {
+		said("other thread posts %x", events);
+		p.to_post |= events;
 		return;
 	}
 
-	p.to_post |= events;
-	if (one_in(2))
-		p.to_post |= raws;
-	else if (has_signal(SIGUSR1))
-		world_run_thread(post_all, (void *)(uintptr_t)(1 << 16 | raws));
+	if (!is_epoll())
+		events = 0;
+	else if (one_in(2))
+		raws = 0;
+	said("other thread posts %x", events | raws);
+	if (one_in(4) && has_signal(SIGUSR1))
+		raws |= 1 << 16;
+	if (one_in(2)) {
+		p.to_post |= events | raws;
+		return;
+	}
+	if (has_event(events))
+		p.posted_by_other = 1;
+	world_run_thread(post_all, (void *)(uintptr_t)(events | raws));
 }
 
 /* Events */
@@ -613,9 +675,10 @@ static void op_raw(void)
 	struct raw *r = &p.raw[rnd(NUM(p.raw))];
 	int i = r - p.raw;
 
-	if (p.kind == SPIN)
+	if (p.kind != SPIN || (r->iv == NULL && !may_have_raw()))
 		return;
 	if (r->iv == NULL) {
+		r->order = p.orders++;
 		r->iv = fresh(sizeof(*r->iv));
 		IV_EVENT_RAW_INIT(r->iv);
 		r->iv->cookie = r;
@@ -653,9 +716,10 @@ static void op_signal(void)
 	struct signal *s = &p.signal[rnd(NUM(p.signal))];
 	int i = s - p.signal;
 
-	if (p.kind == SPIN)
+	if (p.kind != SPIN || (!s->registered && !may_have_raw()))
 		return;
 	if (!s->registered) {
+		s->order = p.orders++;
 		IV_SIGNAL_INIT(&s->iv);
 		s->iv.signum = one_in(3) ? SIGUSR2 : SIGUSR1;
 		s->iv.flags = rnd(4);
@@ -878,7 +942,7 @@ static void fd_try_odd(void)
 	struct iv_fd odd;
 	int fd = open(".", O_RDONLY | O_CLOEXEC);
 
-	if (strncmp(iv_poll_method_name(), "epoll", 5) == 0) {
+	if (is_epoll()) {
 		IV_FD_INIT(&odd);
 		odd.fd = one_in(2) ? fd : 199;
 		if (one_in(2))
@@ -1554,6 +1618,7 @@ static void op_tls(void)
 	said("tls %d, %d", ++*number, iv_tls_user_ptr(&tls[1]) != NULL);
 }
 
+/* Raw events and signals come last, in the order in which they registered. */
 int rank_of(int fd)
 {
 	int i;
@@ -1564,15 +1629,15 @@ int rank_of(int fd)
 	}
 	for (i = 0; i < NUM(p.raw); i++) {
 		if (p.raw[i].iv != NULL && p.raw[i].iv->event_rfd.fd == fd)
-			return 30 + i;
+			return RANK_OF_RAWS + p.raw[i].order;
 	}
 	for (i = 0; i < NUM(p.signal); i++) {
 		if (p.signal[i].registered &&
 		    p.signal[i].iv.ev.event_rfd.fd == fd)
-			return 50 + i;
+			return RANK_OF_RAWS + p.signal[i].order;
 	}
 
-	return p.inotify != NULL && p.inotify->fd.fd == fd ? 70 : 0;
+	return p.inotify != NULL && p.inotify->fd.fd == fd ? 20 : 0;
 }
 
 /*
@@ -1593,6 +1658,8 @@ int most_reports(void)
 		num += p.raw[i].iv != NULL;
 	for (i = 0; i < NUM(p.signal); i++)
 		num += p.signal[i].registered;
+	for (i = 0; i < NUM(p.quiet); i++)
+		num += iv_fd_registered(&p.quiet[i]);
 	num += p.inotify != NULL;
 
 	return num > 0 ? num : 1;
@@ -1642,6 +1709,47 @@ static void tell_registered(void)
 	said("descriptors %x", bits);
 }
 
+static void quiet_in(void *arg)
+{
+	(void)arg;
+	said("%s", "ready for no reason");
+}
+
+/*
+ * So that there is room in a wait's reports for all raw events at a time, next
+ * to what is the library's own.
+ */
+static void add_quiet(void)
+{
+	int fds[2];
+	int i;
+
+	if (p.kind != SPIN || iv_fd_registered(&p.quiet[0]))
+		return;
+	if (pipe(fds) < 0)
+		abort();
+	p.quiet_fd = fds[1];
+	for (i = 0; i < NUM(p.quiet); i++) {
+		IV_FD_INIT(&p.quiet[i]);
+		p.quiet[i].fd = i == 0 ? fds[0] : dup(fds[0]);
+		p.quiet[i].handler_in = quiet_in;
+		iv_fd_register(&p.quiet[i]);
+	}
+}
+
+static void drop_quiet(void)
+{
+	int i;
+
+	if (!iv_fd_registered(&p.quiet[0]))
+		return;
+	for (i = 0; i < NUM(p.quiet); i++) {
+		iv_fd_unregister(&p.quiet[i]);
+		close(p.quiet[i].fd);
+	}
+	close(p.quiet_fd);
+}
+
 /* Those that iv_deinit() may find registered. */
 static void drop_simple(void)
 {
@@ -1662,6 +1770,7 @@ static void drop_simple(void)
 			iv_fd_unregister(p.fd[i].iv);
 		p.fd[i].registered = 0;
 	}
+	drop_quiet();
 }
 
 static void drop_children(void)
@@ -1741,6 +1850,7 @@ static void run(void)
 {
 	unsigned int calls = rnd(8);
 
+	add_quiet();
 	p.budget = BUDGET;
 	p.ticks = 1 + rnd(30);
 	/* Without an end of its own work would go on outside of iv_main(). */
@@ -1806,6 +1916,7 @@ static void live(void)
 	if (p.pump_exists)
 		pump_end();
 	p.to_post = 0;
+	drop_quiet();
 	iv_deinit();
 	world_loop_ended();
 	forget();

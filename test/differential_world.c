@@ -312,7 +312,49 @@ static int cut(int epfd, const struct epoll_event *events, int num)
 	return num < most ? num : most;
 }
 
-static int look_by_epoll(const struct waited *w, int timeout)
+/*
+ * A doorbell of this library, which says that some raw event is pending.  The
+ * loop serves those in order of registration, as the other one does by the
+ * reports' order, but for the one whose descriptor was written to.
+ */
+static int is_doorbell(int epfd, const struct epoll_event *ev)
+{
+	uint64_t count = 0;
+	int fd = -1;
+	int i;
+
+	if (rank(epfd, ev) < RANK_OF_RAWS)
+		return 0;
+	pthread_mutex_lock(&entries_lock);
+	for (i = 0; i < num_entries; i++) {
+		if (entries[i].epfd == epfd && entries[i].data == ev->data.u64)
+			fd = entries[i].fd;
+	}
+	pthread_mutex_unlock(&entries_lock);
+	if (read(fd, &count, sizeof(count)) < 0)
+		return 0;
+	if (count == UINT64_C(1) << 63)
+		return 1;
+	if (write(fd, &count, sizeof(count)) < 0)
+		abort();
+
+	return 0;
+}
+
+static int drop_doorbells(int epfd, struct epoll_event *events, int num)
+{
+	int left = 0;
+	int i;
+
+	for (i = 0; i < num; i++) {
+		if (!is_doorbell(epfd, &events[i]))
+			events[left++] = events[i];
+	}
+
+	return left;
+}
+
+static int look_by_epoll(const struct waited *w, int timeout, int *ends)
 {
 	struct epoll_event events[MAX_FDS];
 	int num;
@@ -323,6 +365,8 @@ static int look_by_epoll(const struct waited *w, int timeout)
 	num = real_epoll_wait(w->epfd, events, MAX_FDS, timeout);
 	if (num <= 0)
 		return num;
+	*ends = 1;
+	num = drop_doorbells(w->epfd, events, num);
 	sort(w->epfd, events, num);
 	num = cut(w->epfd, events, num);
 	if (num > w->max)
@@ -339,12 +383,13 @@ static int look_by_poll(const struct waited *w, int timeout)
 	return num > 0 && self == 0 ? keep_first(w->fds, w->num) : num;
 }
 
-static int look(const struct waited *w, int timeout)
+/* *ends is set if the wait is over though there may be nothing to report. */
+static int look(const struct waited *w, int timeout, int *ends)
 {
 	int num;
 
 	do {
-		num = w->epfd >= 0 ? look_by_epoll(w, timeout) :
+		num = w->epfd >= 0 ? look_by_epoll(w, timeout, ends) :
 				     look_by_poll(w, timeout);
 	} while (num < 0 && errno == EINTR);
 
@@ -415,6 +460,7 @@ void world_run_thread(void *(*start)(void *), void *arg)
 static int wait_in_thread(const struct waited *w, int64_t nsec)
 {
 	struct thread *t = &threads[self];
+	int ends;
 	int ret;
 
 	t->epfd = w->epfd;
@@ -424,7 +470,7 @@ static int wait_in_thread(const struct waited *w, int64_t nsec)
 		memcpy(t->fds, w->fds, w->num * sizeof(*w->fds));
 	}
 	atomic_store(&t->state, WAITING);
-	ret = look(w, nsec == 0 ? 0 : -1);
+	ret = look(w, nsec == 0 ? 0 : -1, &ends);
 	atomic_fetch_add(&activity, 1);
 	atomic_store(&t->state, RUNNING);
 
@@ -686,6 +732,7 @@ static int wait_for(const struct waited *w, int64_t nsec)
 {
 	int64_t end = nsec < 0 || nsec > NEVER - clock_nsec ?
 		      NEVER : clock_nsec + nsec;
+	int ends = 0;
 	int num;
 
 	if (self != 0)
@@ -695,15 +742,17 @@ static int wait_for(const struct waited *w, int64_t nsec)
 	let_children_change();
 	let_threads_rest();
 	before_look();
-	num = look(w, 0);
-	if (num != 0 || nsec == 0)
+	num = look(w, 0, &ends);
+	if (num != 0 || nsec == 0 || ends)
 		return num;
+	if (before_sleep())
+		return look(w, 0, &ends);
 
 	if (timer_due < end) {
 		if (timer_due > clock_nsec)
 			clock_nsec = timer_due;
 		fire(timer_fd);
-		return look(w, -1);
+		return look(w, -1, &ends);
 	}
 	if (end == NEVER)
 		stuck();
