@@ -82,9 +82,10 @@ void iv_event_raw_post(const struct iv_event_raw *event);
 int iv_event_raw_export(const struct iv_event_raw *event);
 
 /*
- * Post through such a descriptor, in any process, with or without a loop.  0,
- * or -1 with errno (EBADF; EPIPE: the owner is gone, which only a pipe can
- * tell).  Never blocks, raises no SIGPIPE.  Any thread, signal handlers.
+ * Posts through such a descriptor, in any process, with or without a loop.
+ * Returns 0, or -1 with errno set (EBADF; EIO: it is none of an iv_event_raw;
+ * EPIPE: the owner is gone, which only a pipe can tell).  Never blocks, raises
+ * no SIGPIPE.  Any thread, signal handlers.
  */
 int iv_event_raw_post_fd(int fd);
 
