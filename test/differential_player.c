@@ -163,6 +163,7 @@ struct popen {
 	struct iv_fd		fd;
 	int			reads;
 	int			open;
+	int			ends;		/* the tick in which it was told */
 	pid_t			pid;
 };
 
@@ -1508,6 +1509,7 @@ static void popen_end(struct popen *r)
 	} else {
 		close(r->fd.fd);
 		world_expect(r->pid, ENDS);
+		r->ends = p.ticks + 1;
 	}
 	r->open = 0;
 }
@@ -1528,7 +1530,8 @@ static void op_popen(void)
 		return;
 	}
 
-	if (pipe_is_open())
+	/* The request is in use until the library has seen its child end. */
+	if (pipe_is_open() || r->ends == p.ticks + 1)
 		return;
 	r->reads = one_in(2) || num_children() > 0;
 	IV_POPEN_REQUEST_INIT(&r->iv);
