@@ -553,9 +553,13 @@ void iv_board_take(struct iv_state *st, void (*serve)(struct iv_event_raw *))
 	}
 }
 
-/* What a forked loop has said of the board stays. */
-static void set_mode(struct iv_board *bell, unsigned long mode)
+/*
+ * What a forked loop has said of the board stays.  A signal handler may fork in
+ * here: the child keeps its hands off what the parent has said since.
+ */
+static void set_mode_if_own(const struct iv_board_record *r, unsigned long mode)
 {
+	struct iv_board *bell = r->board;
 	unsigned long old = atomic_load_explicit(&bell->state,
 						 memory_order_relaxed);
 	unsigned long new;
@@ -565,6 +569,8 @@ static void set_mode(struct iv_board *bell, unsigned long mode)
 		return;
 
 	do {
+		if (!is_own(r))
+			return;
 		new = (old & ~IV_BOARD_MODE) | mode;
 		if (mode == IV_BOARD_ASLEEP)
 			new += IV_BOARD_EPOCH;
@@ -576,10 +582,10 @@ static void set_mode_of_all(const struct iv_state *st, unsigned long mode)
 	unsigned int i;
 
 	for (i = 0; i < st->board.room; i++) {
-		const struct iv_board_record *r = own_record(st, i);
+		const struct iv_board_record *r = st->board.records[i];
 
 		if (r != NULL && r->is_bell)
-			set_mode(r->board, mode);
+			set_mode_if_own(r, mode);
 	}
 }
 
@@ -629,7 +635,7 @@ void iv_board_make_foreign(struct iv_board *b)
 	iv_fence_after_atomic();
 }
 
-void iv_board_abandon(struct iv_state *st,
+void iv_board_abandon(struct iv_state *st, unsigned int generation,
 		      void (*ring)(const struct iv_event_raw *))
 {
 	unsigned int i;
@@ -637,13 +643,13 @@ void iv_board_abandon(struct iv_state *st,
 	for (i = 0; i < st->board.room; i++) {
 		struct iv_board_record *r = st->board.records[i];
 
-		if (r != NULL && !is_own(r))
+		if (r != NULL && r->generation != generation)
 			iv_board_make_foreign(r->board);
 	}
 	for (i = 0; i < st->board.room; i++) {
 		struct iv_board_record *r = st->board.records[i];
 
-		if (r == NULL || is_own(r))
+		if (r == NULL || r->generation == generation)
 			continue;
 		ring_for(r, ring);
 		st->board.live -= r->live;

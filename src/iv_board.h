@@ -135,8 +135,11 @@ void iv_board_take(struct iv_state *st, void (*serve)(struct iv_event_raw *));
 void iv_board_served(struct iv_state *st, struct iv_place at);
 
 void iv_board_make_foreign(struct iv_board *b);
-/* Give up what came over a fork; ring for those whose bit is set. */
-void iv_board_abandon(struct iv_state *st,
+/*
+ * Give up what came over a fork to the process of that generation; ring for
+ * those whose bit is set.
+ */
+void iv_board_abandon(struct iv_state *st, unsigned int generation,
 		      void (*ring)(const struct iv_event_raw *));
 
 /* Any thread.  The loop's bell; *is_own: it is this process's, surely. */

@@ -205,8 +205,17 @@ int iv_event_run_in_round(struct iv_state *st)
 
 static void woken(void *_st)
 {
+	struct iv_state *st = _st;
+
+	/*
+	 * A handler or a signal handler has forked in this pass, and the child
+	 * has drained what was to wake its parent: give it back.
+	 */
+	if (st->event.generation != iv_process_generation())
+		iv_event_raw_post(&st->event.wake);
 	/* To have the descriptor drained is all that there was to do. */
-	((struct iv_state *)_st)->stats.wakes++;
+	else
+		st->stats.wakes++;
 }
 
 static int register_wake(struct iv_state *st)

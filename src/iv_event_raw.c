@@ -262,11 +262,13 @@ static void ring_here(const struct iv_event_raw *this)
 
 void iv_event_raw_go_on(struct iv_state *st)
 {
+	/* A signal handler may fork in here: that has yet to be noticed then. */
+	unsigned int generation = iv_process_generation();
 	int state = iv_cancel_disable();
 
-	iv_board_abandon(st, ring_here);
+	iv_board_abandon(st, generation, ring_here);
 	iv_cancel_restore(state);
-	st->board.noticed = iv_process_generation();
+	st->board.noticed = generation;
 }
 
 static void call_quietly(struct iv_event_raw *this)

@@ -191,6 +191,8 @@ static void note_change(struct iv_state *st, struct iv_fd_ *fd)
  */
 static int start_anew(struct iv_state *st)
 {
+	/* A signal handler may fork in here: the child starts anew again. */
+	unsigned int generation = iv_process_generation();
 	struct iv_list_head *ilh;
 
 	end_method(st);
@@ -210,7 +212,7 @@ static int start_anew(struct iv_state *st)
 		fd->told = 0;
 		note_change(st, fd);
 	}
-	st->fd.generation = iv_process_generation();
+	st->fd.generation = generation;
 
 	return 0;
 }

@@ -206,6 +206,15 @@ static int poll_instead(struct iv_state *st, const struct timespec *until)
 	return 1;
 }
 
+/*
+ * A signal handler may have forked since the pass began.  The child must not
+ * sleep: it was not looking when that handler posted.
+ */
+static int must_notice_fork(const struct iv_state *st)
+{
+	return iv_board_any(st) && !iv_event_raw_is_noticed(st);
+}
+
 static void ask_kernel(struct iv_state *st, const struct timespec *until)
 {
 	int sleeps = until == NULL || !iv_time_is_zero(until);
@@ -213,7 +222,8 @@ static void ask_kernel(struct iv_state *st, const struct timespec *until)
 	st->stats.waits++;
 	st->stats.sleeps += sleeps;
 	IV_PROBE_LOOP_SLEEP(st, until);
-	iv_fd_wait(st, until);
+	if (!must_notice_fork(st))
+		iv_fd_wait(st, until);
 	IV_PROBE_LOOP_WAKE(st);
 	if (iv_board_any(st))
 		iv_board_wake_up(st);
