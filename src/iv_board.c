@@ -152,6 +152,7 @@ static int has_bell(struct iv_state *st)
 		return 0;
 	st->board.first = r;
 	st->board.open = r;
+	iv_step();
 
 	/*
 	 * Release, three times: pairs with iv_board_moved() and, the other two,
@@ -162,6 +163,7 @@ static int has_bell(struct iv_state *st)
 		atomic_store_explicit(&iv_board_own(old)->moved, r->board,
 				      memory_order_release);
 	atomic_store_explicit(&st->board.bell, r->board, memory_order_release);
+	iv_step();
 	atomic_store_explicit(&st->board.generation, generation,
 			      memory_order_release);
 
@@ -319,6 +321,7 @@ void iv_board_leave(struct iv_state *st, struct iv_place at)
 	r->mine[at.word - b->posted] &= ~iv_place_mask(at);
 	r->live--;
 	st->board.live--;
+	iv_step();
 	/* The bit of a wakeup is used again, and no child posts to that. */
 	if (!is_own(r) || index == IV_BOARD_WAKE_BIT)
 		return;
@@ -462,6 +465,7 @@ static void look_at_hinted(struct iv_state *st)
 
 	/* Sequentially consistent: the bits that it is about are seen. */
 	hints = atomic_exchange(&st->board.first->board->hints, 0);
+	iv_step();
 	for (; hints; hints &= hints - 1) {
 		for (i = __builtin_ctzl(hints); i < st->board.room;
 		     i += IV_BOARD_WORD_BITS)
@@ -503,6 +507,7 @@ int iv_board_take_bit(struct iv_place at)
 	 * set.  Partner: fence A in iv_event_raw.c.
 	 */
 	iv_fence_after_atomic();
+	iv_step();
 
 	return was_set;
 }
@@ -546,6 +551,7 @@ void iv_board_take(struct iv_state *st, void (*serve)(struct iv_event_raw *))
 	unsigned long due = st->board.due;
 	unsigned int i;
 
+	iv_step();
 	for (; due; due &= due - 1) {
 		for (i = __builtin_ctzl(due); i < st->board.room;
 		     i += IV_BOARD_WORD_BITS)
@@ -574,6 +580,7 @@ static void set_mode_if_own(const struct iv_board_record *r, unsigned long mode)
 		new = (old & ~IV_BOARD_MODE) | mode;
 		if (mode == IV_BOARD_ASLEEP)
 			new += IV_BOARD_EPOCH;
+		iv_step();
 	} while (!atomic_compare_exchange_weak(&bell->state, &old, new));
 }
 
@@ -646,6 +653,7 @@ void iv_board_abandon(struct iv_state *st, unsigned int generation,
 		if (r != NULL && r->generation != generation)
 			iv_board_make_foreign(r->board);
 	}
+	iv_step();
 	for (i = 0; i < st->board.room; i++) {
 		struct iv_board_record *r = st->board.records[i];
 

@@ -232,6 +232,7 @@ struct iv_board_own *iv_board_begin_write(struct iv_board *bell)
 	now = atomic_load_explicit(&own->posters, memory_order_relaxed);
 	do {
 		next = (now & ~POSTERS) == none ? now + 1 : none + 1;
+		iv_step();
 		/* Sequentially consistent: pairs with wait_for_posters(). */
 	} while (!atomic_compare_exchange_weak(&own->posters, &now, next));
 
@@ -240,6 +241,7 @@ struct iv_board_own *iv_board_begin_write(struct iv_board *bell)
 
 void iv_board_end_write(struct iv_board_own **own)
 {
+	iv_step();
 	/* Release: pairs with the acquire in wait_for_posters(). */
 	atomic_fetch_sub_explicit(&(*own)->posters, 1, memory_order_release);
 }

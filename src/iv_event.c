@@ -69,6 +69,7 @@ static void fork_marks(struct iv_state *st)
 	ev = atomic_load_explicit(&st->event.posted, memory_order_acquire);
 	for (; ev != NULL; ev = ev->next)
 		set_mark(ev, generation);
+	iv_step();
 	for (i = st->event.head; i != st->event.tail; i++) {
 		if (st->event.queue[i] != NULL)
 			set_mark(st->event.queue[i], generation);
@@ -119,6 +120,7 @@ static void take_stack(struct iv_state *st)
 	/* Acquire: pairs with the release in push(), for `next'. */
 	ev = atomic_exchange_explicit(&st->event.posted, NULL,
 				      memory_order_acquire);
+	iv_step();
 	for (below = ev; below != NULL; below = below->next)
 		num++;
 
@@ -132,7 +134,9 @@ static void take_stack(struct iv_state *st)
 	}
 	/* Last, for a signal handler that forks here: all slots are filled. */
 	atomic_signal_fence(memory_order_seq_cst);
+	iv_step();
 	st->event.tail += num;
+	iv_step();
 
 	/* It may have forked when they were in neither. */
 	if (marks_of(st) != marks)
@@ -163,7 +167,9 @@ static void deliver(struct iv_event_ *ev)
 	 * Acquire: pairs with the release of each iv_event_post() that set the
 	 * mark or found it set; what those wrote before is visible from here.
 	 */
+	iv_step();
 	(void)atomic_exchange_explicit(&ev->mark, 0, memory_order_acq_rel);
+	iv_step();
 
 	if (ev->handler == NULL)
 		iv_fatal("iv_event: %p was posted and has no handler: set "
@@ -252,6 +258,7 @@ void iv_event_notice_fork(struct iv_state *st)
 	st->event.generation = generation;
 
 	unregister_wake(st);
+	iv_step();
 	if (register_wake(st) < 0)
 		iv_fatal("iv_main: no descriptor to wake the loop after fork: "
 			 "%s (errno %d)", strerror(errno), errno);
@@ -313,6 +320,7 @@ int iv_event_register(struct iv_event *_ev)
 	st->numobjs++;
 	ev->slot = 0;
 	atomic_store_explicit(&ev->mark, 0, memory_order_relaxed);
+	iv_step();
 	/* Release: pairs with a post, wherever it got the event's address. */
 	atomic_store_explicit(&ev->owner, st, memory_order_release);
 
@@ -329,10 +337,12 @@ void iv_event_unregister(struct iv_event *_ev)
 		iv_fatal("iv_event_unregister: %p is not registered in this "
 			 "thread, which alone may unregister it", (void *)ev);
 	atomic_store_explicit(&ev->owner, NULL, memory_order_relaxed);
+	iv_step();
 
 	take_stack(st);
 	if (is_in_queue(st, ev))
 		st->event.queue[ev->slot] = NULL;
+	iv_step();
 
 	st->numobjs--;
 	if (--st->event.num == 0)
@@ -348,6 +358,7 @@ static int push(struct iv_state *st, struct iv_event_ *ev)
 	top = atomic_load_explicit(&st->event.posted, memory_order_relaxed);
 	do {
 		ev->next = top;
+		iv_step();
 		/*
 		 * Release: pairs with the acquire in take_stack().
 		 * Sequentially consistent: it comes before the look at the
@@ -372,6 +383,8 @@ static inline int is_queued(struct iv_state *st, struct iv_event_ *ev)
 	uintptr_t mark = atomic_exchange_explicit(&ev->mark, generation,
 						  memory_order_acq_rel);
 
+	iv_step();
+
 	return mark == generation || (mark != 0 && marks_of(st) != generation);
 }
 
@@ -385,6 +398,7 @@ static int push_and_wake(struct iv_state *st, struct iv_event_ *ev)
 	struct iv_board *bell = iv_board_bell(st, &is_own);
 	int first = push(st, ev);
 
+	iv_step();
 	if (!is_own)
 		bell = iv_board_moved(bell);
 	if (bell != NULL)
@@ -411,6 +425,7 @@ static void post_from_own(struct iv_state *st, struct iv_event_ *ev)
 
 	if (!is_queued(st, ev))
 		push_own(st, ev);
+	iv_step();
 
 	/* A signal handler may have forked in between. */
 	if (marks_of(st) != marks)
@@ -426,6 +441,7 @@ void iv_event_post(struct iv_event *_ev)
 
 	if (st == NULL)
 		return;
+	iv_step();
 
 	if (st == iv_self)
 		post_from_own(st, ev);

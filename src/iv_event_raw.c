@@ -102,6 +102,7 @@ static void open_to_posts(struct iv_event_raw *this, int wfd, struct iv_place at
 	this->event_wfd = wfd;
 	this->event_rfd.pad[9] = (char *)at.bell + at.bit;
 	atomic_signal_fence(memory_order_seq_cst);
+	iv_step();
 	this->event_rfd.pad[10] = at.bell != NULL ? at.word : &no_board;
 }
 
@@ -110,6 +111,7 @@ static void close_to_posts(struct iv_event_raw *this)
 {
 	this->event_rfd.pad[10] = NULL;
 	atomic_signal_fence(memory_order_seq_cst);
+	iv_step();
 	this->event_wfd = -1;
 }
 
@@ -250,6 +252,7 @@ static void call_handler(struct iv_event_raw *this)
 		iv_fatal("iv_event_raw: %p was posted and has no handler: set "
 			 "handler before a post", (void *)this);
 	IV_PROBE_RAW_DELIVERED(this);
+	iv_step();
 	/* The last touch of *this, which the handler may free. */
 	this->handler(this->cookie);
 }
@@ -294,6 +297,7 @@ static void got_event(void *_this)
 	state = iv_cancel_disable();
 	drained = drain(this->event_rfd.fd);
 	iv_cancel_restore(state);
+	iv_step();
 	if (drained == SOMETHING) {
 		iv_self->stats.doorbells++;
 		IV_PROBE_RAW_DOORBELL(this);
@@ -364,7 +368,9 @@ int iv_event_raw_register(struct iv_event_raw *this)
 
 	if (open_and_watch(this, fd) < 0)
 		return -1;
+	iv_step();
 	open_to_posts(this, fd[1], iv_board_place(st, this));
+	iv_step();
 	errno = saved_errno;
 
 	return 0;
@@ -393,10 +399,13 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 	is_owned = iv_fd_registered(&this->event_rfd);
 	if (is_owned)
 		iv_fd_unregister(&this->event_rfd);
+	iv_step();
 
 	close_to_posts(this);
+	iv_step();
 	if (at.bell != NULL)
 		give_back(at, is_owned);
+	iv_step();
 	if (at.bell == NULL || iv_board_is_unused(at.bell))
 		pair_close(fd, label);
 }
@@ -405,6 +414,7 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 /* Will the loop look, or has it been rung for? */
 static int will_look(const struct iv_board *bell)
 {
+	iv_step();
 	return !(atomic_load(&bell->state) &
 		 (IV_BOARD_ASLEEP | IV_BOARD_FOREIGN));
 }
@@ -423,6 +433,7 @@ static void ring(struct iv_board *bell, int fd, unsigned long state)
 
 	if (!make_readable(fd, RING))
 		return;
+	iv_step();
 	/* Release: who sees RUNG may rely on the write. */
 	rung = (state & ~IV_BOARD_MODE) | IV_BOARD_RUNG;
 	(void)atomic_compare_exchange_strong_explicit(&bell->state, &state,
@@ -440,6 +451,7 @@ static void write_if_need_be(struct iv_place at, unsigned long life, int fd)
 	struct iv_board *bell = at.bell;
 	unsigned long state = atomic_load(&bell->state);
 
+	iv_step();
 	/* The board has another owner, who has nothing to do with us. */
 	if (life_of(bell) != life || iv_board_is_closed(at))
 		return;
@@ -460,6 +472,7 @@ static void write_counted(struct iv_place at, unsigned long life, int fd)
 	struct iv_board_own *own __attribute__((cleanup(iv_board_end_write))) =
 		iv_board_begin_write(at.bell);
 
+	iv_step();
 	if (fd < 0)
 		fd = atomic_load(&own->fd);
 	write_if_need_be(at, life, fd);
@@ -534,11 +547,13 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 	}
 
 	life = life_of(at.bell);
+	iv_step();
 	/*
 	 * From here on, *this may be gone.  Partners: fence B in iv_board.c, and
 	 * iv_board_make_foreign().
 	 */
 	atomic_fetch_or(at.word, iv_place_mask(at));
+	iv_step();
 	b = iv_place_board(at);
 	if (b != at.bell)
 		atomic_fetch_or(&at.bell->hints, b->hint);
@@ -546,6 +561,7 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 		IV_PROBE_RAW_SKIPPED(this);
 		return;
 	}
+	iv_step();
 	post_by_write(at, life, fd);
 	IV_PROBE_RAW_WRITTEN(this);
 }
@@ -571,6 +587,7 @@ int iv_event_raw_register_wake(struct iv_state *st, struct iv_event_raw *this)
 		return -1;
 	}
 	open_to_posts(this, fd[1], at);
+	iv_step();
 	/* Sequentially consistent, here and below: pairs with post_by_write(). */
 	atomic_store(&iv_board_own(at.bell)->fd, fd[1]);
 	errno = saved_errno;
@@ -581,6 +598,7 @@ int iv_event_raw_register_wake(struct iv_state *st, struct iv_event_raw *this)
 void iv_event_raw_unregister_wake(struct iv_event_raw *this)
 {
 	atomic_store(&iv_board_own(place_of(this).bell)->fd, -1);
+	iv_step();
 	iv_event_raw_unregister(this);
 }
 
@@ -596,6 +614,7 @@ void iv_event_raw_wake(struct iv_board *bell)
 	/* It looks at the stack of events, which no forked loop shares. */
 	if (!(atomic_load(&bell->state) & IV_BOARD_MODE))
 		return;
+	iv_step();
 
 	/*
 	 * RUNG alone does not do: a forked loop may drain what was written, and

@@ -196,8 +196,10 @@ static int start_anew(struct iv_state *st)
 	struct iv_list_head *ilh;
 
 	end_method(st);
+	iv_step();
 	if (choose_method(st) < 0)
 		return -1;
+	iv_step();
 	if (reserve_all(st) < 0) {
 		end_method(st);
 		errno = ENOMEM;

@@ -189,6 +189,7 @@ static int skip_wait(struct iv_state *st)
 static int fall_asleep(struct iv_state *st)
 {
 	iv_board_sleep(st);
+	iv_step();
 
 	return iv_event_raw_is_noticed(st) && !has_work(st, 1);
 }
@@ -222,8 +223,10 @@ static void ask_kernel(struct iv_state *st, const struct timespec *until)
 	st->stats.waits++;
 	st->stats.sleeps += sleeps;
 	IV_PROBE_LOOP_SLEEP(st, until);
+	iv_step();
 	if (!must_notice_fork(st))
 		iv_fd_wait(st, until);
+	iv_step();
 	IV_PROBE_LOOP_WAKE(st);
 	if (iv_board_any(st))
 		iv_board_wake_up(st);
@@ -280,12 +283,14 @@ static void run(struct iv_state *st)
 		skipped = skip_wait(st);
 		if (!skipped)
 			wait(st);
+		iv_step();
 		if (iv_board_any(st))
 			iv_board_look(st, !skipped);
 		if (iv_event_queued(st) && !iv_event_own(st))
 			iv_event_run(st);
 		if (iv_fd_ready(st))
 			iv_fd_run(st);
+		iv_step();
 		if (st->board.due)
 			iv_event_raw_run(st);
 	}

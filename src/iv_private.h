@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <time.h>
+#include "iv_step.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -374,13 +375,17 @@ static inline int iv_lock_take(struct iv_lock *lock)
 							  self,
 							  memory_order_acquire,
 							  memory_order_relaxed))
-			return state;
+			break;
 		iv_lock_pause(times++);
 	}
+	iv_step();
+
+	return state;
 }
 
 static inline void iv_lock_release(struct iv_lock *lock, int state)
 {
+	iv_step();
 	/* Release: pairs with the acquire in iv_lock_take(). */
 	atomic_store_explicit(&lock->holder, 0, memory_order_release);
 	(void)pthread_setcancelstate(state, &state);

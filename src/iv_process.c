@@ -135,6 +135,7 @@ unsigned int iv_process_new_generation(void)
 	unsigned int seen = 0;
 
 	now = atomic_fetch_add_explicit(&latest, 1, memory_order_relaxed) + 1;
+	iv_step();
 	if (!atomic_compare_exchange_strong_explicit(&iv_process->generation,
 						     &seen, now,
 						     memory_order_relaxed,

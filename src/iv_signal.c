@@ -147,6 +147,7 @@ static int notify_locked(const struct iv_avl_tree *tree, int sig)
 		/* Release: pairs with the acquire in got_event(). */
 		atomic_fetch_or_explicit(&s->state, ACTIVE,
 					 memory_order_release);
+		iv_step();
 		iv_event_raw_post(&s->ev);
 		if (is_exclusive(s))
 			break;
@@ -373,6 +374,7 @@ static void got_event(void *_s)
 		return;
 	}
 
+	iv_step();
 	/*
 	 * Acquire: pairs with the release in notify_locked().  Another signal
 	 * that has set it since counts for this call.
@@ -427,6 +429,7 @@ static int add_locked(struct iv_signal_ *s, struct iv_avl_tree *tree)
 {
 	if (module.num[sig_of(s)] == 0 && install(sig_of(s)) < 0)
 		return -1;
+	iv_step();
 	module.num[sig_of(s)]++;
 	(void)iv_avl_tree_insert(tree, &s->an);
 
@@ -546,6 +549,7 @@ static int remove_locked(struct iv_signal_ *s)
 		return -1;
 
 	iv_avl_tree_delete(tree, &s->an);
+	iv_step();
 	if (--module.num[sig_of(s)] == 0)
 		restore(sig_of(s));
 

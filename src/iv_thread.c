@@ -130,7 +130,9 @@ static void thread_ends(void *_c)
 	 * Release: pairs with the acquire in orphan(), for what the thread did
 	 * to its record.  Acquire: pairs with the release there.
 	 */
+	iv_step();
 	old = atomic_fetch_or_explicit(&c->state, ENDED, memory_order_acq_rel);
+	iv_step();
 	if (old & RELEASED)
 		free(c);
 	else if (!old)
@@ -149,6 +151,7 @@ static void *run(void *_c)
 	/* Relaxed: list_child() reads the number and nothing with it. */
 	atomic_store_explicit(&c->tid, iv_get_thread_id(),
 			      memory_order_relaxed);
+	iv_step();
 	if (pthread_setspecific(end_of_thread, c) != 0)
 		iv_fatal("iv_thread_create: out of memory in the new thread");
 	c->start_routine(c->arg);
@@ -195,6 +198,7 @@ static void orphan(struct child *c)
 	/* Acquire: pairs with the release in thread_ends(). */
 	old = atomic_fetch_or_explicit(&c->state, ORPHANED,
 				       memory_order_acquire);
+	iv_step();
 	if (old & ENDED) {
 		join(c);
 		return;
@@ -203,6 +207,7 @@ static void orphan(struct child *c)
 	iv_list_del(&c->list);
 	iv_event_unregister(&c->ended);
 	(void)pthread_detach(c->thread);
+	iv_step();
 
 	/*
 	 * Release: pairs with the acquire in thread_ends(), for what was done
@@ -278,6 +283,7 @@ static int start_thread(struct child *c)
 	err = key_error;
 	if (!err)
 		err = pthread_create(&c->thread, NULL, run, c);
+	iv_step();
 	if (err)
 		tell_failure(c->name, err);
 

@@ -159,6 +159,7 @@ static void report_locked(pid_t pid, int status, const struct rusage *rusage)
 		r->status = status;
 		r->rusage = *rusage;
 		iv_event_post(&watch->event);
+		iv_step();
 	}
 }
 
@@ -186,6 +187,7 @@ static int collect_locked(pid_t pid)
 		if (ret == 0)
 			return 0;
 
+		iv_step();
 		report_locked(pid, status, &rusage);
 		if (WIFEXITED(status) || WIFSIGNALED(status)) {
 			child_is_gone_locked(pid);
@@ -489,6 +491,7 @@ static void destroy(struct watch *watch)
 	if (!is_inherited(watch))
 		end_life_locked(watch);
 	release_lock(state);
+	iv_step();
 
 	/* From here no other thread posts. */
 	iv_event_unregister(&watch->event);
@@ -689,6 +692,7 @@ int iv_wait_interest_register_spawn(struct iv_wait_interest *w,
 	watch = prepare(w);
 	if (watch != NULL)
 		pid = fork_blocked(fn, cookie, &b.mask);
+	iv_step();
 	if (pid > 0) {
 		w->pid = pid;
 		begin(watch, pid);

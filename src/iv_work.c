@@ -158,11 +158,13 @@ static void complete(struct iv_work_item *item)
 static void lock(struct pool *p)
 {
 	(void)pthread_mutex_lock(&p->lock);
+	iv_step();
 }
 
 static void unlock(struct pool *p)
 {
 	(void)pthread_mutex_unlock(&p->lock);
+	iv_step();
 }
 
 /* A child has no business with its parent's pools: who holds the lock? */
@@ -240,6 +242,7 @@ static void leave(struct worker *w)
 
 	iv_event_unregister(&w->wake);
 	w->pool = NULL;
+	iv_step();
 	if (!is_ours(p))
 		return;
 

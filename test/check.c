@@ -286,6 +286,9 @@ void refuse(const char *syscall_name, int err)
 	refuse_with(syscall_name, err, 0, 0);
 }
 
+/* In a thread that must not make any. */
+static _Thread_local int is_tied;
+
 void forbid_system_calls(void)
 {
 	static struct sock_filter rules[] = {
@@ -302,6 +305,7 @@ void forbid_system_calls(void)
 	};
 
 	skip_under(TSAN | MEMCHECK, "makes system calls of its own");
+	is_tied = 1;
 	install_filter(&prog);
 }
 
@@ -888,6 +892,69 @@ static void run_variants(const struct check_case *c)
 	}
 }
 
+#ifdef IV_STEPS
+void (*check_at_step)(const char *file, int line);
+
+static uint64_t step_seed;
+static atomic_uint num_seeded;
+static _Thread_local uint64_t step_random;
+
+void check_seed_steps(uint64_t seed)
+{
+	step_seed = seed;
+	step_random = 0;
+	atomic_store(&num_seeded, 0);
+}
+
+/* xorshift64*, begun anew in each thread. */
+static unsigned int next_random(void)
+{
+	if (step_random == 0)
+		step_random = (step_seed + atomic_fetch_add(&num_seeded, 1) +
+			       1) * UINT64_C(0x9e3779b97f4a7c15);
+	step_random ^= step_random >> 12;
+	step_random ^= step_random << 25;
+	step_random ^= step_random >> 27;
+
+	return step_random * UINT64_C(2685821657736338717) >> 40;
+}
+
+static void pause_now_and_then(void)
+{
+	const unsigned int random = next_random();
+	const struct timespec ts = { .tv_nsec = random / 1024 % 64 * 2048 };
+	int saved_errno = errno;
+
+	if (!is_tied && random % 128 == 0)
+		(void)nanosleep(&ts, NULL);
+	else if (!is_tied && random % 16 == 0)
+		(void)sched_yield();
+	errno = saved_errno;
+}
+
+void iv_step_hook(const char *file, int line);
+void iv_step_hook(const char *file, int line)
+{
+	if (check_at_step != NULL)
+		check_at_step(file, line);
+	else
+		pause_now_and_then();
+}
+
+static void begin_steps(void)
+{
+	const char *seed = getenv("STEPS_SEED");
+
+	check_seed_steps(seed != NULL ? strtoull(seed, NULL, 0) :
+					(uint64_t)now_ms());
+	printf("# STEPS_SEED=%llu\n", (unsigned long long)step_seed);
+}
+#else
+static void begin_steps(void)
+{
+}
+#endif
+
 int check_run(const struct check_case *cases, int num, int argc, char **argv)
 {
 	int i;
@@ -900,6 +967,7 @@ int check_run(const struct check_case *cases, int num, int argc, char **argv)
 	check(reason != MAP_FAILED);
 	signal(SIGINT, stopped);
 	signal(SIGTERM, stopped);
+	begin_steps();
 	for (i = 0; i < num; i++) {
 		if (argc < 2 || strstr(cases[i].name, argv[1]) != NULL)
 			run_variants(&cases[i]);

@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum check_variants {
 	ONCE,			/* as the environment has it */
@@ -163,6 +164,16 @@ void tracee_steps(int pid, int num);
 void check_forks(void (*fn)(void), void (*in_child)(void));
 void forks_begin(void);
 void forks_end(void);
+
+/*
+ * Where the library and check.c are compiled with IV_STEPS: what is called at
+ * each step.  Unless a program sets it, threads pause there now and then, as
+ * this seed says; at first it is STEPS_SEED in the environment, or the time.
+ */
+#ifdef IV_STEPS
+extern void (*check_at_step)(const char *file, int line);
+void check_seed_steps(uint64_t seed);
+#endif
 
 /*
  * Descriptors that this process has open; the number that the next one gets;
