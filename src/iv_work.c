@@ -872,7 +872,12 @@ void iv_work_pool_put(struct iv_work_pool *pool)
 	p->put = 1;
 	while (claim_idle_locked(p))
 		;
-	tell_owner_locked(p);
+	/*
+	 * A pool with threads is over once they have ended, and each says so.
+	 * The owner's own posts keep their place among its tasks.
+	 */
+	if (p->refs == 2)
+		tell_owner_locked(p);
 	drop_locked(p);
 }
 

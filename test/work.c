@@ -4,6 +4,7 @@
  */
 
 #include <iv.h>
+#include <iv_event.h>
 #include <iv_thread.h>
 #include <iv_tls.h>
 #include <iv_work.h>
@@ -1658,7 +1659,88 @@ static void work_forks(void)
 	iv_deinit();
 }
 
+/* With a thread that is idle, or has just completed its only item. */
+static struct {
+	struct iv_work_pool	pool;
+	struct iv_work_item	item;
+	struct iv_event		event;
+	struct iv_task		task;
+	struct iv_timer		timer;
+	int			later;
+	int			tasks, events;
+} places;
+
+static void place_task(void *unused)
+{
+	(void)unused;
+	check_int(places.events, 0);
+	places.tasks++;
+}
+
+static void place_event(void *unused)
+{
+	(void)unused;
+	check_int(places.tasks, 1);
+	places.events++;
+	iv_event_unregister(&places.event);
+}
+
+static void put_and_post(void *unused)
+{
+	(void)unused;
+	iv_work_pool_put(&places.pool);
+	iv_task_register(&places.task);
+	iv_event_post(&places.event);
+}
+
+static void place_work(void *unused)
+{
+	(void)unused;
+}
+
+static void place_completed(void *unused)
+{
+	if (!places.later) {
+		put_and_post(unused);
+		return;
+	}
+	iv_validate_now();
+	places.timer.expires = iv_now;
+	places.timer.expires.tv_sec++;
+	iv_timer_register(&places.timer);
+}
+
+static void put_leaves_places(void)
+{
+	int later;
+
+	for (later = 0; later < 2; later++) {
+		memset(&places, 0, sizeof(places));
+		places.later = later;
+		iv_init();
+		IV_EVENT_INIT(&places.event);
+		places.event.handler = place_event;
+		check_int(iv_event_register(&places.event), 0);
+		IV_TASK_INIT(&places.task);
+		places.task.handler = place_task;
+		IV_TIMER_INIT(&places.timer);
+		places.timer.handler = put_and_post;
+		IV_WORK_POOL_INIT(&places.pool);
+		places.pool.max_threads = 1;
+		check_int(iv_work_pool_create(&places.pool), 0);
+		IV_WORK_ITEM_INIT(&places.item);
+		places.item.work = place_work;
+		places.item.completion = place_completed;
+		iv_work_pool_submit_work(&places.pool, &places.item);
+		iv_main();
+		check_int(places.events, 1);
+		iv_deinit();
+	}
+}
+
 static const struct check_case cases[] = {
+	{ "put leaves the owner's own posts their place among its tasks",
+	  put_leaves_places, EACH_METHOD, 0 },
 	{ "work is done in a thread of the pool, then completed by the owner",
 	  work_and_completion, EACH_METHOD, 0 },
 	{ "as many items are worked at once as threads are allowed",
