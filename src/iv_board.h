@@ -101,10 +101,10 @@ int iv_board_is_closed(struct iv_place at);
 /*
  * Once its bit is set, an object may be served at any moment, and be
  * unregistered by its handler.  So a poster that goes on to write is counted
- * between these two, even if it is cancelled.
+ * between these two.
  */
 struct iv_board_own *iv_board_begin_write(struct iv_board *bell);
-void iv_board_end_write(struct iv_board_own **own);
+void iv_board_end_write(struct iv_board_own *own);
 
 /*
  * Wait for those who write, so that a descriptor can be closed; 0: somebody does

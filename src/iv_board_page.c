@@ -239,11 +239,11 @@ struct iv_board_own *iv_board_begin_write(struct iv_board *bell)
 	return own;
 }
 
-void iv_board_end_write(struct iv_board_own **own)
+void iv_board_end_write(struct iv_board_own *own)
 {
 	iv_step();
 	/* Release: pairs with the acquire in wait_for_posters(). */
-	atomic_fetch_sub_explicit(&(*own)->posters, 1, memory_order_release);
+	atomic_fetch_sub_explicit(&own->posters, 1, memory_order_release);
 }
 
 /* Rather less than a second, for one who has left by siglongjmp(3). */

@@ -60,6 +60,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #if __has_include(<sys/eventfd.h>)
 #include <sys/eventfd.h>
@@ -188,6 +189,27 @@ static int make_readable(int fd, uint64_t what)
 		errno = EIO;
 
 	return ret == sizeof(what) || errno == EAGAIN;
+}
+
+/*
+ * The same with RING, by a poster that has to come to an end.  Where glibc was
+ * asked to cancel a thread asynchronously right before that was disabled, it acts
+ * on that in write(3).
+ */
+static int make_ring(int fd)
+{
+#ifdef SYS_write
+	static const uint64_t what = RING;
+	ssize_t ret;
+
+	do {
+		ret = syscall(SYS_write, fd, &what, sizeof(what));
+	} while (ret < 0 && errno == EINTR);
+
+	return ret == sizeof(what) || (ret < 0 && errno == EAGAIN);
+#else
+	return make_readable(fd, RING);
+#endif
 }
 
 /* What has been read: */
@@ -431,7 +453,7 @@ static void ring(struct iv_board *bell, int fd, unsigned long state)
 {
 	unsigned long rung;
 
-	if (!make_readable(fd, RING))
+	if (!make_ring(fd))
 		return;
 	iv_step();
 	/* Release: who sees RUNG may rely on the write. */
@@ -459,7 +481,7 @@ static void write_if_need_be(struct iv_place at, unsigned long life, int fd)
 	if (state & IV_BOARD_FOREIGN) {
 		/* Whoever drains it takes the bit; if that is done, all is. */
 		if (is_set(at))
-			(void)make_readable(fd, RING);
+			(void)make_ring(fd);
 	} else if (state & IV_BOARD_ASLEEP) {
 		/* Of a stale copy, which would ring where nobody listens. */
 		if (!is_gone(at))
@@ -467,30 +489,22 @@ static void write_if_need_be(struct iv_place at, unsigned long life, int fd)
 	}
 }
 
-static void write_counted(struct iv_place at, unsigned long life, int fd)
-{
-	struct iv_board_own *own __attribute__((cleanup(iv_board_end_write))) =
-		iv_board_begin_write(at.bell);
-
-	iv_step();
-	if (fd < 0)
-		fd = atomic_load(&own->fd);
-	write_if_need_be(at, life, fd);
-}
-
-/*
- * fd < 0: the one that wakes the loop.  An asynchronous cancellation that was
- * sent before may come nonetheless, with glibc; but no sooner than in write(2).
- */
+/* fd < 0: the one that wakes the loop. */
 static __attribute__((noinline)) void
 post_by_write(struct iv_place at, unsigned long life, int fd)
 {
+	struct iv_board_own *own;
 	int saved_errno = errno;
 	int state, type;
 
 	(void)pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
 	state = iv_cancel_disable();
-	write_counted(at, life, fd);
+	own = iv_board_begin_write(at.bell);
+	iv_step();
+	if (fd < 0)
+		fd = atomic_load(&own->fd);
+	write_if_need_be(at, life, fd);
+	iv_board_end_write(own);
 	iv_cancel_restore(state);
 	(void)pthread_setcanceltype(type, &type);
 	errno = saved_errno;
