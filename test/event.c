@@ -1582,6 +1582,90 @@ static void posted_in_a_batch(void)
 	iv_deinit();
 }
 
+/*
+ * A loop of a real-time priority has its processor to itself until it sleeps, and
+ * wakes up while the poster, on the same one, is still in its write.
+ */
+static atomic_int num_yields;
+
+int sched_yield(void)
+{
+	atomic_fetch_add(&num_yields, 1);
+
+	return syscall(SYS_sched_yield);
+}
+
+static struct iv_event realtime_event;
+static atomic_int realtime_calls;
+
+static void unregister_last(void *unused)
+{
+	(void)unused;
+	iv_event_unregister(&realtime_event);
+	atomic_fetch_add(&realtime_calls, 1);
+}
+
+static int bind_to_first(int policy)
+{
+	struct sched_param param = { .sched_priority = policy == SCHED_FIFO };
+	cpu_set_t allowed, one;
+	int i = 0;
+
+	check_int(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	while (!CPU_ISSET(i, &allowed))
+		i++;
+	CPU_ZERO(&one);
+	CPU_SET(i, &one);
+	check_int(sched_setaffinity(0, sizeof(one), &one), 0);
+
+	return sched_setscheduler(0, policy, &param);
+}
+
+#define REALTIME_ROUNDS	200
+
+static void *realtime_loop(void *ready)
+{
+	int i;
+
+	if (bind_to_first(SCHED_FIFO) < 0)
+		return ready;
+	for (i = 0; i < REALTIME_ROUNDS; i++) {
+		iv_init();
+		start(&realtime_event, unregister_last, NULL);
+		atomic_store((atomic_int *)ready, i + 1);
+		iv_main();
+		iv_deinit();
+	}
+
+	return NULL;
+}
+
+static void loop_of_high_priority(void)
+{
+	atomic_int ready = 0;
+	pthread_t t;
+	void *ret;
+	int i;
+
+	skip_under(TSAN | MEMCHECK, "has threads of its own order");
+	check_int(bind_to_first(SCHED_OTHER), 0);
+	check_int(pthread_create(&t, NULL, realtime_loop, &ready), 0);
+	/* The thread runs first, and comes back here once it sleeps. */
+	for (i = 0; i < REALTIME_ROUNDS; i++) {
+		while (atomic_load(&ready) <= i &&
+		       pthread_tryjoin_np(t, &ret) != 0)
+			usleep(100);
+		if (atomic_load(&ready) <= i)
+			skip("the kernel gives no real-time priority");
+		iv_event_post(&realtime_event);
+	}
+	check_int(pthread_join(t, &ret), 0);
+	check(ret == NULL);
+	check_int(realtime_calls, REALTIME_ROUNDS);
+	/* It yields a few times, and then sleeps. */
+	check(num_yields <= 200 * REALTIME_ROUNDS);
+}
+
 static const struct check_case cases[] = {
 	{ "handlers run in the order of the first posts", order, EACH, 0 },
 	{ "so do they however many are withdrawn and registered again",
@@ -1639,6 +1723,8 @@ static const struct check_case cases[] = {
 	  interrupted_anywhere, ONCE, 120 },
 	{ "... also where other threads have posted before",
 	  interrupted_behind_others, ONCE, 120 },
+	{ "a loop of high priority lets a poster out of its post",
+	  loop_of_high_priority, EACH_BACKEND, 0 },
 	{ "the receiver may end its loop before the post has returned",
 	  receiver_leaves, EACH, 0 },
 	{ "two loops post to each other, and leave at any time",
