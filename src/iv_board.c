@@ -40,7 +40,9 @@ static unsigned int words_of(const struct iv_board_record *r)
 
 static unsigned int index_of(struct iv_place at)
 {
-	return (at.word - iv_place_board(at)->posted) * IV_BOARD_WORD_BITS + at.bit;
+	struct iv_board *b = iv_place_board(at);
+
+	return (at.word - b->posted) * IV_BOARD_WORD_BITS + at.bit;
 }
 
 static struct iv_place
@@ -133,8 +135,8 @@ static void free_record(struct iv_state *st, struct iv_board_record *r)
 }
 
 /*
- * A child's loop has a bell of its own.  Its posters may have seen the other one
- * before: that says where to look.
+ * A child's loop has a bell of its own.  Its posters may have seen the other
+ * one before: that says where to look.
  */
 static int has_bell(struct iv_state *st)
 {
@@ -224,7 +226,8 @@ static int enter(struct iv_state *st, struct iv_board_record *r,
 	if (make_room(r, index) < 0)
 		return -1;
 	r->events[index] = event;
-	r->mine[index / IV_BOARD_WORD_BITS] |= 1UL << index % IV_BOARD_WORD_BITS;
+	r->mine[index / IV_BOARD_WORD_BITS] |=
+		1UL << index % IV_BOARD_WORD_BITS;
 	r->live++;
 	st->board.live++;
 
@@ -389,7 +392,8 @@ static int is_posted(const struct iv_board_record *r)
 }
 
 /* The same record, unless it has gone since. */
-static struct iv_board_record *own_record(const struct iv_state *st, unsigned int i)
+static struct iv_board_record *
+own_record(const struct iv_state *st, unsigned int i)
 {
 	struct iv_board_record *r;
 
@@ -500,7 +504,8 @@ void iv_board_served(struct iv_state *st, struct iv_place at)
 
 int iv_board_take_bit(struct iv_place at)
 {
-	int was_set = !!(atomic_fetch_and(at.word, ~iv_place_mask(at)) & iv_place_mask(at));
+	unsigned long mask = iv_place_mask(at);
+	int was_set = !!(atomic_fetch_and(at.word, ~mask) & mask);
 
 	/*
 	 * The handler's loads come after that, for posters that found the bit

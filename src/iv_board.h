@@ -29,14 +29,15 @@ struct iv_board {
 	atomic_ulong	flags;
 	atomic_ulong	posted[IV_BOARD_WORDS];	/* a bit per object */
 
-	_Alignas(64) atomic_ulong	gone[IV_BOARD_WORDS];	/* unregistered */
+	/* A bit per object that was unregistered. */
+	_Alignas(64) atomic_ulong	gone[IV_BOARD_WORDS];
 	atomic_ulong	hints;		/* on a bell: boards to look at */
 	unsigned long	hint;		/* this one's */
 };
 
 /*
- * state: a mode, whether a forked copy of the loop runs, too, and above these an
- * epoch, one per sleep.  On 32 bits that is the same again after 2^29 sleeps; a
+ * state: a mode, whether a forked copy of the loop runs, too, and above these
+ * an epoch, one per sleep.  On 32 bits that is the same again after 2^29 sleeps; a
  * poster that is held for exactly so many between its write and what follows
  * would say RUNG where nobody rang.
  */
@@ -53,11 +54,11 @@ struct iv_board {
 
 /* A process's own side of a board, mapped for as long as the board is. */
 struct iv_board_own {
-	atomic_ulong			posters;	/* that write, of one process */
-	unsigned long			lost;		/* of them, who do not end */
-	atomic_int			fd;		/* wakes the loop */
-	_Atomic(struct iv_board *)	moved;		/* of the loop since a fork */
-	atomic_ulong	closed[IV_BOARD_WORDS];		/* given up in this process */
+	atomic_ulong		posters;	/* that write, of one process */
+	unsigned long		lost;		/* of them, who do not end */
+	atomic_int		fd;		/* wakes the loop */
+	_Atomic(struct iv_board *)	moved;	/* the loop's, since a fork */
+	atomic_ulong		closed[IV_BOARD_WORDS];	/* given up here */
 };
 
 /* iv_board_page.c: all zeroes but for its life; NULL if there is no memory. */
@@ -94,7 +95,7 @@ static inline unsigned long iv_place_mask(struct iv_place at)
 	return 1UL << at.bit;
 }
 
-/* This process has given up its copy of the object, and writes no more for it. */
+/* This process has given up its copy, and writes no more for it. */
 void iv_board_close(struct iv_place at);
 int iv_board_is_closed(struct iv_place at);
 
@@ -107,8 +108,8 @@ struct iv_board_own *iv_board_begin_write(struct iv_board *bell);
 void iv_board_end_write(struct iv_board_own *own);
 
 /*
- * Wait for those who write, so that a descriptor can be closed; 0: somebody does
- * not come to an end, and it has to stay open.
+ * Wait for those who write, so that a descriptor can be closed; 0: somebody
+ * does not come to an end, and it has to stay open.
  */
 int iv_board_is_unused(struct iv_board *bell);
 

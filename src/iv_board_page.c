@@ -20,7 +20,7 @@
 #include "iv_board.h"
 
 struct page {
-	struct page		*next;	/* of those that wait to be used again */
+	struct page		*next;	/* that waits to be used again */
 	unsigned int		generation;	/* of the process it serves */
 	unsigned int		used;	/* boards handed out */
 	unsigned int		refs;	/* not returned; +1: it is open */
@@ -298,7 +298,7 @@ void iv_board_close(struct iv_place at)
 	/* The bit of a wakeup is used again. */
 	if (at.word == at.bell->posted && at.bit == IV_BOARD_WAKE_BIT)
 		return;
-	/* Sequentially consistent, here and below: before the look for posters. */
+	/* Sequentially consistent, as below: before posters are awaited. */
 	atomic_fetch_or(closed_of(at), iv_place_mask(at));
 }
 

@@ -33,24 +33,24 @@
  * outlives any poster: the loop is awake, or RUNG, which is set after a write
  * to a descriptor that the loop watches, in this very sleep.  A poster that is
  * killed after it set the bit leaves a bit for which the next post rings.  A
- * forked child may hold a stale copy of an object that was unregistered, `gone',
- * and must not ring with that.
+ * forked child may hold a stale copy of an object that was unregistered, which
+ * then is `gone', and must not ring with that.
  *
  * The handler runs no more often than there are posts: a bit is set by one post
  * and taken once.  That is why a doorbell, RING, differs from PLAIN, which is
  * what iv_event_raw_post_fd() writes.
  *
- * A forked child that goes on with the loop says `foreign' on the loop's boards,
- * rings for the bits that are set, and looks at them only where it has drained a
- * descriptor.  From then on each post writes, and whoever drains and takes the
- * bit runs the handler.  A child that only posts, unregisters or ends changes
- * nothing.
+ * A forked child that goes on with the loop says `foreign' on its boards, rings
+ * for the bits that are set, and from then on looks at a bit only when it has
+ * drained the descriptor.  Each post writes then, and whoever drains and takes
+ * the bit runs the handler.  A child that only posts, unregisters or ends
+ * changes nothing.
  *
  * A bit is given to one object, ever.  An object that gets none, for lack of
  * memory, works without: each of its posts writes.  Nothing read from a board
  * steers more than whether a post writes and whose registered handler runs.
  *
- * iv_board.c keeps the boards of a loop, iv_board_page.c is where they come from.
+ * iv_board.c keeps the boards of a loop, and iv_board_page.c hands them out.
  * For the rest, this file uses little more than the public calls of iv_fd.
  */
 
@@ -98,7 +98,8 @@ static int is_open(const struct iv_event_raw *this)
 }
 
 /* From here a signal handler that interrupts us posts. */
-static void open_to_posts(struct iv_event_raw *this, int wfd, struct iv_place at)
+static void
+open_to_posts(struct iv_event_raw *this, int wfd, struct iv_place at)
 {
 	this->event_wfd = wfd;
 	this->event_rfd.pad[9] = (char *)at.bell + at.bit;
@@ -193,8 +194,8 @@ static int make_readable(int fd, uint64_t what)
 
 /*
  * The same with RING, by a poster that has to come to an end.  Where glibc was
- * asked to cancel a thread asynchronously right before that was disabled, it acts
- * on that in write(3).
+ * asked to cancel a thread asynchronously right before that was disabled, it
+ * acts on that in write(3).
  */
 static int make_ring(int fd)
 {
@@ -287,7 +288,7 @@ static void ring_here(const struct iv_event_raw *this)
 
 void iv_event_raw_go_on(struct iv_state *st)
 {
-	/* A signal handler may fork in here: that has yet to be noticed then. */
+	/* Now: a signal handler that forks in here has yet to be noticed. */
 	unsigned int generation = iv_process_generation();
 	int state = iv_cancel_disable();
 
@@ -398,7 +399,7 @@ int iv_event_raw_register(struct iv_event_raw *this)
 	return 0;
 }
 
-/* One that was prepared, and that nobody has adopted here, has the board alone. */
+/* One that was prepared, and not adopted here, has the board alone. */
 static void give_back(struct iv_place at, int is_owned)
 {
 	iv_board_close(at);
@@ -538,7 +539,7 @@ static int joins(struct iv_place at)
 	 */
 	iv_full_fence();
 
-	/* In this order: a bit that is set now is seen by who says ASLEEP later. */
+	/* In this order: who says ASLEEP later sees a bit that is set now. */
 	return is_set(at) && will_look(at.bell);
 }
 
@@ -563,8 +564,8 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 	life = life_of(at.bell);
 	iv_step();
 	/*
-	 * From here on, *this may be gone.  Partners: fence B in iv_board.c, and
-	 * iv_board_make_foreign().
+	 * From here on, *this may be gone.  Partners: fence B in iv_board.c,
+	 * and iv_board_make_foreign().
 	 */
 	atomic_fetch_or(at.word, iv_place_mask(at));
 	iv_step();
@@ -582,8 +583,8 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 
 
 /*
- * The wakeup of a loop's iv_events has a bit of its own on the bell, and posters
- * that know the bell alone: *this and the loop may be gone.
+ * The wakeup of a loop's iv_events has a bit of its own on the bell, and
+ * posters that know the bell alone: *this and the loop may be gone.
  */
 int iv_event_raw_register_wake(struct iv_state *st, struct iv_event_raw *this)
 {
@@ -602,7 +603,7 @@ int iv_event_raw_register_wake(struct iv_state *st, struct iv_event_raw *this)
 	}
 	open_to_posts(this, fd[1], at);
 	iv_step();
-	/* Sequentially consistent, here and below: pairs with post_by_write(). */
+	/* Sequentially consistent, as below: pairs with post_by_write(). */
 	atomic_store(&iv_board_own(at.bell)->fd, fd[1]);
 	errno = saved_errno;
 
