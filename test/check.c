@@ -541,7 +541,9 @@ void tracee_steps(int pid, int num)
 }
 
 static struct {
+	void	(*in_thread)(void);
 	void	(*in_child)(void);
+	atomic_int ready;
 	int	wanted[2];
 	int	done[2];
 } forks;
@@ -566,6 +568,9 @@ static void *fork_when_wanted(void *arg)
 	char byte;
 
 	iv_init();
+	if (forks.in_thread != NULL)
+		forks.in_thread();
+	atomic_store(&forks.ready, 1);
 	while (read(forks.wanted[0], &byte, 1) == 1) {
 		byte = fork_once();
 		if (write(forks.done[1], &byte, 1) != 1)
@@ -575,16 +580,20 @@ static void *fork_when_wanted(void *arg)
 	return arg;
 }
 
-void forks_begin(void)
+void forks_begin(void (*in_thread)(void))
 {
 	sigset_t sigchld;
 	pthread_t t;
+
+	forks.in_thread = in_thread;
 
 	/* The other thread is to get it: it would be a stop of this one. */
 	sigemptyset(&sigchld);
 	sigaddset(&sigchld, SIGCHLD);
 	check_int(pthread_sigmask(SIG_BLOCK, &sigchld, NULL), 0);
 	check_int(pthread_create(&t, NULL, fork_when_wanted, NULL), 0);
+	while (!atomic_load(&forks.ready))
+		sched_yield();
 	tracee_begins();
 }
 

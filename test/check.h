@@ -159,10 +159,11 @@ void tracee_steps(int pid, int num);
 /*
  * Run fn() in a process of its own.  Between forks_begin() and forks_end(),
  * which fn() calls, another thread with a loop forks after each instruction;
- * each child calls in_child(), and is to exit with 0.
+ * each child calls in_child(), and is to exit with 0.  That thread has called
+ * in_thread() before, unless it is NULL.
  */
 void check_forks(void (*fn)(void), void (*in_child)(void));
-void forks_begin(void);
+void forks_begin(void (*in_thread)(void));
 void forks_end(void);
 
 /*

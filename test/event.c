@@ -1582,6 +1582,73 @@ static void posted_in_a_batch(void)
 	iv_deinit();
 }
 
+/* A child of a process in which another thread is in the middle of a post. */
+static struct iv_event half_posted, whole;
+static int half_calls, whole_calls;
+
+static void count_call(void *calls)
+{
+	++*(int *)calls;
+}
+
+static void register_both(void)
+{
+	start(&half_posted, count_call, &half_calls);
+	start(&whole, count_call, &whole_calls);
+}
+
+static void post_half(void)
+{
+	static struct iv_event other;
+
+	iv_init();
+	/* The first post takes many instructions to find what it calls. */
+	start(&other, quit, NULL);
+	iv_event_post(&other);
+	iv_event_unregister(&other);
+
+	forks_begin(register_both);
+	iv_event_post(&half_posted);
+	forks_end();
+}
+
+static void withdraw_half_posted(void)
+{
+	iv_event_post(&whole);
+	iv_event_unregister(&half_posted);
+	run_passes(80);
+	check_int(whole_calls, 1);
+	check_int(half_calls, 0);
+	iv_event_unregister(&whole);
+}
+
+static void post_again(void)
+{
+	iv_event_post(&half_posted);
+	iv_event_post(&whole);
+	run_passes(80);
+	check_int(half_calls, 1);
+	check_int(whole_calls, 1);
+}
+
+static void child_of_half_a_post(void)
+{
+	pid_t pid = fork();
+
+	check(pid >= 0);
+	if (pid == 0) {
+		withdraw_half_posted();
+		_exit(0);
+	}
+	check_child(pid);
+	post_again();
+}
+
+static void fork_amid_post(void)
+{
+	check_forks(post_half, child_of_half_a_post);
+}
+
 /*
  * A loop of a real-time priority has its processor to itself until it sleeps, and
  * wakes up while the poster, on the same one, is still in its write.
@@ -1723,6 +1790,8 @@ static const struct check_case cases[] = {
 	  interrupted_anywhere, ONCE, 120 },
 	{ "... also where other threads have posted before",
 	  interrupted_behind_others, ONCE, 120 },
+	{ "a process that forks amid another thread's post loses none",
+	  fork_amid_post, ONCE, 120 },
 	{ "a loop of high priority lets a poster out of its post",
 	  loop_of_high_priority, EACH_BACKEND, 0 },
 	{ "the receiver may end its loop before the post has returned",

@@ -1341,7 +1341,7 @@ static void register_and_unregister(void)
 	end(&c[0]);
 	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
 
-	forks_begin();
+	forks_begin(NULL);
 	begin(&c[1], SIGUSR2, 0);
 	end(&c[0]);
 	end(&c[1]);

@@ -1686,7 +1686,7 @@ static void register_and_unregister(void)
 	end(&c[0]);
 	begin(&c[0], pid);
 
-	forks_begin();
+	forks_begin(NULL);
 	begin(&c[1], pid);
 	check_int(iv_wait_interest_kill(&c[1].w, SIGKILL), 0);
 	end(&c[1]);
