@@ -50,17 +50,16 @@ _Static_assert(offsetof(struct iv_inotify_watch, wd) ==
 _Static_assert(BUFFER_SIZE >= sizeof(struct inotify_event) + NAME_MAX + 1,
 	       "read(2) refuses a buffer that is too small for the next event");
 
-
 struct queue {
 	struct iv_inotify	*in;
 	struct iv_task		rest;
 	ssize_t			len;
 	ssize_t			pos;
-	struct inotify_event	overflow;	/* for watches after wd ... */
 	int			wd;
-	int			last;		/* ... up to this one */
+	int			last;
 	_Alignas(struct inotify_event)
 	char			buf[BUFFER_SIZE];
+	struct inotify_event	overflow;	/* for those after wd, up to last */
 };
 
 /* Kept in the last private word of iv_fd. */
