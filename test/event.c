@@ -1685,7 +1685,7 @@ static int bind_to_first(int policy)
 	CPU_SET(i, &one);
 	check_int(sched_setaffinity(0, sizeof(one), &one), 0);
 
-	return sched_setscheduler(0, policy, &param);
+	return pthread_setschedparam(pthread_self(), policy, &param);
 }
 
 #define REALTIME_ROUNDS	200
@@ -1694,7 +1694,7 @@ static void *realtime_loop(void *ready)
 {
 	int i;
 
-	if (bind_to_first(SCHED_FIFO) < 0)
+	if (bind_to_first(SCHED_FIFO) != 0)
 		return ready;
 	for (i = 0; i < REALTIME_ROUNDS; i++) {
 		iv_init();

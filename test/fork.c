@@ -1754,6 +1754,7 @@ static void closed_number_is_the_loops(void)
 
 static void child_of__Fork_that_closed_all(void)
 {
+	need_wiping();
 	fork_by = _Fork;
 	child_that_closed_all();
 }

@@ -1034,6 +1034,9 @@ static void small_stack(void)
 	char *stack;
 
 	skip_under(TSAN, "has a signal handler of its own");
+	skip_under(ASAN, "has more on the stack");
+	if (sysconf(_SC_THREAD_STACK_MIN) > SMALL_STACK)
+		skip("threads cannot have a stack so small here");
 	iv_init();
 	begin(&c, SIGUSR1, 0);
 	stack = mmap(NULL, page + SMALL_STACK, PROT_READ | PROT_WRITE,
