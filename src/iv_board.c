@@ -526,8 +526,11 @@ static void serve_word(struct iv_state *st, unsigned int i, unsigned int w,
 		       void (*serve)(struct iv_event_raw *))
 {
 	struct iv_board_record *r = own_record(st, i);
-	unsigned long bits = r->due[w] & posted_in(r, w);
+	unsigned long bits;
 
+	if (r == NULL)
+		return;
+	bits = r->due[w] & posted_in(r, w);
 	r->due[w] = 0;
 	for (; bits && own_record(st, i) == r; bits &= bits - 1) {
 		struct iv_place at = {

@@ -79,7 +79,8 @@ static unsigned int list_of(uint64_t base, uint64_t key)
 	if (level >= LEVELS)
 		return FAR;
 
-	return level * (DIGITS - 1) + (key >> level * DIGIT_BITS) % DIGITS;
+	return level * (DIGITS - 1) +
+	       (unsigned int)(key >> level * DIGIT_BITS) % DIGITS;
 }
 
 static struct iv_timer_ *timer_of(const struct iv_list_head *link)
@@ -364,13 +365,16 @@ void iv_timer_run(struct iv_state *st)
 struct timespec iv_timer_next(struct iv_state *st)
 {
 	struct iv_timer_state *ts = &st->timer;
+	const struct iv_timer_list *first;
 
 	check_invariant(ts);
 	/* There is a batch if a handler has left the step of an inner loop. */
 	if (!iv_list_empty(&ts->late) || !iv_list_empty(&ts->batch))
 		return (struct timespec){ 0 };
 
-	return time_of(first_list(ts)->min);
+	first = first_list(ts);
+
+	return first != NULL ? time_of(first->min) : (struct timespec){ 0 };
 }
 
 void iv_timer_init(struct iv_state *st)

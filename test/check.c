@@ -746,8 +746,10 @@ static int eventfd_is_refused(void)
 static void check_leaks(void)
 {
 #ifdef CHECK_LEAKS
-	pid_t pid = fork();
+	pid_t pid;
 
+	(void)signal(SIGCHLD, SIG_DFL);
+	pid = fork();
 	if (pid < 0)
 		return;
 	if (pid == 0)

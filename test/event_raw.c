@@ -1135,7 +1135,7 @@ static void mappings_of_objects(void)
 {
 	int before;
 
-	skip_under(ASAN, "keeps for a while what was freed");
+	skip_under(ASAN | MEMCHECK, "keeps for a while what was freed");
 	iv_init();
 	come_and_go(200);
 	before = num_mappings();

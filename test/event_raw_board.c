@@ -233,7 +233,7 @@ static void churn(void)
 	int before;
 	int i, j;
 
-	skip_under(ASAN, "keeps for a while what was freed");
+	skip_under(ASAN | MEMCHECK, "keeps for a while what was freed");
 	iv_init();
 	many = calloc(STAY, sizeof(*many));
 	check(many != NULL);

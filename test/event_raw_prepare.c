@@ -534,7 +534,7 @@ static void given_back(void)
 	int before = 0;
 	int i;
 
-	skip_under(ASAN, "keeps for a while what was freed");
+	skip_under(ASAN | MEMCHECK, "keeps for a while what was freed");
 	for (i = 0; i < 10000; i++) {
 		prepare(&ev, quit, &runs);
 		if (i % 2)

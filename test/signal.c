@@ -1004,11 +1004,11 @@ static void raise_at_end_of_stack(void)
 	long tid = syscall(SYS_gettid);
 	long pid = syscall(SYS_getpid);
 	char *here = __builtin_frame_address(0);
-	volatile char *used = alloca(here - stack_end - ROOM_LEFT);
+	volatile char used[here - stack_end - ROOM_LEFT];
 
-	*used = 0;
+	used[0] = 0;
 	syscall(SYS_tgkill, pid, tid, SIGUSR1);
-	*used = 1;
+	used[0] = 1;
 }
 
 static void *signal_on_small_stack(void *arg)
