@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-#include <alloca.h>
 #include <fcntl.h>
 #include <iv.h>
 #include <iv_event.h>
@@ -1004,7 +1003,8 @@ static void raise_at_end_of_stack(void)
 	long tid = syscall(SYS_gettid);
 	long pid = syscall(SYS_getpid);
 	char *here = __builtin_frame_address(0);
-	volatile char used[here - stack_end - ROOM_LEFT];
+	char room[here - stack_end - ROOM_LEFT];
+	volatile char *used = room;
 
 	used[0] = 0;
 	syscall(SYS_tgkill, pid, tid, SIGUSR1);
