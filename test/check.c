@@ -483,6 +483,20 @@ int num_descriptors(void)
 	return num;
 }
 
+int num_mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	int num = 0;
+	int c;
+
+	check(f != NULL);
+	while ((c = getc(f)) != EOF)
+		num += c == '\n';
+	fclose(f);
+
+	return num;
+}
+
 int lowest_descriptor(void)
 {
 	int fd = dup(0);

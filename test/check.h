@@ -181,6 +181,9 @@ void check_seed_steps(uint64_t seed);
  * how many it may have from now on, the former limit is returned.
  */
 int num_descriptors(void);
+
+/* Mappings of memory that the process has. */
+int num_mappings(void);
 int lowest_descriptor(void);
 int limit_descriptors(int num);
 

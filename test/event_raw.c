@@ -1103,20 +1103,6 @@ static void stale_copies(void)
 }
 
 
-static int num_mappings(void)
-{
-	FILE *f = fopen("/proc/self/maps", "r");
-	int num = 0;
-	int c;
-
-	check(f != NULL);
-	while ((c = getc(f)) != EOF)
-		num += c == '\n';
-	fclose(f);
-
-	return num;
-}
-
 static void come_and_go(int num)
 {
 	struct counted c[3];

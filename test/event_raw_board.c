@@ -198,20 +198,6 @@ static void several_boards(void)
 }
 
 
-static int num_mappings(void)
-{
-	FILE *f = fopen("/proc/self/maps", "r");
-	int num = 0;
-	int c;
-
-	check(f != NULL);
-	while ((c = getc(f)) != EOF)
-		num += c == '\n';
-	fclose(f);
-
-	return num;
-}
-
 /* More than there are bits on a page. */
 #define A_PAGE	(32 * 448)
 

@@ -512,20 +512,6 @@ static void without_shared_memory(void)
 }
 
 
-static int num_mappings(void)
-{
-	FILE *f = fopen("/proc/self/maps", "r");
-	int num = 0;
-	int c;
-
-	check(f != NULL);
-	while ((c = getc(f)) != EOF)
-		num += c == '\n';
-	fclose(f);
-
-	return num;
-}
-
 static void given_back(void)
 {
 	struct iv_event_raw ev;
