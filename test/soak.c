@@ -278,20 +278,6 @@ static const long slack[] = { 0, 4, 256 };
 
 static long samples[SAMPLES][KINDS];
 
-static long num_mappings(void)
-{
-	FILE *f = fopen("/proc/self/maps", "r");
-	long num = 0;
-	int c;
-
-	check(f != NULL);
-	while ((c = getc(f)) != EOF)
-		num += c == '\n';
-	fclose(f);
-
-	return num;
-}
-
 /* Counted page by page; what else the kernel tells is an estimate. */
 static long resident_kbytes(void)
 {
