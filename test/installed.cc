@@ -46,13 +46,46 @@ static int containers()
 	return sum + (iv_avl_tree_max(&tree) == &items[1].an);
 }
 
+// What came with 0.45; items a, b and c have the values 1, 2 and 3.
+static int list_helpers()
+{
+	static IV_LIST_HEAD(list);
+	IV_LIST_HEAD(others);
+	struct item a = { 1, {}, {} }, b = { 2, {}, {} }, c = { 3, {}, {} };
+	struct item *it, *it2;
+	struct iv_list_head *ilh;
+	int digits = 0;
+
+	iv_list_add_tail(&a.list, &list);
+	if (!iv_list_is_singular(&list))
+		return -1;
+	iv_list_add_tail(&b.list, &list);
+	iv_list_replace(&a.list, &c.list);
+	if (iv_list_first_entry(&list, struct item, list) != &c ||
+	    iv_list_last_entry(&list, struct item, list) != &b ||
+	    iv_list_next_entry(&c, list) != &b ||
+	    iv_list_prev_entry(&b, list) != &c)
+		return -1;
+	iv_list_for_each_entry_safe (it, it2, &list, list)
+		iv_list_move(&it->list, &others);
+	INIT_IV_LIST_HEAD(&a.list);
+	iv_list_move_tail(&a.list, &others);
+	iv_list_for_each_entry (it, &others, list)
+		digits = 10 * digits + it->value;
+	iv_list_for_each_prev (ilh, &others)
+		digits = 10 * digits +
+			iv_list_entry(ilh, struct item, list)->value;
+
+	return digits;
+}
+
 int main()
 {
 	struct iv_event event = {};
 	struct iv_event_raw raw = {};
 	struct iv_timer timer = {};
 
-	if (containers() != 2)
+	if (containers() != 2 || list_helpers() != 231132)
 		return 1;
 
 	iv_init();

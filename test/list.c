@@ -55,17 +55,21 @@ static void fill(struct iv_list_head *head, const char *letters)
 		iv_list_add_tail(item(*letters++), head);
 }
 
-static void both_initialisers_make_empty_lists(void)
+static void all_initialisers_make_empty_lists(void)
 {
 	struct iv_list_head by_brace = IV_LIST_HEAD_INIT(by_brace);
 	static struct iv_list_head in_static =
 		IV_LIST_HEAD_INIT(in_static);
+	static IV_LIST_HEAD(in_static_by_name);
+	IV_LIST_HEAD(by_name);
 	struct iv_list_head by_statement;
 
 	memset(&by_statement, 0x5a, sizeof(by_statement));
 	INIT_IV_LIST_HEAD(&by_statement);
 	expect(&by_brace, "");
 	expect(&in_static, "");
+	expect(&by_name, "");
+	expect(&in_static_by_name, "");
 	expect(&by_statement, "");
 	check(by_statement.next == &by_statement);
 	check(by_statement.prev == &by_statement);
@@ -171,6 +175,137 @@ static void inner_splice_goes_between_neighbours(void)
 	expect(&target, "cabd");
 }
 
+static void move_takes_out_and_adds(void)
+{
+	struct iv_list_head from, to;
+
+	fill(&from, "abc");
+	fill(&to, "de");
+	iv_list_move(item('b'), &to);
+	expect(&from, "ac");
+	expect(&to, "bde");
+	iv_list_move_tail(item('a'), &to);
+	expect(&from, "c");
+	expect(&to, "bdea");
+	iv_list_move(item('c'), item('d'));
+	expect(&from, "");
+	expect(&to, "bdcea");
+}
+
+static void move_within_a_list(void)
+{
+	struct iv_list_head head;
+
+	fill(&head, "abc");
+	iv_list_move(item('a'), &head);
+	expect(&head, "abc");
+	iv_list_move(item('c'), &head);
+	expect(&head, "cab");
+	iv_list_move_tail(item('b'), &head);
+	expect(&head, "cab");
+	iv_list_move_tail(item('c'), &head);
+	expect(&head, "abc");
+
+	fill(&head, "a");
+	iv_list_move(item('a'), &head);
+	iv_list_move_tail(item('a'), &head);
+	expect(&head, "a");
+}
+
+static void replace_takes_the_place(void)
+{
+	struct iv_list_head head, head2;
+
+	fill(&head, "abc");
+	iv_list_replace(item('b'), item('d'));
+	expect(&head, "adc");
+	iv_list_replace(item('a'), item('b'));
+	iv_list_replace(item('c'), item('e'));
+	expect(&head, "bde");
+	iv_list_replace(&head, &head2);
+	expect(&head2, "bde");
+
+	fill(&head, "a");
+	iv_list_replace(item('a'), item('b'));
+	expect(&head, "b");
+}
+
+static void singular_is_one_element(void)
+{
+	struct iv_list_head head;
+
+	fill(&head, "");
+	check_int(iv_list_is_singular(&head), 0);
+	fill(&head, "a");
+	check_int(iv_list_is_singular(&head), 1);
+	fill(&head, "ab");
+	check_int(iv_list_is_singular(&head), 0);
+	fill(&head, "abc");
+	check_int(iv_list_is_singular(&head), 0);
+}
+
+static void neighbours_are_found(void)
+{
+	struct iv_list_head head;
+	struct item *it;
+
+	fill(&head, "abc");
+	it = iv_list_first_entry(&head, struct item, list);
+	check_int(it->letter, 'a');
+	it = iv_list_next_entry(it, list);
+	check_int(it->letter, 'b');
+	it = iv_list_last_entry(&head, struct item, list);
+	check_int(it->letter, 'c');
+	it = iv_list_prev_entry(it, list);
+	check_int(it->letter, 'b');
+}
+
+static void entry_loops_visit_all_in_order(void)
+{
+	struct iv_list_head *ilh;
+	struct iv_list_head head;
+	struct item *it, *it2;
+	char seen[9] = "";
+	int num = 0;
+
+	fill(&head, "abcd");
+	iv_list_for_each_prev (ilh, &head)
+		seen[num++] = letter_of(ilh);
+	iv_list_for_each_entry (it, &head, list)
+		seen[num++] = it->letter;
+	check(!strcmp(seen, "dcbaabcd"));
+
+	iv_list_for_each_entry (it, &head, list)
+		if (it->letter == 'b')
+			break;
+	check(it == &items[1]);
+
+	fill(&head, "");
+	iv_list_for_each_prev (ilh, &head)
+		check(0);
+	iv_list_for_each_entry (it, &head, list)
+		check(0);
+	iv_list_for_each_entry_safe (it, it2, &head, list)
+		check(0);
+}
+
+static void safe_entry_loops_allow_removal(void)
+{
+	struct iv_list_head head;
+	struct item *it, *it2;
+	char seen[6] = "";
+	int num = 0;
+
+	fill(&head, "abcde");
+	iv_list_for_each_entry_safe (it, it2, &head, list) {
+		seen[num++] = it->letter;
+		if (it->letter != 'c')
+			iv_list_del(&it->list);
+	}
+	check(!strcmp(seen, "abcde"));
+	expect(&head, "c");
+}
+
 static void safe_loops_allow_removal(void)
 {
 	struct iv_list_head *ilh, *ilh2;
@@ -191,23 +326,45 @@ static void safe_loops_allow_removal(void)
 		check(0);
 }
 
-static void safe_loops_allow_freeing(void)
+static void add_ten(struct iv_list_head *head)
 {
-	struct iv_list_head head = IV_LIST_HEAD_INIT(head);
-	struct iv_list_head *ilh, *ilh2;
-	int num = 0;
 	int i;
 
 	for (i = 0; i < 10; i++) {
 		struct item *it = calloc(1, sizeof(*it));
 
 		check(it != NULL);
-		iv_list_add(&it->list, &head);
+		iv_list_add(&it->list, head);
 	}
+}
 
+static void safe_loops_allow_freeing(void)
+{
+	IV_LIST_HEAD(head);
+	struct iv_list_head *ilh, *ilh2;
+	int num = 0;
+
+	add_ten(&head);
 	iv_list_for_each_safe (ilh, ilh2, &head) {
 		struct item *it = iv_list_entry(ilh, struct item, list);
 
+		iv_list_del(&it->list);
+		memset(it, 0x5a, sizeof(*it));
+		free(it);
+		num++;
+	}
+	check_int(num, 10);
+	expect(&head, "");
+}
+
+static void safe_entry_loops_allow_freeing(void)
+{
+	IV_LIST_HEAD(head);
+	struct item *it, *it2;
+	int num = 0;
+
+	add_ten(&head);
+	iv_list_for_each_entry_safe (it, it2, &head, list) {
 		iv_list_del(&it->list);
 		memset(it, 0x5a, sizeof(*it));
 		free(it);
@@ -250,8 +407,8 @@ static void container_is_found_from_any_member(void)
 }
 
 static const struct check_case cases[] = {
-	{ "both initialisers make an empty list",
-	  both_initialisers_make_empty_lists, ONCE, 0 },
+	{ "all initialisers make an empty list",
+	  all_initialisers_make_empty_lists, ONCE, 0 },
 	{ "iv_list_add inserts after the head, or after any element",
 	  add_inserts_first, ONCE, 0 },
 	{ "iv_list_add_tail inserts before the head, or before any element",
@@ -266,10 +423,26 @@ static const struct check_case cases[] = {
 	  splice_tail_puts_all_at_the_end, ONCE, 0 },
 	{ "__iv_list_splice moves all between two neighbours",
 	  inner_splice_goes_between_neighbours, ONCE, 0 },
+	{ "iv_list_move and its tail move between lists",
+	  move_takes_out_and_adds, ONCE, 0 },
+	{ "iv_list_move and its tail move within a list",
+	  move_within_a_list, ONCE, 0 },
+	{ "iv_list_replace puts another in the place of an element or a head",
+	  replace_takes_the_place, ONCE, 0 },
+	{ "iv_list_is_singular is for exactly one element",
+	  singular_is_one_element, ONCE, 0 },
+	{ "the first, last, next and previous entries are found",
+	  neighbours_are_found, ONCE, 0 },
+	{ "loops over entries, and backwards, visit all in order",
+	  entry_loops_visit_all_in_order, ONCE, 0 },
+	{ "a safe loop over entries allows the current one to be removed",
+	  safe_entry_loops_allow_removal, ONCE, 0 },
 	{ "a safe loop allows the current element to be removed",
 	  safe_loops_allow_removal, ONCE, 0 },
 	{ "a safe loop allows the current element to be freed",
 	  safe_loops_allow_freeing, ONCE, 0 },
+	{ "a safe loop over entries allows the current one to be freed",
+	  safe_entry_loops_allow_freeing, ONCE, 0 },
 	{ "a loop takes one statement, and its cursor outlives it",
 	  loops_stop_where_told, ONCE, 0 },
 	{ "iv_container_of finds the container, evaluating once",

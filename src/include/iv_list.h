@@ -24,6 +24,25 @@ struct iv_list_head {
 
 #define IV_LIST_HEAD_INIT(name)		{ &(name), &(name) }
 
+/*
+ * What says "since 0.45" yields to a program that has a macro or a function of
+ * the same name: to a macro that is defined before this header, and in C to a
+ * function of the same type that is defined after it, as gnu_inline lets a
+ * second definition take the place of the first.  It may call no static one.
+ */
+#ifdef __cplusplus
+#define __iv_list_since_0_45	static inline
+#else
+#define __iv_list_since_0_45						\
+	extern __inline__ __attribute__((__gnu_inline__, __always_inline__))
+#endif
+
+/* Define a list, which is empty.  Since 0.45. */
+#ifndef IV_LIST_HEAD
+#define IV_LIST_HEAD(name)				\
+	struct iv_list_head name = IV_LIST_HEAD_INIT(name)
+#endif
+
 /* Make *ilh an empty list, or an element that is in none. */
 #define INIT_IV_LIST_HEAD(ilh)			\
 	do {					\
@@ -75,6 +94,56 @@ static inline int iv_list_empty(const struct iv_list_head *head)
 {
 	return head->next == head;
 }
+
+/* 1 if the list has exactly one element, else 0.  Since 0.45. */
+#ifndef iv_list_is_singular
+__iv_list_since_0_45 int iv_list_is_singular(const struct iv_list_head *head)
+{
+	return head->next != head && head->next == head->prev;
+}
+#endif
+
+/* Take ilh out of its list, and add it to another or the same.  Since 0.45. */
+#ifndef iv_list_move
+__iv_list_since_0_45 void
+iv_list_move(struct iv_list_head *ilh, struct iv_list_head *head)
+{
+	ilh->prev->next = ilh->next;
+	ilh->next->prev = ilh->prev;
+	ilh->next = head->next;
+	ilh->prev = head;
+	ilh->next->prev = ilh;
+	ilh->prev->next = ilh;
+}
+#endif
+
+#ifndef iv_list_move_tail
+__iv_list_since_0_45 void
+iv_list_move_tail(struct iv_list_head *ilh, struct iv_list_head *head)
+{
+	ilh->prev->next = ilh->next;
+	ilh->next->prev = ilh->prev;
+	ilh->next = head;
+	ilh->prev = head->prev;
+	ilh->next->prev = ilh;
+	ilh->prev->next = ilh;
+}
+#endif
+
+/*
+ * Put ilh2, which is in no list, in the place of ilh, which is left stale: an
+ * element, or the head of a list that is not empty.  Since 0.45.
+ */
+#ifndef iv_list_replace
+__iv_list_since_0_45 void
+iv_list_replace(struct iv_list_head *ilh, struct iv_list_head *ilh2)
+{
+	ilh2->next = ilh->next;
+	ilh2->prev = ilh->prev;
+	ilh2->next->prev = ilh2;
+	ilh2->prev->next = ilh2;
+}
+#endif
 
 /* Put the elements of ilh, at least one, between two neighbours. */
 static inline void
@@ -165,6 +234,57 @@ iv_list_splice_tail_init(struct iv_list_head *ilh, struct iv_list_head *head)
 #define iv_list_for_each_safe(ilh, ilh2, head)			\
 	for (ilh = (head)->next, ilh2 = ilh->next;		\
 	     ilh != (head); ilh = ilh2, ilh2 = ilh->next)
+
+/* From the last element to the first.  Since 0.45. */
+#ifndef iv_list_for_each_prev
+#define iv_list_for_each_prev(ilh, head)			\
+	for (ilh = (head)->prev; ilh != (head); ilh = ilh->prev)
+#endif
+
+/* The structure of the first or the last element; there has to be one. */
+#ifndef iv_list_first_entry			/* since 0.45 */
+#define iv_list_first_entry(head, type, member)	\
+	iv_list_entry((head)->next, type, member)
+#endif
+
+#ifndef iv_list_last_entry			/* since 0.45 */
+#define iv_list_last_entry(head, type, member)	\
+	iv_list_entry((head)->prev, type, member)
+#endif
+
+/*
+ * The structure after or before the one that pos points to.  Next to the head
+ * that is none, and of no use except to be compared, as the loops below do.
+ */
+#ifndef iv_list_next_entry			/* since 0.45 */
+#define iv_list_next_entry(pos, member)		\
+	iv_list_entry((pos)->member.next, __typeof__(*(pos)), member)
+#endif
+
+#ifndef iv_list_prev_entry			/* since 0.45 */
+#define iv_list_prev_entry(pos, member)		\
+	iv_list_entry((pos)->member.prev, __typeof__(*(pos)), member)
+#endif
+
+/*
+ * Loop over the structures of a list; pos points to one after the other.  In
+ * the body of the safe one the current structure may be removed and freed.
+ */
+#ifndef iv_list_for_each_entry			/* since 0.45 */
+#define iv_list_for_each_entry(pos, head, member)			\
+	for (pos = iv_list_entry((head)->next, __typeof__(*pos), member);\
+	     &pos->member != (head);					\
+	     pos = iv_list_entry(pos->member.next, __typeof__(*pos), member))
+#endif
+
+#ifndef iv_list_for_each_entry_safe		/* since 0.45 */
+#define iv_list_for_each_entry_safe(pos, pos2, head, member)		\
+	for (pos = iv_list_entry((head)->next, __typeof__(*pos), member),\
+	     pos2 = iv_list_entry(pos->member.next, __typeof__(*pos), member);\
+	     &pos->member != (head);					\
+	     pos = pos2,						\
+	     pos2 = iv_list_entry(pos->member.next, __typeof__(*pos), member))
+#endif
 
 #ifdef __cplusplus
 }
