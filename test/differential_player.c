@@ -7,7 +7,7 @@
  * Each seed from FIRST on is a program, which runs in a process of its own.  It
  * makes random calls before iv_main(), in each handler, and in a timer that
  * ticks, and writes a trace: every handler call with the loop's time, and every
- * result.  test/differential compares the traces of two libraries.  The clock,
+ * result.  differential.sh compares the traces of two libraries.  The clock,
  * the waits and whatever else could be a matter of chance are controlled by
  * differential_world.c.
  *

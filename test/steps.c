@@ -9,7 +9,7 @@
  * each step that a thread of it makes: at the first, at the second, and so on,
  * the process forks there, is killed, is cancelled or gets a signal.
  *
- * The mistakes that this notices are in test/mutants, as "steps: ...".
+ * The mistakes that this notices are in test/mutants.sh, as "steps: ...".
  */
 
 #include <dirent.h>

@@ -9,8 +9,8 @@ set -u
 : "${TOP_SRCDIR:=$(cd "$(dirname "$0")/.." && pwd)}"
 # shellcheck source=test/tap.sh
 . "$TOP_SRCDIR/test/tap.sh"
-# shellcheck source=test/system.sh
-. "$TOP_SRCDIR/test/system.sh"
+# shellcheck source=test/system_library.sh
+. "$TOP_SRCDIR/test/system_library.sh"
 cd "$dir" || exit 1
 
 ours=$TOP_BUILDDIR/src/.libs

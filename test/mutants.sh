@@ -5,9 +5,9 @@
 # Each mutant is the library with one mistake in it, for which the named case
 # of a test program has to fail, as it has to pass without.
 #
-#	mutants			all
-#	mutants WORD		those whose description contains WORD
-#	mutants "" 2/4		of each four in a row the second
+#	mutants.sh			all
+#	mutants.sh WORD		those whose description contains WORD
+#	mutants.sh "" 2/4		of each four in a row the second
 #
 # CC, CFLAGS and TOP_SRCDIR in the environment say how to build and from what.
 
@@ -138,7 +138,7 @@ shared() {
 # plays_alike DIRECTORY: does the differential test agree with that library?
 plays_alike() {
 	CC=$CC TOP_SRCDIR=$top DIFFERENTIAL_LIBRARY=$1 DIFFERENTIAL_PROGRAMS=300 \
-		"$top/test/differential" >"$tmp/out" 2>&1
+		"$top/test/differential.sh" >"$tmp/out" 2>&1
 	! grep -q '^not ok' "$tmp/out"
 }
 

@@ -28,7 +28,7 @@ install_it()
 # Where it was configured to go, seen from outside of DESTDIR.
 place()
 {
-	echo "$dir/root$(PKG_CONFIG_PATH=$TOP_BUILDDIR/misc \
+	echo "$dir/root$(PKG_CONFIG_PATH=$TOP_BUILDDIR/packaging \
 		pkg-config --variable="$1" ivykis)"
 }
 
@@ -170,7 +170,7 @@ configured_for_32_bits()
 compile_for_32_bits()
 {
 	i686-linux-gnu-gcc $strict -I"$TOP_SRCDIR/src/include" \
-		$(PKG_CONFIG_PATH=$build32/misc pkg-config --cflags ivykis) \
+		$(PKG_CONFIG_PATH=$build32/packaging pkg-config --cflags ivykis) \
 		"$@" -fsyntax-only "$dir/time.c"
 }
 
@@ -199,8 +199,8 @@ time_t_of_64_bits()
 make_project()
 {
 	mkdir -p "$dir/project" &&
-	cp "$TOP_SRCDIR/test/project/CMakeLists.txt" \
-		"$TOP_SRCDIR/test/project/meson.build" \
+	cp "$TOP_SRCDIR/test/user_project/CMakeLists.txt" \
+		"$TOP_SRCDIR/test/user_project/meson.build" \
 		"$TOP_SRCDIR/examples/hello.c" "$dir/project"
 }
 

@@ -12,7 +12,7 @@ html=$dir/html
 
 make_it()
 {
-	"$TOP_SRCDIR/misc/html" "$html"
+	"$TOP_SRCDIR/doc/html.sh" "$html"
 }
 
 all_pages_are_there()

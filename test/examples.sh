@@ -174,7 +174,7 @@ ends()
 
 build_talk()
 {
-	for tool in talk nofile; do
+	for tool in tcp_client nofile; do
 		$CC -D_GNU_SOURCE -Wall -Wextra -Werror \
 			"$TOP_SRCDIR/test/$tool.c" -o "$dir/$tool" || return 1
 	done
@@ -191,7 +191,7 @@ three_talk()
 {
 	clients=
 	for file in cut utf8 empty; do
-		"$dir/talk" "$port" <"$dir/$file" >"$dir/back.$file" &
+		"$dir/tcp_client" "$port" <"$dir/$file" >"$dir/back.$file" &
 		clients="$clients $!"
 	done
 	for client in $clients; do
@@ -215,7 +215,7 @@ relays()
 	listens echo || return 1
 	start proxy 0 127.0.0.1 "$port"
 	listens proxy && three_talk && ends "$server" &&
-	test -z "$("$dir/talk" "$port" <"$dir/empty")" && ends $example
+	test -z "$("$dir/tcp_client" "$port" <"$dir/empty")" && ends $example
 }
 
 # rests NAME COMMAND...: the example that was started last can accept nothing for
@@ -240,7 +240,7 @@ rests()
 echo_rests()
 {
 	IV_STATS=1 start echo 0
-	listens echo && rests echo "$dir/talk" "$port" &&
+	listens echo && rests echo "$dir/tcp_client" "$port" &&
 	cmp "$dir/utf8" "$dir/client"
 }
 
@@ -250,7 +250,7 @@ proxy_rests()
 	server=$example
 	listens echo || return 1
 	IV_STATS=1 start proxy 0 127.0.0.1 "$port"
-	listens proxy && rests proxy "$dir/talk" "$port" &&
+	listens proxy && rests proxy "$dir/tcp_client" "$port" &&
 	cmp "$dir/utf8" "$dir/client" && ends "$server"
 }
 

@@ -156,7 +156,7 @@ build() {
 	make_tests TESTS= >>build.log 2>&1
 }
 
-# What test/examples runs instead of the examples.
+# What test/examples.sh runs instead of the examples.
 emulated_examples() {
 	mkdir -p emulated/examples
 	for file in examples/*.o; do

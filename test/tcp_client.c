@@ -1,8 +1,9 @@
 /*
- * talk: standard input to a TCP port of this machine, and back what it says.
+ * tcp_client: copies standard input to a TCP port of this machine, and to
+ * standard output what comes back.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * usage: talk PORT
+ * usage: tcp_client PORT
  *
  * Passes on the end of its input, and ends with the other side's.
  */
@@ -44,7 +45,7 @@ int main(int argc, char **argv)
 	int status;
 
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-		perror("talk: connect");
+		perror("tcp_client: connect");
 		return 1;
 	}
 
@@ -55,7 +56,7 @@ int main(int argc, char **argv)
 		_exit(status < 0);
 	}
 	if (copy(fd, 1) < 0) {
-		perror("talk");
+		perror("tcp_client");
 		return 1;
 	}
 	wait(&status);

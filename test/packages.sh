@@ -1,12 +1,12 @@
 #!/bin/sh
-# The Debian packages: `packages DIRECTORY', of `make deb', looks at them, and
+# The Debian packages: `packages.sh DIRECTORY', of `make deb', looks at them, and
 # installs, uses and removes them in a small system of their own (or in the one
 # of the environment's CHROOT, which is kept).  Needs root, debootstrap, lintian
 # and Debian's archive.
 set -eu
 
 debs=$(cd "$1" && pwd)
-debian=$(cd "$(dirname "$0")/../misc/debian" && pwd)
+debian=$(cd "$(dirname "$0")/../packaging/debian" && pwd)
 examples=$(cd "$(dirname "$0")/../examples" && pwd)
 suite=${SUITE:-bookworm}
 work=$(mktemp -d)

@@ -59,7 +59,7 @@ checker()
 # includes, and SC2046, flags from a command that are several words.
 shells()
 {
-	grep -rl '^#!/bin/sh' bootstrap .ci bench misc/html test |
+	grep -rl '^#!/bin/sh' bootstrap .ci bench doc/html.sh test |
 		grep -v '\.\(log\|trs\|in\)$' | xargs shellcheck -S warning \
 			-e SC2034,SC2046,SC2154
 }

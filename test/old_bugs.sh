@@ -6,8 +6,8 @@
 # with the headers and the library that the system has installed, has to fail
 # on that library, and as described, and to pass on the one of this tree.
 #
-#	defects			all
-#	defects WORD		those whose line contains WORD
+#	old_bugs.sh			all
+#	old_bugs.sh WORD		those whose line contains WORD
 #
 # It fails if one row is wrong.  A row that is not shown says why.
 # Environment: CC, CXX, TOP_SRCDIR, TOP_BUILDDIR.
@@ -18,8 +18,8 @@ set -u
 : "${TOP_SRCDIR:=$(cd "$(dirname "$0")/.." && pwd)}"
 # shellcheck source=test/tap.sh
 . "$TOP_SRCDIR/test/tap.sh"
-# shellcheck source=test/system.sh
-. "$TOP_SRCDIR/test/system.sh"
+# shellcheck source=test/system_library.sh
+. "$TOP_SRCDIR/test/system_library.sh"
 cd "$dir" || exit 1
 
 only=${1-}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The manual as HTML: `html DIRECTORY' makes a file of each page in man3/ there,
+# The manual as HTML: `html.sh DIRECTORY' makes a file of each page in man3/ there,
 # and an index; a name that another object's page explains leads to that.
 set -eu
 

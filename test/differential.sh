@@ -25,8 +25,8 @@ export TAP_LIMIT DIFFERENTIAL_SEED
 : "${TAP_LIMIT:=1800}" "${DIFFERENTIAL_SEED:=1}"
 # shellcheck source=test/tap.sh
 . "$TOP_SRCDIR/test/tap.sh"
-# shellcheck source=test/system.sh
-. "$TOP_SRCDIR/test/system.sh"
+# shellcheck source=test/system_library.sh
+. "$TOP_SRCDIR/test/system_library.sh"
 cd "$dir" || exit 1
 
 ours=${DIFFERENTIAL_LIBRARY:-$TOP_BUILDDIR/src/.libs}

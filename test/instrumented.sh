@@ -2,7 +2,7 @@
 # libivykis: the tests under tools that watch what the programs do.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-#	instrumented TOOL...
+#	instrumented.sh TOOL...
 #
 #	asan		address, leak and undefined behaviour sanitizers
 #	tsan		thread sanitizer
