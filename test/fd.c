@@ -100,7 +100,7 @@ static void idle(long ms)
 	end.handler = stop;
 	iv_timer_register(&end);
 	iv_main();
-	check(cpu_ms() - cpu < ms / 2);
+	check(cpu_ms() - cpu < ms / 4);
 }
 
 /* Two ends of something: a socket pair, or a pipe that near reads. */

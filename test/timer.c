@@ -502,6 +502,8 @@ static void again(void *_t)
 	check_int(iv_timer_registered(t), 0);
 	if (--again_left)
 		iv_timer_register(t);
+	else
+		iv_quit();
 }
 
 static void run_again(struct timespec expires)
@@ -520,11 +522,15 @@ static void run_again(struct timespec expires)
 
 static void what_is_past_runs_each_time(void)
 {
+	struct iv_timer distant;
+
 	iv_init();
+	add(&distant, in_ms(1000000), quit, NULL);
 	run_again(past);
 	run_again(in_ms(0));
 	run_again(in_ms(-1000));
 	run_again(at(0, 1));
+	iv_timer_unregister(&distant);
 	iv_deinit();
 }
 
