@@ -24,6 +24,9 @@ _Static_assert(sizeof(struct iv_fd_) <= offsetof(struct iv_fd, pad[9]),
 
 /* In order of preference. */
 static const struct iv_fd_poll_method *const methods[] = {
+#ifdef HAVE_KQUEUE
+	&iv_fd_poll_method_kqueue,
+#endif
 #ifdef HAVE_EPOLL
 #ifdef HAVE_TIMERFD
 	&iv_fd_poll_method_epoll_timerfd,
@@ -485,7 +488,7 @@ static int register_try(struct iv_fd_ *fd)
 	if (method == NULL || enlist(st, fd) < 0)
 		return -1;
 
-	ret = (fd->wanted ? method->tell : method->probe)(st, fd);
+	ret = (fd->wanted ? method->tell_now : method->probe)(st, fd);
 	if (ret > 0)
 		ret = start_anew(st);
 	if (ret < 0) {

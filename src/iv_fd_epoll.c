@@ -235,6 +235,7 @@ const struct iv_fd_poll_method iv_fd_poll_method_epoll = {
 	.deinit	 = epoll_deinit,
 	.reserve = epoll_reserve,
 	.tell	 = epoll_tell,
+	.tell_now = epoll_tell,
 	.probe	 = epoll_probe,
 	.wait	 = epoll_wait_and_report,
 };
@@ -318,6 +319,7 @@ const struct iv_fd_poll_method iv_fd_poll_method_epoll_timerfd = {
 	.deinit	 = epoll_deinit,
 	.reserve = epoll_reserve,
 	.tell	 = epoll_tell,
+	.tell_now = epoll_tell,
 	.probe	 = epoll_probe,
 	.wait	 = timerfd_wait_and_report,
 };

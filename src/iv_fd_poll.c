@@ -173,6 +173,7 @@ const struct iv_fd_poll_method iv_fd_poll_method_poll = {
 	.deinit	 = poll_deinit,
 	.reserve = poll_reserve,
 	.tell	 = poll_tell,
+	.tell_now = poll_tell,
 	.probe	 = poll_probe,
 	.wait	 = poll_wait,
 };
@@ -204,6 +205,7 @@ const struct iv_fd_poll_method iv_fd_poll_method_ppoll = {
 	.deinit	 = poll_deinit,
 	.reserve = poll_reserve,
 	.tell	 = poll_tell,
+	.tell_now = poll_tell,
 	.probe	 = poll_probe,
 	.wait	 = ppoll_wait,
 };

@@ -29,7 +29,7 @@ struct iv_fd_ {
 	struct iv_list_head	changed;
 	struct iv_list_head	ready;
 	struct iv_state		*owner;		/* NULL: not registered */
-	int			index;		/* iv_fd_poll.c's slot */
+	int			index;		/* the poll method's own */
 	uint8_t			wanted;		/* bands, by the handlers */
 	uint8_t			told;		/* bands the kernel knows */
 	uint8_t			reported;	/* bands to be served */
@@ -47,7 +47,9 @@ struct iv_fd_ {
  *          nothing else can fail for lack of memory.
  * tell:    bring the kernel's idea of a descriptor (told) to what is wanted.
  *          1: done, but another object has been told with the same number, so
- *          that one's descriptor was closed.
+ *          that one's descriptor was closed.  What the kernel answers may be
+ *          left to the next wait, which reports a refusal as an error.
+ * tell_now: the same at once, for an object that has not been told.
  * probe:   refuse a descriptor that cannot be polled, though nothing is
  *          wanted of it; changes nothing.
  * wait:    wait until the given time (NULL: for ever, {0, 0}: not at all), and
@@ -61,6 +63,7 @@ struct iv_fd_poll_method {
 	int		(*reserve)(struct iv_state *st, unsigned int num,
 				   int number);
 	int		(*tell)(struct iv_state *st, struct iv_fd_ *fd);
+	int		(*tell_now)(struct iv_state *st, struct iv_fd_ *fd);
 	int		(*probe)(struct iv_state *st, struct iv_fd_ *fd);
 	void		(*wait)(struct iv_state *st,
 				const struct timespec *until);
@@ -68,6 +71,7 @@ struct iv_fd_poll_method {
 
 extern const struct iv_fd_poll_method iv_fd_poll_method_epoll_timerfd;
 extern const struct iv_fd_poll_method iv_fd_poll_method_epoll;
+extern const struct iv_fd_poll_method iv_fd_poll_method_kqueue;
 extern const struct iv_fd_poll_method iv_fd_poll_method_ppoll;
 extern const struct iv_fd_poll_method iv_fd_poll_method_poll;
 

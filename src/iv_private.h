@@ -30,6 +30,7 @@ struct iv_event_;
 struct iv_fd_;
 struct iv_timer_;
 struct iv_fd_poll_method;
+struct kevent;
 struct pollfd;
 
 /* iv_time.c */
@@ -79,6 +80,16 @@ struct iv_fd_epoll_state {
 	int			seen_times;
 };
 
+/* iv_fd_kqueue.c */
+struct iv_fd_kqueue_state {
+	int			kq;
+	unsigned int		generation;	/* of the process it is in */
+	struct kevent		*changes;	/* for the next wait */
+	int			num;
+	struct iv_fd_		**told;		/* by number; NULL: none */
+	unsigned int		room;
+};
+
 /* iv_fd_poll.c */
 struct iv_fd_poll_state {
 	struct pollfd		*pfds;
@@ -98,6 +109,7 @@ struct iv_fd_state {
 	struct iv_fd_		*handled;
 	union {
 		struct iv_fd_epoll_state	epoll;
+		struct iv_fd_kqueue_state	kqueue;
 		struct iv_fd_poll_state		poll;
 	} u;
 };

@@ -37,7 +37,19 @@
 #define SLOWER_BY_TOOL	5
 
 static const char *const methods[] = {
-	"epoll-timerfd", "epoll", "ppoll", "poll",
+#ifdef HAVE_KQUEUE
+	"kqueue",
+#endif
+#ifdef HAVE_EPOLL
+#ifdef HAVE_TIMERFD
+	"epoll-timerfd",
+#endif
+	"epoll",
+#endif
+#ifdef HAVE_PPOLL
+	"ppoll",
+#endif
+	"poll",
 };
 
 #define NUM_METHODS	((int)(sizeof(methods) / sizeof(methods[0])))
@@ -457,6 +469,21 @@ int variant_is_epoll(void)
 	const char *name = iv_poll_method_name();
 
 	return name != NULL && !strncmp(name, "epoll", 5);
+}
+
+int variant_is_kqueue(void)
+{
+	const char *name = iv_poll_method_name();
+
+	return name != NULL && !strcmp(name, "kqueue");
+}
+
+int variant_is_poll(void)
+{
+	const char *name = iv_poll_method_name();
+
+	return name != NULL && strstr(name, "poll") != NULL &&
+	       !variant_is_epoll();
 }
 
 /* Not by opendir(), which needs memory: there are cases in which none is left. */

@@ -139,6 +139,10 @@ int variant_is_pipe(void);
 /* Is the running variant's poll method one that uses epoll(7)? */
 int variant_is_epoll(void);
 
+/* ... or kqueue(2), or one that asks by number each time: poll(2), ppoll(2)? */
+int variant_is_kqueue(void);
+int variant_is_poll(void);
+
 /*
  * Where coverage is measured (make coverage), a process that ends without
  * exit() writes down itself where it has been: through this, if it is set.

@@ -337,7 +337,7 @@ static void no_epoll_ctl(void)
 	iv_init();
 	for (i = 0; i < sizeof(errs) / sizeof(errs[0]); i++)
 		refused((struct refusal){ "epoll_ctl", errs[i], NULL, 0,
-				variant_is_epoll() ? fails : succeeds });
+				variant_is_poll() ? succeeds : fails });
 	iv_deinit();
 }
 

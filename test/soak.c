@@ -372,7 +372,7 @@ static void work(int process)
 static void go_without_epoll_and_eventfd(void)
 {
 	check_int(setenv("IV_EXCLUDE_POLL_METHOD",
-			 "epoll-timerfd epoll ppoll", 1), 0);
+			 "kqueue epoll-timerfd epoll ppoll", 1), 0);
 	refuse("eventfd2", EPERM);
 	refuse("eventfd", EPERM);
 }

@@ -1184,8 +1184,19 @@ static void operate(int num)
  * An input.
  */
 static const struct iv_fd_poll_method *const methods[] = {
-	&iv_fd_poll_method_epoll_timerfd, &iv_fd_poll_method_epoll,
-	&iv_fd_poll_method_ppoll, &iv_fd_poll_method_poll,
+#ifdef HAVE_KQUEUE
+	&iv_fd_poll_method_kqueue,
+#endif
+#ifdef HAVE_EPOLL
+#ifdef HAVE_TIMERFD
+	&iv_fd_poll_method_epoll_timerfd,
+#endif
+	&iv_fd_poll_method_epoll,
+#endif
+#ifdef HAVE_PPOLL
+	&iv_fd_poll_method_ppoll,
+#endif
+	&iv_fd_poll_method_poll,
 };
 
 static void use_method(const struct iv_fd_poll_method *method)

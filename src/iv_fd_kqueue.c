@@ -1,0 +1,480 @@
+/*
+ * libivykis: the poll method that uses kqueue(2).
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A kqueue knows a descriptor by its number and by a filter, one for reading
+ * and one for writing.  Changes are collected and handed over with the wait, in
+ * one call of kevent(2), which returns those that failed as events.  A change
+ * whose answer is needed at once is made by a call of its own that has no room
+ * for events: it fails, then, and no flag is needed that some systems lack.
+ *
+ * Events are found by number (told[]), not by udata, so nothing in the kernel
+ * points to an object.  The same table tells that two objects have one number,
+ * where the kernel would let the second one replace the first.
+ *
+ * EV_EOF means different things for files of different kinds, for reading and
+ * for writing, and on different systems.  So poll(2) is asked whether it is an
+ * error or a hang-up: it is then what it is with the other methods.
+ *
+ * No filter is for errors alone.  An object that has no handler but handler_err
+ * is told of each arrival of data (EV_CLEAR), and only trouble is reported.
+ *
+ * A child does not inherit the kqueue: its number may stand for anything there.
+ */
+
+#include <sys/types.h>
+#include <sys/event.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "iv_fd_private.h"
+
+/* Changes that are collected, and events that one call can return. */
+#define BATCH		128
+
+#define FEWEST_NUMBERS	256
+
+/*
+ * Systems refuse a longer wait, or make it one of this length.  To wait again
+ * once a day does no harm.
+ */
+#define LONGEST_WAIT	86400
+
+/* In `told': to be told again, though nothing has changed. */
+#define TELL_AGAIN	8
+
+/* Another thread may execute a program before the descriptor has its flag. */
+static int create_kqueue(void)
+{
+#ifdef HAVE_KQUEUE1
+	return kqueue1(O_CLOEXEC);
+#else
+	int fd = kqueue();
+
+	if (fd >= 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+		iv_close(fd);
+		return -1;
+	}
+
+	return fd;
+#endif
+}
+
+static int kqueue_init(struct iv_state *st)
+{
+	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
+
+	memset(k, 0, sizeof(*k));
+	k->changes = calloc(BATCH, sizeof(*k->changes));
+	if (k->changes == NULL)
+		return -1;
+
+	k->kq = iv_process_move_fd(create_kqueue());
+	if (k->kq < 0) {
+		free(k->changes);
+		return -1;
+	}
+	k->generation = iv_process_generation();
+
+	return 0;
+}
+
+/*
+ * A signal handler may fork anywhere.  In the child nothing can be changed, and
+ * need not be: the loop starts anew before it waits.
+ */
+static int is_inherited(const struct iv_fd_kqueue_state *k)
+{
+	return k->generation != iv_process_generation();
+}
+
+static void kqueue_deinit(struct iv_state *st)
+{
+	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
+
+	free(k->changes);
+	free(k->told);
+	if (!is_inherited(k))
+		iv_close(k->kq);
+}
+
+static int kqueue_reserve(struct iv_state *st, unsigned int num, int number)
+{
+	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
+	unsigned int room = k->room ? k->room : FEWEST_NUMBERS;
+	struct iv_fd_ **mem;
+
+	(void)num;
+	while (room <= (unsigned int)number)
+		room *= 2;
+	if (room == k->room)
+		return 0;
+
+	mem = realloc(k->told, room * sizeof(*mem));
+	if (mem == NULL)
+		return -1;
+	memset(mem + k->room, 0, (room - k->room) * sizeof(*mem));
+	k->told = mem;
+	k->room = room;
+
+	return 0;
+}
+
+/* The object that has the number of an event or of a failed change, or NULL. */
+static struct iv_fd_ *object_of(struct iv_fd_kqueue_state *k, uintptr_t number)
+{
+	return number < k->room ? k->told[number] : NULL;
+}
+
+static int is_quiet(int bands)
+{
+	return (bands & ~TELL_AGAIN) == BAND_ERR;
+}
+
+/* What it takes to add a filter for these bands; 0: they do without. */
+static int flags_for(const struct iv_fd_ *fd, int bands, int filter)
+{
+	if (is_quiet(bands))
+		return filter == fd->index ? EV_ADD | EV_CLEAR : 0;
+
+	return bands & (filter == EVFILT_READ ? BAND_IN : BAND_OUT) ? EV_ADD : 0;
+}
+
+/* The filter that tells of trouble alone: one end of a pipe has but one. */
+static int quiet_filter(const struct iv_fd_ *fd)
+{
+	return (fcntl(fd->fd, F_GETFL) & O_ACCMODE) == O_WRONLY ?
+	       EVFILT_WRITE : EVFILT_READ;
+}
+
+static void tell_again(struct iv_state *st, struct iv_fd_ *fd)
+{
+	fd->told |= TELL_AGAIN;
+	if (iv_list_empty(&fd->changed))
+		iv_list_add_tail(&fd->changed, &st->fd.changed);
+}
+
+/*
+ * A change that the kernel has not made.  What was deleted had been closed, and
+ * so has a descriptor that is not open: nothing more is heard of it.  All else
+ * is an error of the descriptor, such as a pipe that nobody reads.  It lasts, as
+ * errors do, until the kernel takes the change or the object has gone.
+ */
+static void refused(struct iv_state *st, const struct kevent *kev)
+{
+	struct iv_fd_ *fd = object_of(&st->fd.u.kqueue, kev->ident);
+
+	if (fd == NULL || kev->data == ENOENT || kev->data == EBADF)
+		return;
+	iv_fd_report(st, fd, BAND_IN | BAND_OUT | BAND_ERR);
+	tell_again(st, fd);
+}
+
+static int is_in_trouble(const struct iv_fd_ *fd)
+{
+	struct pollfd pfd = { .fd = fd->fd };
+
+	return poll(&pfd, 1, 0) > 0 && (pfd.revents & (POLLERR | POLLHUP));
+}
+
+static void report(struct iv_state *st, const struct kevent *kev)
+{
+	struct iv_fd_ *fd = object_of(&st->fd.u.kqueue, kev->ident);
+	int quiet;
+
+	if (fd == NULL)
+		return;
+
+	quiet = is_quiet(fd->told);
+	if ((quiet || (kev->flags & EV_EOF)) && is_in_trouble(fd)) {
+		iv_fd_report(st, fd, BAND_IN | BAND_OUT | BAND_ERR);
+		if (quiet)
+			tell_again(st, fd);
+	} else if (!quiet) {
+		iv_fd_report(st, fd, kev->filter == EVFILT_READ ?
+				     BAND_IN : BAND_OUT);
+	}
+}
+
+/* Hand over the changes, and take events, EV_ERROR for each failed change. */
+static int ask(struct iv_fd_kqueue_state *k, struct kevent *events,
+	       const struct timespec *left)
+{
+	int num = kevent(k->kq, k->changes, k->num, events, BATCH, left);
+
+	if (num < 0 && errno != EINTR && !is_inherited(k))
+		iv_fatal("iv_main: cannot wait for descriptors: %s (errno %d)",
+			 strerror(errno), errno);
+	/* They have been made, even if a signal ended the wait. */
+	k->num = 0;
+
+	return num;
+}
+
+/*
+ * Outside of a wait.  Events that are returned here are returned again by the
+ * next wait, but for those that are told once.
+ */
+static void apply(struct iv_state *st)
+{
+	static const struct timespec at_once;
+	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
+	struct kevent events[BATCH];
+	int state = iv_cancel_disable();
+	int num;
+	int i;
+
+	num = k->num ? ask(k, events, &at_once) : 0;
+	iv_cancel_restore(state);
+	for (i = 0; i < num; i++) {
+		struct iv_fd_ *fd = object_of(k, events[i].ident);
+
+		if (events[i].flags & EV_ERROR)
+			refused(st, &events[i]);
+		else if (fd != NULL && is_quiet(fd->told))
+			tell_again(st, fd);
+	}
+}
+
+static void
+change(struct iv_state *st, const struct iv_fd_ *fd, int filter, int flags)
+{
+	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
+
+	if (k->num == BATCH)
+		apply(st);
+	EV_SET(&k->changes[k->num++], fd->fd, filter, flags, 0, 0, 0);
+}
+
+/* At once: 0, or -1 with errno. */
+static int change_now(struct iv_state *st, const struct iv_fd_ *fd, int filter,
+		      int flags)
+{
+	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
+	struct kevent kev;
+
+	EV_SET(&kev, fd->fd, filter, flags, 0, 0, 0);
+	if (kevent(k->kq, &kev, 1, NULL, 0, NULL) < 0 && !is_inherited(k))
+		return -1;
+
+	return 0;
+}
+
+static const int filters[] = { EVFILT_READ, EVFILT_WRITE };
+
+/*
+ * What is wanted already is wanted again: the descriptor may have been closed,
+ * and its number opened anew.  What is told once is taken out and put in, as
+ * only this surely looks at what holds already.
+ */
+static void change_filters(struct iv_state *st, struct iv_fd_ *fd)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		int was = flags_for(fd, fd->told, filters[i]);
+		int flags = flags_for(fd, fd->wanted, filters[i]);
+
+		if (was != 0 && (was != flags || (was & EV_CLEAR)))
+			change(st, fd, filters[i], EV_DELETE);
+		if (flags != 0)
+			change(st, fd, filters[i], flags);
+	}
+}
+
+/* Is it in the kqueue?  If not, it was closed: EV_ENABLE changes nothing. */
+static int is_there(struct iv_state *st, const struct iv_fd_ *fd)
+{
+	int filter = flags_for(fd, fd->told, EVFILT_READ) ?
+		     EVFILT_READ : EVFILT_WRITE;
+
+	return (fd->told & TELL_AGAIN) ||
+	       change_now(st, fd, filter, EV_ENABLE) == 0;
+}
+
+/*
+ * May an object be told that has not been?  As epoll(7) has it: -1 with EBADF
+ * for what is not open, EPERM for files that are always ready, and EEXIST for
+ * the number of another object, but 1 if the other's descriptor was closed.
+ */
+static int admit(struct iv_state *st, struct iv_fd_ *fd, struct stat *sb)
+{
+	struct iv_fd_ *other = st->fd.u.kqueue.told[fd->fd];
+
+	if (fstat(fd->fd, sb) < 0)
+		return -1;
+	if (S_ISREG(sb->st_mode) || S_ISDIR(sb->st_mode) ||
+	    S_ISBLK(sb->st_mode)) {
+		errno = EPERM;
+		return -1;
+	}
+	if (other == NULL)
+		return 0;
+
+	apply(st);
+	if (!is_there(st, other))
+		return 1;
+	errno = EEXIST;
+
+	return -1;
+}
+
+/* Systems give different names to what is not to be had for a kind of file. */
+static int refusal(int err)
+{
+	if (err == EINVAL || err == ENODEV || err == ENOTSUP ||
+	    err == EOPNOTSUPP)
+		return EPERM;
+
+	return err;
+}
+
+static void note_told(struct iv_state *st, struct iv_fd_ *fd)
+{
+	fd->told = fd->wanted;
+	st->fd.u.kqueue.told[fd->fd] = fd->wanted != 0 ? fd : NULL;
+}
+
+/* 0, or -1 with errno.  A pipe that nobody reads is an error to be reported. */
+static int add_now(struct iv_state *st, struct iv_fd_ *fd)
+{
+	int broken = 0;
+	int i;
+
+	apply(st);
+	for (i = 0; i < 2; i++) {
+		int flags = flags_for(fd, fd->wanted, filters[i]);
+
+		if (flags == 0 || change_now(st, fd, filters[i], flags) == 0)
+			continue;
+		if (errno != EPIPE) {
+			int err = refusal(errno);
+
+			if (i > 0)
+				(void)change_now(st, fd, filters[0], EV_DELETE);
+			errno = err;
+			return -1;
+		}
+		broken = 1;
+	}
+
+	note_told(st, fd);
+	if (broken)
+		tell_again(st, fd);
+
+	return 0;
+}
+
+static void choose_quiet_filter(struct iv_fd_ *fd)
+{
+	if (is_quiet(fd->wanted) && !is_quiet(fd->told))
+		fd->index = quiet_filter(fd);
+}
+
+static int kqueue_tell_now(struct iv_state *st, struct iv_fd_ *fd)
+{
+	int saved_errno = errno;
+	struct stat sb;
+	int ret = admit(st, fd, &sb);
+
+	if (ret < 0)
+		return -1;
+	choose_quiet_filter(fd);
+	if (add_now(st, fd) < 0)
+		return -1;
+	errno = saved_errno;
+
+	return ret;
+}
+
+/* Whether a device can be watched at all is up to its driver. */
+static int kqueue_tell(struct iv_state *st, struct iv_fd_ *fd)
+{
+	struct stat sb;
+	int ret = 0;
+
+	if (fd->told == 0) {
+		ret = admit(st, fd, &sb);
+		if (ret < 0)
+			return -1;
+		if (S_ISCHR(sb.st_mode))
+			return kqueue_tell_now(st, fd);
+	}
+	choose_quiet_filter(fd);
+	change_filters(st, fd);
+	note_told(st, fd);
+
+	return ret;
+}
+
+static int kqueue_probe(struct iv_state *st, struct iv_fd_ *fd)
+{
+	int saved_errno = errno;
+	struct stat sb;
+
+	if (admit(st, fd, &sb) < 0)
+		return -1;
+	if (S_ISCHR(sb.st_mode)) {
+		if (change_now(st, fd, EVFILT_READ, EV_ADD) < 0) {
+			errno = refusal(errno);
+			return -1;
+		}
+		(void)change_now(st, fd, EVFILT_READ, EV_DELETE);
+	}
+	errno = saved_errno;
+
+	return 0;
+}
+
+static const struct timespec *
+time_left(struct timespec *left, const struct timespec *until)
+{
+	if (until == NULL)
+		return NULL;
+
+	iv_time_left(left, until);
+	if (left->tv_sec >= LONGEST_WAIT)
+		*left = (struct timespec){ .tv_sec = LONGEST_WAIT };
+
+	return left;
+}
+
+/* Failed changes are returned at once, and alone: the events come next. */
+static void kqueue_wait(struct iv_state *st, const struct timespec *until)
+{
+	static const struct timespec at_once;
+	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
+	struct kevent events[BATCH];
+	struct timespec left;
+	int failed;
+	int num;
+	int i;
+
+	do {
+		failed = 0;
+		num = ask(k, events, time_left(&left, until));
+		for (i = 0; i < num; i++) {
+			if (events[i].flags & EV_ERROR) {
+				failed = 1;
+				refused(st, &events[i]);
+			} else {
+				report(st, &events[i]);
+			}
+		}
+		if (iv_fd_ready(st))
+			until = &at_once;
+	} while (failed);
+}
+
+const struct iv_fd_poll_method iv_fd_poll_method_kqueue = {
+	.name	 = "kqueue",
+	.init	 = kqueue_init,
+	.deinit	 = kqueue_deinit,
+	.reserve = kqueue_reserve,
+	.tell	 = kqueue_tell,
+	.tell_now = kqueue_tell_now,
+	.probe	 = kqueue_probe,
+	.wait	 = kqueue_wait,
+};

@@ -1,0 +1,750 @@
+/*
+ * libivykis: kqueue(2) for tests, over epoll(7).
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The README says what this is for, and what it cannot show.
+ *
+ * A queue is an epoll set and a table of the two filters of each number.  What
+ * epoll(7) does otherwise is made up for by calls that stand in for the libc's:
+ * before a descriptor is closed or replaced, its filters are taken out.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/event.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A longer wait is refused by macOS. */
+#define LONGEST_SECONDS	100000000
+
+/* Events that one call returns at the most. */
+#define MAX_BATCH	256
+
+#define MAX_QUEUES	16384
+#define MAX_FILES	(1 << 18)
+#define NUM_LISTS	(1 << 16)
+
+/* EVFILT_READ and EVFILT_WRITE are -1 and -2. */
+#define NUM_FILTERS	2
+#define INDEX(filter)	(-1 - (filter))
+
+struct knote {
+	unsigned short	flags;		/* 0: none */
+	unsigned short	disabled;
+	kqueue_udata	udata;
+};
+
+struct queue {
+	int		refs;		/* descriptors that it has */
+};
+
+/* What a queue knows of a number. */
+struct file {
+	struct file	*next;
+	struct queue	*queue;		/* NULL: unused */
+	int		number;
+	int		is_told;	/* epoll(7) has it */
+	struct knote	knotes[NUM_FILTERS];
+};
+
+/*
+ * No memory is allocated, as the tests refuse it to the library, and count what
+ * it has.
+ */
+static struct queue queues[MAX_QUEUES];
+static struct file files[MAX_FILES];
+static int num_files;			/* beyond, none has been used */
+static struct file *unused_files;
+static struct file *lists[NUM_LISTS];	/* by number */
+
+/* Descriptors of queues. */
+static struct handle {
+	int		number;		/* 0: none */
+	struct queue	*queue;
+} handles[MAX_QUEUES];
+
+static int num_handles;			/* beyond are none */
+
+/* Numbers whose sending side was shut down, a bit each. */
+#define MAX_SHUT	(1 << 20)
+static unsigned char shut[MAX_SHUT / 8];
+
+/*
+ * A lock that signal handlers may take, and a child whose parent has held it.
+ * Acquire and release, as in any lock: compare-exchange and store pair.
+ */
+static atomic_int holder;
+
+static sigset_t take_lock(void)
+{
+	sigset_t all, mask;
+	int self = getpid();
+	int seen;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &mask);
+	for (;;) {
+		seen = atomic_load(&holder);
+		if (seen != self &&
+		    atomic_compare_exchange_weak(&holder, &seen, self))
+			return mask;
+		sched_yield();
+	}
+}
+
+static void release_lock(sigset_t mask)
+{
+	atomic_store(&holder, 0);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+static int real_close(int fd)
+{
+	return syscall(SYS_close, fd);
+}
+
+/* The kernel wipes it on fork: there are no queues in a child. */
+static atomic_int *is_ours;
+
+static void forget_parents(void)
+{
+	int i;
+
+	if (is_ours == NULL || atomic_load(is_ours))
+		return;
+	for (i = 0; i < num_handles; i++) {
+		if (handles[i].number != 0) {
+			real_close(handles[i].number);
+			handles[i].queue->refs = 0;
+		}
+	}
+	for (i = 0; i < num_files; i++)
+		lists[files[i].number % NUM_LISTS] = NULL;
+	memset(handles, 0, num_handles * sizeof(*handles));
+	num_handles = 0;
+	num_files = 0;
+	unused_files = NULL;
+	atomic_store(is_ours, 1);
+}
+
+static void begin_in_child(void)
+{
+	sigset_t mask = take_lock();
+
+	atomic_store(is_ours, 0);
+	forget_parents();
+	release_lock(mask);
+}
+
+/* Where it cannot be wiped only fork(3) is noticed. */
+static int begin(void)
+{
+	static atomic_int not_wiped;
+	void *page;
+
+	if (is_ours != NULL)
+		return 0;
+	if (pthread_atfork(NULL, NULL, begin_in_child) != 0) {
+		errno = ENOMEM;
+		return -1;
+	}
+	page = mmap(NULL, sizeof(*is_ours), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page != MAP_FAILED)
+		(void)madvise(page, sysconf(_SC_PAGESIZE), MADV_WIPEONFORK);
+	is_ours = page != MAP_FAILED ? page : &not_wiped;
+	atomic_store(is_ours, 1);
+
+	return 0;
+}
+
+static struct queue *queue_of(int number)
+{
+	int i;
+
+	for (i = 0; i < num_handles; i++) {
+		if (number > 0 && handles[i].number == number)
+			return handles[i].queue;
+	}
+
+	return NULL;
+}
+
+static struct queue *unused_queue(void)
+{
+	int i;
+
+	for (i = 0; i < MAX_QUEUES; i++) {
+		if (queues[i].refs == 0)
+			return &queues[i];
+	}
+
+	return NULL;
+}
+
+static int add_handle(int number, struct queue *q)
+{
+	int i;
+
+	for (i = 0; q != NULL && i < MAX_QUEUES; i++) {
+		if (handles[i].number == 0) {
+			handles[i] = (struct handle){ number, q };
+			q->refs++;
+			if (i >= num_handles)
+				num_handles = i + 1;
+			return 0;
+		}
+	}
+	errno = ENOMEM;
+
+	return -1;
+}
+
+/*
+ * Filters.
+ */
+static struct file **find(struct queue *q, int number)
+{
+	struct file **f = &lists[number % NUM_LISTS];
+
+	while (*f != NULL && ((*f)->queue != q || (*f)->number != number))
+		f = &(*f)->next;
+
+	return f;
+}
+
+/* NULL if there is no room for more. */
+static struct file *file_of(struct queue *q, int number)
+{
+	struct file **where = find(q, number);
+	struct file *f = unused_files;
+
+	if (*where != NULL)
+		return *where;
+	if (f != NULL)
+		unused_files = f->next;
+	else if (num_files < MAX_FILES)
+		f = &files[num_files++];
+	else
+		return NULL;
+
+	*f = (struct file){ .queue = q, .number = number };
+	*where = f;
+
+	return f;
+}
+
+static void end_file(struct file *f)
+{
+	*find(f->queue, f->number) = f->next;
+	*f = (struct file){ .next = unused_files };
+	unused_files = f;
+}
+
+static void end_handle(struct handle *h)
+{
+	struct queue *q = h->queue;
+	int i;
+
+	*h = (struct handle){ 0 };
+	if (--q->refs > 0)
+		return;
+	for (i = 0; i < num_files; i++) {
+		if (files[i].queue == q)
+			end_file(&files[i]);
+	}
+}
+
+int kqueue(void)
+{
+	int fd = epoll_create1(0);
+	sigset_t mask;
+	int ret;
+
+	if (fd < 0)
+		return -1;
+	/* A number of 0 stands for none. */
+	if (fd == 0) {
+		fd = dup(0);
+		real_close(0);
+		if (fd < 0)
+			return -1;
+	}
+
+	mask = take_lock();
+	forget_parents();
+	ret = begin();
+	if (ret == 0)
+		ret = add_handle(fd, unused_queue());
+	release_lock(mask);
+	if (ret < 0)
+		real_close(fd);
+
+	return ret < 0 ? -1 : fd;
+}
+
+
+static int is_active(const struct knote *kn)
+{
+	return kn->flags != 0 && !kn->disabled;
+}
+
+/* What epoll(7) is to report; 0: nothing. */
+static uint32_t events_of(const struct file *f)
+{
+	const struct knote *rd = &f->knotes[INDEX(EVFILT_READ)];
+	const struct knote *wr = &f->knotes[INDEX(EVFILT_WRITE)];
+	unsigned int flags = 0;
+	uint32_t events = 0;
+
+	if (is_active(rd)) {
+		events |= EPOLLIN | EPOLLRDHUP;
+		flags |= rd->flags;
+	}
+	if (is_active(wr)) {
+		events |= EPOLLOUT;
+		flags |= wr->flags;
+	}
+
+	return events | (flags & EV_CLEAR ? EPOLLET : 0);
+}
+
+/* Returns 0, or an errno. */
+static int tell_epoll(int kq, int number, struct file *f)
+{
+	struct epoll_event ev = {
+		.events = events_of(f),
+		.data = { .fd = number },
+	};
+	struct stat sb;
+
+	if (ev.events == 0) {
+		if (f->is_told)
+			(void)epoll_ctl(kq, EPOLL_CTL_DEL, number, &ev);
+		f->is_told = 0;
+		return 0;
+	}
+	if (f->is_told && epoll_ctl(kq, EPOLL_CTL_MOD, number, &ev) == 0)
+		return 0;
+
+	f->is_told = epoll_ctl(kq, EPOLL_CTL_ADD, number, &ev) == 0;
+	if (f->is_told)
+		return 0;
+	if (errno != EPERM)
+		return errno;
+
+	/* Files can be read as a rule, and are not reported here. */
+	return fstat(number, &sb) == 0 && S_ISREG(sb.st_mode) &&
+	       !(ev.events & EPOLLOUT) ? 0 : EINVAL;
+}
+
+static int is_pipe(int number)
+{
+	struct stat sb;
+
+	return fstat(number, &sb) == 0 && S_ISFIFO(sb.st_mode);
+}
+
+/* FreeBSD refuses to watch for room in a pipe that nobody reads. */
+static int is_broken_pipe(int number)
+{
+	struct pollfd pfd = { .fd = number };
+
+	return is_pipe(number) && poll(&pfd, 1, 0) > 0 &&
+	       (pfd.revents & POLLERR);
+}
+
+/* One epoll(7) entry has both filters, so they have to be alike in this. */
+static int mixes_clear(const struct file *f)
+{
+	const struct knote *rd = &f->knotes[INDEX(EVFILT_READ)];
+	const struct knote *wr = &f->knotes[INDEX(EVFILT_WRITE)];
+
+	return rd->flags != 0 && wr->flags != 0 &&
+	       (rd->flags ^ wr->flags) & EV_CLEAR;
+}
+
+static int add(int kq, int number, struct file *f, struct knote *kn,
+	       const struct kevent *change)
+{
+	struct knote former = *kn;
+	int err;
+
+	if (change->filter == EVFILT_WRITE && is_broken_pipe(number))
+		return EPIPE;
+
+	/* The flags of one that is there already stay. */
+	if (kn->flags == 0)
+		kn->flags = change->flags & (EV_ADD | EV_ONESHOT | EV_CLEAR |
+					     EV_DISPATCH);
+	kn->udata = change->udata;
+	kn->disabled = (change->flags & EV_DISABLE) != 0;
+
+	err = mixes_clear(f) ? EINVAL : tell_epoll(kq, number, f);
+	if (err != 0)
+		*kn = former;
+
+	return err;
+}
+
+/* Returns 0, or an errno. */
+static int apply(int kq, struct queue *q, const struct kevent *change)
+{
+	int number = change->ident;
+	struct file *f;
+	struct knote *kn;
+
+	if (change->filter != EVFILT_READ && change->filter != EVFILT_WRITE)
+		return EINVAL;
+	if (change->ident > INT32_MAX || fcntl(number, F_GETFD) < 0)
+		return EBADF;
+	f = file_of(q, number);
+	if (f == NULL)
+		return ENOMEM;
+	kn = &f->knotes[INDEX(change->filter)];
+
+	if ((change->flags & EV_ADD) && !(change->flags & EV_DELETE))
+		return add(kq, number, f, kn, change);
+	if (kn->flags == 0)
+		return ENOENT;
+	if (change->flags & EV_DELETE)
+		*kn = (struct knote){ 0 };
+	else if (change->flags & (EV_ENABLE | EV_DISABLE))
+		kn->disabled = !(change->flags & EV_ENABLE);
+
+	return tell_epoll(kq, number, f);
+}
+
+static int is_shut(int number)
+{
+	return number < MAX_SHUT && (shut[number / 8] & (1 << number % 8));
+}
+
+static void drop_handle(int number)
+{
+	int i;
+
+	for (i = 0; i < num_handles; i++) {
+		if (number > 0 && handles[i].number == number)
+			end_handle(&handles[i]);
+	}
+}
+
+/* The descriptor by which to speak to the queue. */
+static int number_of(const struct queue *q)
+{
+	int i = 0;
+
+	while (handles[i].number == 0 || handles[i].queue != q)
+		i++;
+
+	return handles[i].number;
+}
+
+/* The number is about to be closed, or to stand for something else. */
+static void drop(int number)
+{
+	struct file *f, *next;
+	sigset_t mask;
+
+	if (number < 0 || (num_handles == 0 && !is_shut(number)))
+		return;
+	mask = take_lock();
+	forget_parents();
+	drop_handle(number);
+	for (f = lists[number % NUM_LISTS]; f != NULL; f = next) {
+		next = f->next;
+		if (f->number != number)
+			continue;
+		memset(f->knotes, 0, sizeof(f->knotes));
+		(void)tell_epoll(number_of(f->queue), number, f);
+		end_file(f);
+	}
+	if (number < MAX_SHUT)
+		shut[number / 8] &= ~(1 << number % 8);
+	release_lock(mask);
+}
+
+
+/*
+ * Events.
+ */
+static int64_t bytes_to_read(int number)
+{
+	int num;
+
+	/* A socket that listens tells nothing of how many wait. */
+	return ioctl(number, FIONREAD, &num) == 0 ? num : 1;
+}
+
+static int64_t room_to_write(int number)
+{
+	socklen_t len = sizeof(int);
+	int room, used;
+
+	if (getsockopt(number, SOL_SOCKET, SO_SNDBUF, &room, &len) == 0)
+		return ioctl(number, TIOCOUTQ, &used) == 0 && used < room ?
+		       room - used : 1;
+	room = fcntl(number, F_GETPIPE_SZ);
+	if (room > 0 && ioctl(number, FIONREAD, &used) == 0 && used < room)
+		return room - used;
+
+	return 1;
+}
+
+static int is_triggered(int filter, uint32_t events)
+{
+	if (filter == EVFILT_READ)
+		return events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+
+	return events & (EPOLLOUT | EPOLLHUP | EPOLLERR);
+}
+
+static int is_at_end(int number, int filter, uint32_t events)
+{
+	if (filter == EVFILT_READ)
+		return (events & (EPOLLRDHUP | EPOLLHUP)) ||
+		       ((events & EPOLLERR) && is_pipe(number));
+
+	return (events & (EPOLLHUP | EPOLLERR)) || is_shut(number);
+}
+
+static void take(int kq, struct file *f, struct knote *kn, int filter,
+		 const struct epoll_event *ev, struct kevent *event)
+{
+	int number = ev->data.fd;
+
+	EV_SET(event, number, filter, kn->flags & ~EV_ADD, 0, 0, kn->udata);
+	if (is_at_end(number, filter, ev->events))
+		event->flags |= EV_EOF;
+	event->data = filter == EVFILT_READ ? bytes_to_read(number) :
+					      room_to_write(number);
+	if (kn->flags & EV_ONESHOT)
+		*kn = (struct knote){ 0 };
+	else if (kn->flags & EV_DISPATCH)
+		kn->disabled = 1;
+	else
+		return;
+	(void)tell_epoll(kq, number, f);
+}
+
+/* How many events does it make? */
+static int take_both(int kq, struct queue *q, const struct epoll_event *ev,
+		     struct kevent *events, int room)
+{
+	struct file *f = *find(q, ev->data.fd);
+	int num = 0;
+	int filter;
+
+	/* Closed since. */
+	if (f == NULL)
+		return 0;
+
+	for (filter = EVFILT_READ; filter >= EVFILT_WRITE; filter--) {
+		struct knote *kn = &f->knotes[INDEX(filter)];
+
+		if (num < room && is_active(kn) &&
+		    is_triggered(filter, ev->events))
+			take(kq, f, kn, filter, ev, &events[num++]);
+	}
+
+	return num;
+}
+
+static int wait_for_epoll(int kq, struct epoll_event *evs, int max,
+			  const struct timespec *timeout)
+{
+	int num = epoll_pwait2(kq, evs, max, timeout, NULL);
+	struct pollfd pfd = { .fd = kq, .events = POLLIN };
+
+	if (num >= 0 || (errno != ENOSYS && errno != EPERM))
+		return num;
+	num = ppoll(&pfd, 1, timeout, NULL);
+
+	return num > 0 ? epoll_wait(kq, evs, max, 0) : num;
+}
+
+static int collect(int kq, struct kevent *events, int room,
+		   const struct timespec *timeout)
+{
+	struct epoll_event evs[MAX_BATCH / NUM_FILTERS];
+	int max = room > MAX_BATCH ? MAX_BATCH : room;
+	struct queue *q;
+	sigset_t mask;
+	int num = 0;
+	int got;
+	int i;
+
+	/* Each may make two. */
+	max = max == 1 ? 1 : max / NUM_FILTERS;
+	do {
+		got = wait_for_epoll(kq, evs, max, timeout);
+		if (got < 0)
+			return -1;
+		mask = take_lock();
+		q = queue_of(kq);
+		for (i = 0; i < got && q != NULL; i++)
+			num += take_both(kq, q, &evs[i], events + num,
+					 room - num);
+		release_lock(mask);
+		/* What was closed meanwhile does not end a wait. */
+	} while (num == 0 && got > 0 && q != NULL && timeout == NULL);
+
+	return num;
+}
+
+static int is_valid(const struct timespec *ts)
+{
+	return ts == NULL || (ts->tv_nsec >= 0 && ts->tv_nsec < 1000000000 &&
+			      ts->tv_sec >= 0 && ts->tv_sec <= LONGEST_SECONDS);
+}
+
+/* The number of failed changes, or -1. */
+static int apply_all(int kq, const struct kevent *changes, int num_changes,
+		     struct kevent *events, int room)
+{
+	sigset_t mask = take_lock();
+	struct queue *q;
+	int failed = 0;
+	int err = 0;
+	int i;
+
+	forget_parents();
+	q = queue_of(kq);
+	if (q == NULL)
+		err = EBADF;
+	for (i = 0; i < num_changes && err == 0; i++) {
+		/* Both may be the same array. */
+		struct kevent change = changes[i];
+
+		err = apply(kq, q, &change);
+		if (err != 0 && failed < room) {
+			events[failed] = change;
+			events[failed].flags = EV_ERROR;
+			events[failed++].data = err;
+			err = 0;
+		}
+	}
+	release_lock(mask);
+	errno = err != 0 ? err : errno;
+
+	return err != 0 ? -1 : failed;
+}
+
+int kevent(int kq, const struct kevent *changes, int num_changes,
+	   struct kevent *events, int num_events,
+	   const struct timespec *timeout)
+{
+	int num;
+
+	if (!is_valid(timeout)) {
+		errno = EINVAL;
+		return -1;
+	}
+	num = apply_all(kq, changes, num_changes, events, num_events);
+	if (num != 0 || num_events == 0)
+		return num;
+
+	return collect(kq, events, num_events, timeout);
+}
+
+
+/*
+ * In place of the libc's; a test that has its own goes before.
+ */
+#pragma weak close
+#pragma weak dup2
+#pragma weak dup3
+#pragma weak fcntl
+#pragma weak fcntl64
+#pragma weak shutdown
+
+int close(int fd)
+{
+	drop(fd);
+
+	return real_close(fd);
+}
+
+int dup3(int from, int to, int flags)
+{
+	if (from != to && fcntl(from, F_GETFD) >= 0)
+		drop(to);
+
+	return syscall(SYS_dup3, from, to, flags);
+}
+
+int dup2(int from, int to)
+{
+	if (from == to)
+		return fcntl(from, F_GETFD) < 0 ? -1 : to;
+
+	return dup3(from, to, 0);
+}
+
+int shutdown(int fd, int how)
+{
+	int ret = syscall(SYS_shutdown, fd, how);
+	sigset_t mask;
+
+	if (ret < 0 || how == SHUT_RD || fd >= MAX_SHUT)
+		return ret;
+	mask = take_lock();
+	shut[fd / 8] |= 1 << fd % 8;
+	release_lock(mask);
+
+	return ret;
+}
+
+static int duplicate(int fd, int cmd, int lowest)
+{
+	int ret = syscall(SYS_fcntl, fd, cmd, lowest);
+	sigset_t mask;
+
+	if (ret < 0 || num_handles == 0)
+		return ret;
+	mask = take_lock();
+	if (queue_of(fd) != NULL)
+		(void)add_handle(ret, queue_of(fd));
+	release_lock(mask);
+
+	return ret;
+}
+
+/* The argument is a number, a pointer or none: whatever is passed on. */
+#define FCNTL(fd, cmd)							\
+	do {								\
+		va_list ap;						\
+		long arg;						\
+									\
+		va_start(ap, cmd);					\
+		arg = va_arg(ap, long);					\
+		va_end(ap);						\
+		if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)		\
+			return duplicate(fd, cmd, arg);			\
+		return syscall(SYS_fcntl, fd, cmd, arg);		\
+	} while (0)
+
+int fcntl(int fd, int cmd, ...)
+{
+	FCNTL(fd, cmd);
+}
+
+int fcntl64(int fd, int cmd, ...);
+int fcntl64(int fd, int cmd, ...)
+{
+	FCNTL(fd, cmd);
+}
