@@ -626,17 +626,16 @@ static void thread_user_constructor(void)
 }
 
 
-void iv_wait_interest_register(struct iv_wait_interest *w)
+static int register_for(struct iv_wait_interest *w, const char *call)
 {
 	struct watch *watch = NULL;
 	int saved_errno = errno;
 	struct iv_blocked b;
 	int watched;
 
-	(void)iv_state_for("iv_wait_interest_register");
+	(void)iv_state_for(call);
 	if (w->pid <= 0)
-		iv_fatal("iv_wait_interest_register: called with process id %d",
-			 (int)w->pid);
+		iv_fatal("%s: called with process id %d", call, (int)w->pid);
 
 	iv_signal_block(&b);
 	watched = is_watched(w) || is_watched_here(w);
@@ -644,15 +643,28 @@ void iv_wait_interest_register(struct iv_wait_interest *w)
 		watch = prepare(w);
 	if (watch != NULL)
 		begin(watch, w->pid);
+	else
+		saved_errno = errno;
 	iv_signal_unblock(&b);
 
 	if (watched)
-		iv_fatal("iv_wait_interest_register: %p is already registered",
-			 (void *)w);
-	if (watch == NULL)
-		iv_fatal("iv_wait_interest_register: %s (errno %d)",
-			 strerror(errno), errno);
+		iv_fatal("%s: %p is already registered", call, (void *)w);
 	errno = saved_errno;
+
+	return watch != NULL ? 0 : -1;
+}
+
+void iv_wait_interest_register(struct iv_wait_interest *w)
+{
+	if (register_for(w, "iv_wait_interest_register") < 0)
+		iv_fatal("iv_wait_interest_register: %s (errno %d): "
+			 "iv_wait_interest_register_try() reports it instead",
+			 strerror(errno), errno);
+}
+
+int iv_wait_interest_register_try(struct iv_wait_interest *w)
+{
+	return register_for(w, "iv_wait_interest_register_try");
 }
 
 /*

@@ -386,6 +386,11 @@ static void register_interest(void)
 	iv_wait_interest_register(&interest);
 }
 
+static void try_interest(void)
+{
+	check_int(iv_wait_interest_register_try(&interest), 0);
+}
+
 static void spawn_interest(void)
 {
 	check_int(iv_wait_interest_register_spawn(&interest, sleep_for_ever,
@@ -832,6 +837,8 @@ static const struct call {
 	  unregister_signal, 0 },
 	{ "iv_signal_unregister", new_signal, unregister_signal, no_call, 0 },
 	{ "iv_wait_interest_register", fork_interest, register_interest,
+	  drop_interest, 0 },
+	{ "iv_wait_interest_register_try", fork_interest, try_interest,
 	  drop_interest, 0 },
 	{ "iv_wait_interest_register_spawn", init_interest, spawn_interest,
 	  drop_interest, 0 },

@@ -7,6 +7,7 @@
 #include <iv_event_raw.h>
 #include <iv_list.h>
 #include <iv_tls.h>
+#include <iv_wait.h>
 
 struct item {
 	int			value;
@@ -25,6 +26,13 @@ static int num_calls;
 static void count(void *)
 {
 	num_calls++;
+}
+
+static void exited(void *w, int status, const struct rusage *)
+{
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
+		count(nullptr);
+	iv_wait_interest_unregister(static_cast<struct iv_wait_interest *>(w));
 }
 
 static int containers()
@@ -84,6 +92,7 @@ int main()
 	struct iv_event event = {};
 	struct iv_event_raw raw = {};
 	struct iv_timer timer = {};
+	struct iv_wait_interest child = {};
 
 	if (containers() != 2 || list_helpers() != 231132)
 		return 1;
@@ -111,10 +120,18 @@ int main()
 	timer.handler = count;
 	iv_timer_register(&timer);
 
+	child.pid = fork();
+	if (child.pid == 0)
+		_exit(3);
+	child.handler = exited;
+	child.cookie = &child;
+	if (iv_wait_interest_register_try(&child) < 0)
+		return 1;
+
 	iv_event_post(&event);
 	iv_event_raw_post(&raw);
 	iv_main();
 	iv_deinit();
 
-	return num_calls == 3 ? 0 : 1;
+	return num_calls == 4 ? 0 : 1;
 }

@@ -815,7 +815,34 @@ static void register_without_descriptors(void)
 
 static void no_descriptors_for_register(void)
 {
-	check_fatal(register_without_descriptors, "iv_wait_interest_register");
+	check_fatal(register_without_descriptors,
+		    "iv_wait_interest_register: Too many open files");
+}
+
+static void no_descriptors_for_try(void)
+{
+	struct watched c;
+	siginfo_t info;
+	int former;
+
+	iv_init();
+	set_up(&c, fork_exiting(3));
+	former = limit_descriptors(3);
+	check_errno(iv_wait_interest_register_try(&c.w), EMFILE);
+	check_errno(iv_wait_interest_register_try(&c.w), EMFILE);
+	limit_descriptors(former);
+	iv_main();
+	/* Nobody has waited for the child. */
+	check_int(waitid(P_PID, c.w.pid, &info, WEXITED | WNOWAIT), 0);
+
+	errno = 77;
+	check_int(iv_wait_interest_register_try(&c.w), 0);
+	check_int(errno, 77);
+	await(&c, 1);
+	check_int(c.status[0], 3 << 8);
+	end(&c);
+	iv_main();
+	iv_deinit();
 }
 
 /* Of what a watch needs, the pidfd can be done without. */
@@ -1843,6 +1870,13 @@ static void twice_for_others(void)
 	iv_wait_interest_register(&misused.w);
 }
 
+static void try_twice(void)
+{
+	iv_init();
+	begin(&misused, getpid());
+	(void)iv_wait_interest_register_try(&misused.w);
+}
+
 static void spawn_twice(void)
 {
 	iv_init();
@@ -1897,6 +1931,7 @@ static void mistakes(void)
 	check_fatal(no_pid, "process id -1");
 	check_fatal(twice, "already registered");
 	check_fatal(twice_for_others, "already registered");
+	check_fatal(try_twice, "iv_wait_interest_register_try: ");
 	check_fatal(spawn_twice, "iv_wait_interest_register_spawn: ");
 	check_fatal(unregister_twice, "iv_wait_interest_unregister");
 	check_fatal(wrong_thread, "not registered in this thread");
@@ -1963,6 +1998,8 @@ int main(int argc, char **argv)
 		  no_descriptors, EACH, 0 },
 		{ "without descriptors register is fatal (W3)",
 		  no_descriptors_for_register, ONCE, 0 },
+		{ "... but register_try says so, and can be called again",
+		  no_descriptors_for_try, EACH, 0 },
 		{ "a child without a pidfd of its own is watched",
 		  no_descriptor_for_pidfd, EACH, 0 },
 		{ "when fork fails, spawn fails and leaves nothing",

@@ -54,6 +54,12 @@ static inline void IV_WAIT_INTEREST_INIT(struct iv_wait_interest *w)
 void iv_wait_interest_register(struct iv_wait_interest *w);
 
 /*
+ * The same, but for what it cannot have: 0, or -1 with errno (EMFILE, ENFILE,
+ * ENOMEM, ENOSPC) and nothing registered.  Loop thread.  Since 0.45.
+ */
+int iv_wait_interest_register_try(struct iv_wait_interest *w);
+
+/*
  * Fork a child that calls fn(cookie) and then exit(1), set pid, and watch it.
  * Signals that iv_signal objects catch have their default disposition in the
  * child.  0, or -1 with errno and nothing registered, whereby all but fork
