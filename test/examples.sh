@@ -364,6 +364,262 @@ watches()
 	ends $example
 }
 
+# get NUMBER: so many bytes from httpd.
+get()
+{
+	printf 'GET /%d HTTP/1.0\r\n\r\n' "$1" | "$dir/tcp_client" "$port" |
+		tr -d '\r' | sed '1,/^$/d' | wc -c
+}
+
+httpd_answers()
+{
+	start httpd 0
+	listens httpd && test "$(get 0)" = 0 && test "$(get 1)" = 1 &&
+	test "$(get 5000000)" = 5000000 &&
+	test -z "$("$dir/tcp_client" "$port" <"$dir/cut")" && ends $example
+}
+
+# A client that says the rest too late, even to a server that is late itself: a
+# timer that is due runs first.
+httpd_loses_patience()
+{
+	start httpd 0 1
+	listens httpd || return 1
+	{
+		printf 'GET /10 HTTP/1.0\r\n'
+		sleep 3
+		printf '\r\n'
+	} | "$dir/tcp_client" "$port" >"$dir/client"
+	test ! -s "$dir/client" && test "$(get 3)" = 3 && ends $example
+}
+
+# sockets PROCESS NUMBER
+sockets()
+{
+	test "$(readlink "/proc/$1/fd"/* | grep -c '^socket')" = "$2"
+}
+
+refuses()
+{
+	! "$dir/tcp_client" "$port" </dev/null 2>/dev/null
+}
+
+# The rest of a request comes when nobody else can connect any more.
+httpd_finishes()
+{
+	mkfifo "$dir/fifo.late"
+	start httpd 0
+	listens httpd || return 1
+	"$dir/tcp_client" "$port" <"$dir/fifo.late" >"$dir/client" &
+	client=$!
+	exec 3<>"$dir/fifo.late"
+	printf 'GET /10 HTTP/1.0\r\n' >&3
+	until_true $example sockets $example 2 && kill -TERM $example &&
+	until_true $example refuses &&
+	printf '\r\n' >&3 &&
+	exec 3>&- && wait $client && grep -q 'Length: 10' "$dir/client" &&
+	wait $example
+}
+
+httpd_rests()
+{
+	IV_STATS=1 start httpd 0
+	listens httpd && rests httpd "$dir/tcp_client" "$port"
+}
+
+resolves()
+{
+	long=$(printf '%0300d' 0 | tr 0 a)
+	"$examples/resolve" 127.0.0.1 ::1 localhost "$long" 127.0.0.2 \
+		>"$dir/found" 2>"$dir/err"
+	test $? = 1 && grep -q "^resolve: $long: " "$dir/err" &&
+	grep -qx '127.0.0.1: 127.0.0.1' "$dir/found" &&
+	grep -qx '127.0.0.2: 127.0.0.2' "$dir/found" &&
+	grep -qx '::1: ::1' "$dir/found" &&
+	grep -Eq '^localhost:.* (127\.0\.0\.1|::1)( |$)' "$dir/found"
+}
+
+resolves_many()
+{
+	seq -f '127.0.1.%.0f' 100 >"$dir/names" &&
+	xargs "$examples/resolve" <"$dir/names" >"$dir/found" &&
+	sed 's/.*/&: &/' "$dir/names" | sort >"$dir/wanted" &&
+	sort "$dir/found" | diff "$dir/wanted" -
+}
+
+# One address nobody listens at, one server that closes too early.
+fetches()
+{
+	start httpd 0
+	listens httpd || return 1
+	url=http://127.0.0.1:$port
+	"$examples/fetch" "$url/5" "$url/5000000" "$url/" http://127.0.0.1:1/ \
+		>"$dir/fetched" 2>"$dir/err"
+	test $? = 1 && grep -q '^fetch: http://127.0.0.1:1/: ' "$dir/err" &&
+	sort "$dir/fetched" >"$dir/sorted" && diff - "$dir/sorted" <<-END &&
+	$url/5000000: 200, 5000000 bytes
+	$url/5: 200, 5 bytes
+	$url/: 200, 0 bytes
+	END
+	seq -f "$url/%.0f" 200 | xargs "$examples/fetch" >"$dir/fetched" &&
+	test "$(wc -l <"$dir/fetched")" = 200 && ends $example
+}
+
+make_certificate()
+{
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+		-subj /CN=localhost -days 2 -keyout "$dir/key" -out "$dir/cert"
+}
+
+# tls_talk FILE FLAG...: such a client does not end by itself.
+tls_talk()
+{
+	file=$1
+	shift
+	openssl s_client -connect "127.0.0.1:$port" -CAfile "$dir/cert" \
+		-verify_return_error -quiet "$@" <"$dir/$file" \
+		>"$dir/tls.$file" 2>"$dir/tls.$file.err" &
+	clients="$clients $!"
+	running="$running $!"
+}
+
+tls_came_back()
+{
+	cmp -s "$dir/$1" "$dir/tls.$1"
+}
+
+# One who does not speak TLS is among the clients.
+tls_echoes()
+{
+	make_certificate || return 1
+	start tls_echo 0 "$dir/cert" "$dir/key"
+	listens tls_echo || return 1
+	clients=
+	tls_talk cut -tls1_3
+	tls_talk utf8 -tls1_2
+	tls_talk rubbish -tls1_2
+	"$dir/tcp_client" "$port" <"$dir/utf8" >/dev/null
+	for file in cut utf8 rubbish; do
+		until_true $example tls_came_back $file || return 1
+	done
+	# shellcheck disable=SC2086 # several of them
+	kill $clients && until_true $example sockets $example 1 &&
+	kill $example
+}
+
+tls_rests()
+{
+	IV_STATS=1 start tls_echo 0 "$dir/cert" "$dir/key"
+	listens tls_echo && tls_echo=$example &&
+	former=$("$dir/nofile" $example 0) && clients= && tls_talk utf8 &&
+	sleep 1 && test ! -s "$dir/tls.utf8" &&
+	"$dir/nofile" $example "$former" && until_true $example tls_came_back utf8
+}
+
+start_bus()
+{
+	cat >"$dir/bus.conf" <<-END
+	<busconfig>
+	  <listen>unix:path=$dir/bus</listen>
+	  <policy context="default">
+	    <allow send_destination="*"/><allow own="*"/>
+	    <allow eavesdrop="true"/>
+	  </policy>
+	</busconfig>
+	END
+	dbus-daemon --config-file="$dir/bus.conf" --nofork --print-address \
+		>"$dir/bus.address" &
+	bus=$!
+	running="$running $bus"
+	export DBUS_SESSION_BUS_ADDRESS="unix:path=$dir/bus"
+	until_true $bus test -s "$dir/bus.address"
+}
+
+# reversed TEXT
+reversed()
+{
+	dbus-send --session --print-reply=literal --dest=org.example.Ivykis / \
+		org.example.Ivykis.Reverse "string:$1" | tr -d ' '
+}
+
+serves_on_bus()
+{
+	start_bus && start dbus_service && said 1 serving &&
+	test "$(reversed abc)" = cba || return 1
+	callers=
+	for i in 1 2 3 4 5 6 7 8 9; do
+		reversed "a$i" >"$dir/reversed.$i" &
+		callers="$callers $!"
+	done
+	# shellcheck disable=SC2086 # several of them
+	wait $callers
+	for i in 1 2 3 4 5 6 7 8 9; do
+		test "$(cat "$dir/reversed.$i")" = "${i}a" || return 1
+	done
+	ends $example && test -z "$(reversed abc)"
+}
+
+ends_with_bus()
+{
+	start dbus_service
+	said 1 serving && kill $bus && ! wait $example &&
+	said 1 '^dbus_service: '
+}
+
+redis_pings()
+{
+	"$examples/redis" "$dir/redis.socket" PING | grep -q PONG
+}
+
+talks_to_redis()
+{
+	# The place of a socket is short of letters.
+	redis-server --port 0 --unixsocket "$dir/redis.socket" --save '' \
+		--appendonly no --daemonize no --logfile "$dir/redis.log" &
+	server=$!
+	running="$running $server"
+	until_true $server redis_pings &&
+	test "$("$examples/redis" "$dir/redis.socket" SET a "b c")" = OK &&
+	test "$("$examples/redis" "$dir/redis.socket" GET a)" = "b c" &&
+	test "$("$examples/redis" "$dir/redis.socket" STRLEN a)" = 3 &&
+	test "$("$examples/redis" "$dir/redis.socket" GET b)" = "(nil)" &&
+	! "$examples/redis" "$dir/redis.socket" NONSENSE &&
+	! "$examples/redis" "$dir/none" PING
+}
+
+# The channel's name and the number of channels come first.
+subscribes_to_redis()
+{
+	start redis "$dir/redis.socket" SUBSCRIBE news
+	said 1 '^1$' &&
+	for i in 1 2 3; do
+		"$examples/redis" "$dir/redis.socket" PUBLISH news "item $i" ||
+			return 1
+	done &&
+	said 3 '^item' && kill $server && ! wait $example && wait $server
+}
+
+# recipe PROGRAM PACKAGE NAME COMMAND: loudly skipped if it could not be built.
+recipe()
+{
+	if test -x "$examples/$1"; then
+		verdict "$3" "$4"
+	else
+		skip "$3" "$2 is not installed"
+	fi
+}
+
+# recipe_with TOOL PACKAGE-OF-TOOL PROGRAM PACKAGE NAME COMMAND
+recipe_with()
+{
+	if command -v "$1" >/dev/null; then
+		shift 2
+		recipe "$@"
+	else
+		skip "$5" "$2 is not installed"
+	fi
+}
+
 make_files
 verdict "hello says hello" hello
 verdict "pwc counts as wc does, bytes for characters" in_locale C
@@ -398,4 +654,24 @@ verdict "ring ends with 1, and so do its workers, when one is killed" \
 verdict "supervise starts what ended, ends what it started" supervises
 verdict "checksums finds what cksum does" checksums
 verdict "watch says what happens, until nothing is left to watch" watches
+verdict "httpd answers with as much as it is asked for" httpd_answers
+verdict "httpd closes a connection on which nothing moves" httpd_loses_patience
+verdict "httpd finishes what was begun before it ends" httpd_finishes
+verdict "httpd rests while it can have no descriptor" httpd_rests
+verdict "resolve finds addresses, and says what has none" resolves
+verdict "resolve looks up more names than it has threads" resolves_many
+recipe fetch libcurl4-openssl-dev "fetch gets all that there is" fetches
+recipe_with openssl openssl tls_echo libssl-dev \
+	"tls_echo gives each of its clients back what it sent" tls_echoes
+recipe_with openssl openssl tls_echo libssl-dev \
+	"tls_echo rests while it can have no descriptor" tls_rests
+recipe_with dbus-daemon dbus-daemon dbus_service libsystemd-dev \
+	"dbus_service serves all that call it" serves_on_bus
+recipe_with dbus-daemon dbus-daemon dbus_service libsystemd-dev \
+	"dbus_service ends with its bus" ends_with_bus
+recipe_with redis-server redis-server redis libhiredis-dev \
+	"redis sends commands and prints the replies" talks_to_redis
+recipe_with redis-server redis-server redis libhiredis-dev \
+	"redis prints what it subscribed to, until the server ends" \
+	subscribes_to_redis
 echo "1..$num"
