@@ -62,7 +62,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#if __has_include(<sys/eventfd.h>)
+#ifdef HAVE_EVENTFD
 #include <sys/eventfd.h>
 #endif
 #include "iv_board.h"
@@ -138,7 +138,7 @@ static int is_set(struct iv_place at)
  */
 static int pair_open(int fd[2])
 {
-#ifdef EFD_NONBLOCK
+#ifdef HAVE_EVENTFD
 	fd[0] = iv_process_move_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	fd[1] = fd[0];
 	if (fd[0] >= 0)

@@ -26,9 +26,8 @@
 #include <iv_wait.h>
 #include <stdlib.h>
 #include <string.h>
-#if __has_include(<sys/pidfd.h>)
+#ifdef HAVE_PIDFD_OPEN
 #include <sys/pidfd.h>
-#define HAVE_PIDFD
 #endif
 #include "iv_signal_private.h"
 
@@ -200,7 +199,7 @@ static int collect_locked(pid_t pid)
 /* Unlike a number, it means this process for as long as it is open. */
 static int send_by_pidfd(const struct watch *watch, int sig)
 {
-#ifdef HAVE_PIDFD
+#ifdef HAVE_PIDFD_OPEN
 	if (watch->pidfd.fd >= 0)
 		return pidfd_send_signal(watch->pidfd.fd, sig, NULL, 0);
 #else
@@ -248,7 +247,7 @@ static void look_locked(const struct watch *watch, int has_ended)
  */
 static int open_pidfd(pid_t pid)
 {
-#ifdef HAVE_PIDFD
+#ifdef HAVE_PIDFD_OPEN
 	return iv_process_move_fd(pidfd_open(pid, 0));
 #else
 	(void)pid;

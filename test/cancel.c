@@ -733,7 +733,7 @@ static void serve_watch(void *cookie, struct inotify_event *ev)
 	served++;
 }
 
-#define NUM_SERVED	7
+#define NUM_SERVED	(6 + HAS_INOTIFY)
 
 static void look_whether_all(void *_timer)
 {
@@ -749,11 +749,25 @@ static void look_whether_all(void *_timer)
 	iv_timer_register(t);
 }
 
-static void prepare_main(void)
+static void change_watched_file(void)
 {
 	char path[] = "/tmp/ivykis.XXXXXX";
-	int file;
+	int file = mkstemp(path);
 
+	check(file >= 0);
+	register_in();
+	IV_INOTIFY_WATCH_INIT(&watch);
+	watch.inotify = &in;
+	watch.pathname = path;
+	watch.mask = IN_CLOSE_WRITE | IN_ONESHOT;
+	watch.handler = serve_watch;
+	check_int(iv_inotify_watch_register(&watch), 0);
+	close(file);
+	check_int(unlink(path), 0);
+}
+
+static void prepare_main(void)
+{
 	served = 0;
 	open_registered_fd();
 	fd.handler_in = serve_fd;
@@ -769,17 +783,8 @@ static void prepare_main(void)
 	new_interest();
 	interest.handler = serve_child;
 	kill_interest();
-	register_in();
-	IV_INOTIFY_WATCH_INIT(&watch);
-	watch.inotify = &in;
-	file = mkstemp(path);
-	check(file >= 0);
-	watch.pathname = path;
-	watch.mask = IN_CLOSE_WRITE | IN_ONESHOT;
-	watch.handler = serve_watch;
-	check_int(iv_inotify_watch_register(&watch), 0);
-	close(file);
-	check_int(unlink(path), 0);
+	if (HAS_INOTIFY)
+		change_watched_file();
 	new_pool();
 	submit();
 	item.completion = serve;
@@ -804,7 +809,8 @@ static void finish_main(void)
 	unregister_raw();
 	unregister_signal();
 	drop_interest();
-	unregister_in();
+	if (HAS_INOTIFY)
+		unregister_in();
 	finish_pool();
 }
 
@@ -970,8 +976,11 @@ static void calls_are_whole(void)
 
 	skip_under(ASAN, asan_cannot);
 	for (i = 0; i < NUM_CALLS; i++) {
-		pid_t pid = fork();
+		pid_t pid;
 
+		if (is_left_out(calls[i].name))
+			continue;
+		pid = fork();
 		check(pid >= 0);
 		if (pid == 0) {
 			make_calls(&calls[i]);

@@ -36,6 +36,7 @@
 #define SLOWEST		4
 #define SLOWER_BY_TOOL	5
 
+/* What the library was built with: no variant may be another one by its name. */
 static const char *const methods[] = {
 #ifdef HAVE_KQUEUE
 	"kqueue",
@@ -54,13 +55,13 @@ static const char *const methods[] = {
 
 #define NUM_METHODS	((int)(sizeof(methods) / sizeof(methods[0])))
 
-/* -1 and 0: whatever the environment gives. */
+/* -1: whatever the environment gives. */
 struct variant {
 	int	method;
 	int	pipe;
 };
 
-static struct variant running = { -1, 0 };
+static struct variant running = { -1, !HAS_EVENTFD };
 
 void (*write_coverage_by)(void (*write)(void));
 
@@ -459,6 +460,31 @@ void need_memory_limit(int resource)
 		skip("memory cannot be limited");
 }
 
+const char *poll_method(int n)
+{
+	return n < NUM_METHODS ? methods[n] : NULL;
+}
+
+void need_poll_method(const char *name)
+{
+	int i;
+
+	for (i = 0; i < NUM_METHODS; i++) {
+		if (!strcmp(methods[i], name))
+			return;
+	}
+	skip("the library was built without this poll method");
+}
+
+int is_left_out(const char *what)
+{
+	if (HAS_INOTIFY || strstr(what, "inotify") == NULL)
+		return 0;
+	only_partly("the library was built without inotify(7)");
+
+	return 1;
+}
+
 int variant_is_pipe(void)
 {
 	return running.pipe;
@@ -775,12 +801,16 @@ static void default_signals(void)
 
 static int eventfd_is_refused(void)
 {
+#ifdef HAVE_EVENTFD
 	int fd = eventfd(0, 0);
 
 	if (fd >= 0)
 		close(fd);
 
 	return fd < 0;
+#else
+	return 1;
+#endif
 }
 
 /* Not at an _exit() by itself; and it takes a process of its own. */
@@ -935,11 +965,13 @@ static void run_variant(const struct check_case *c, struct variant v)
 static void run_variants(const struct check_case *c)
 {
 	int each_method = c->variants == EACH || c->variants == EACH_METHOD;
+	int first = !HAS_EVENTFD;
+	int last = each_backend(c) ? 1 : first;
 	struct variant v;
 
 	for (v.method = each_method ? 0 : -1;
 	     v.method < (each_method ? NUM_METHODS : 0); v.method++) {
-		for (v.pipe = 0; v.pipe <= each_backend(c); v.pipe++)
+		for (v.pipe = first; v.pipe <= last; v.pipe++)
 			run_variant(c, v);
 	}
 }

@@ -133,7 +133,29 @@ void need_silent_abort(void);
 void need_threads_of_child(void);
 void need_memory_limit(int resource);
 
-/* Is the running variant one that has its eventfd(2) refused? */
+/* What the library was built with. */
+#ifdef HAVE_EVENTFD
+#define HAS_EVENTFD	1
+#else
+#define HAS_EVENTFD	0
+#endif
+#ifdef HAVE_INOTIFY_INIT1
+#define HAS_INOTIFY	1
+#else
+#define HAS_INOTIFY	0
+#endif
+
+/*
+ * The name of the n-th poll method, from 0 and in order of preference, or NULL;
+ * the case is skipped unless the library has the one that is named.
+ */
+const char *poll_method(int n);
+void need_poll_method(const char *name);
+
+/* 1: what has such a name is to be left out, which makes the case skipped. */
+int is_left_out(const char *what);
+
+/* Is the running variant one that has no eventfd(2), or has it refused? */
 int variant_is_pipe(void);
 
 /* Is the running variant's poll method one that uses epoll(7)? */

@@ -653,7 +653,12 @@ verdict "ring ends with 1, and so do its workers, when one is killed" \
 	ring_worker_killed
 verdict "supervise starts what ended, ends what it started" supervises
 verdict "checksums finds what cksum does" checksums
-verdict "watch says what happens, until nothing is left to watch" watches
+what="watch says what happens, until nothing is left to watch"
+if [ -x "$TOP_BUILDDIR/examples/watch" ]; then
+	verdict "$what" watches
+else
+	skip "$what" "the library was built without inotify(7)"
+fi
 verdict "httpd answers with as much as it is asked for" httpd_answers
 verdict "httpd closes a connection on which nothing moves" httpd_loses_patience
 verdict "httpd finishes what was begun before it ends" httpd_finishes

@@ -1419,6 +1419,18 @@ static void household_pump(struct household *h)
 	close(full[1]);
 }
 
+static void household_watch_files(struct household *h)
+{
+	IV_INOTIFY_INIT(&h->in);
+	check_int(iv_inotify_register(&h->in), 0);
+	IV_INOTIFY_WATCH_INIT(&h->watch);
+	h->watch.inotify = &h->in;
+	h->watch.pathname = "/";
+	h->watch.mask = IN_ATTRIB;
+	h->watch.handler = never_event;
+	check_int(iv_inotify_watch_register(&h->watch), 0);
+}
+
 static void household_begin(struct household *h)
 {
 	int i;
@@ -1428,14 +1440,8 @@ static void household_begin(struct household *h)
 	household_watch(h);
 	household_pump(h);
 
-	IV_INOTIFY_INIT(&h->in);
-	check_int(iv_inotify_register(&h->in), 0);
-	IV_INOTIFY_WATCH_INIT(&h->watch);
-	h->watch.inotify = &h->in;
-	h->watch.pathname = "/";
-	h->watch.mask = IN_ATTRIB;
-	h->watch.handler = never_event;
-	check_int(iv_inotify_watch_register(&h->watch), 0);
+	if (HAS_INOTIFY)
+		household_watch_files(h);
 
 	IV_EVENT_INIT(&h->event);
 	h->event.handler = never;
@@ -1470,8 +1476,10 @@ static void household_unregister(struct household *h)
 	household_unregister_events(h);
 	iv_fd_unregister(&h->fd);
 	iv_fd_pump_destroy(&h->pump);
-	iv_inotify_watch_unregister(&h->watch);
-	iv_inotify_unregister(&h->in);
+	if (HAS_INOTIFY) {
+		iv_inotify_watch_unregister(&h->watch);
+		iv_inotify_unregister(&h->in);
+	}
 	iv_timer_unregister(&h->timer);
 }
 
@@ -1615,13 +1623,15 @@ static void lost_and_run(struct household *h)
 	iv_event_raw_post(&h->raw);
 	iv_main();
 	check_int(h->heard, 1);
-	check_errno(iv_inotify_watch_register(&h->watch), EBADF);
+	if (HAS_INOTIFY)
+		check_errno(iv_inotify_watch_register(&h->watch), EBADF);
 	iv_fd_unregister(&second.fd);
 	close(second.pipe[0]);
 	close(second.pipe[1]);
 	household_unregister_events(h);
 	iv_fd_pump_destroy(&h->pump);
-	iv_inotify_unregister(&h->in);
+	if (HAS_INOTIFY)
+		iv_inotify_unregister(&h->in);
 	iv_timer_unregister(&h->timer);
 	iv_deinit();
 }

@@ -522,7 +522,7 @@ static void threads(void)
 
 	iv_init();
 	/* Each has an event, and an epoll set where the loop uses one. */
-	most = allowed(want, 1 + variant_is_epoll());
+	most = allowed(want, 1 + variant_is_pipe() + variant_is_epoll());
 	while (num < want)
 		num += start_and_end(w, want - num < most ? want - num : most);
 	got(num, want, "threads with a loop");

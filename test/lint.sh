@@ -3,7 +3,7 @@
 # says is a failure, and so is one that is missing.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Environment: TOP_SRCDIR.
+# Environment: TOP_SRCDIR, TOP_BUILDDIR.
 set -u
 
 cd "${TOP_SRCDIR:-$(dirname "$0")/..}" || exit 1
@@ -12,8 +12,9 @@ tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
 
-defs="-D_GNU_SOURCE -DHAVE_EPOLL -DHAVE_EPOLL_PWAIT2 -DHAVE_PPOLL
-	-DHAVE_SECCOMP -DHAVE_TIMERFD"
+# What configure has found.
+defs=$(sed -n 's/^IV_DEFS = //p' "${TOP_BUILDDIR:-build}/Makefile")
+[ -n "$defs" ] || exit 1
 includes="-Isrc/include -Isrc"
 failed=0
 

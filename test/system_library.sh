@@ -55,7 +55,8 @@ compile_system()
 	source=$1
 	object=$2
 	shift 2
-	$CC -std=gnu11 -D_GNU_SOURCE -O1 -g -I"$system/include" \
+	# shellcheck disable=SC2086 # one word each
+	$CC -std=gnu11 -D_GNU_SOURCE $defs -O1 -g -I"$system/include" \
 		-I"$TOP_BUILDDIR/test" -include "$system/newer.h" "$@" -c "$source" -o "$object"
 }
 

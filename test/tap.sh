@@ -18,6 +18,8 @@ if [ -z "${TAP_LIMITED-}" ]; then
 fi
 
 : "${TOP_BUILDDIR:=$TOP_SRCDIR/build}" "${CC:=cc}"
+# What configure has found, for programs that use check.h.
+defs=$(sed -n 's/^IV_DEFS = //p' "$TOP_BUILDDIR/Makefile" 2>/dev/null)
 dir=$(mktemp -d) || exit 1
 running=
 num=0

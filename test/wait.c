@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#if __has_include(<sys/pidfd.h>)
+#ifdef HAVE_PIDFD_OPEN
 #include <sys/pidfd.h>
 #endif
 #include "check.h"
@@ -904,7 +904,7 @@ static void pidfd_forbidden(void)
 
 static int pidfd_is_refused(void)
 {
-#if __has_include(<sys/pidfd.h>)
+#ifdef HAVE_PIDFD_OPEN
 	int fd = pidfd_open(getpid(), 0);
 
 	if (fd >= 0)

@@ -5,6 +5,8 @@
  * An instance is one inotify(7) descriptor in the loop of the thread that
  * registers it; a watch is one file or directory that it looks at.  The
  * private members of both may hold anything before they are registered.
+ *
+ * Where the system has no inotify(7), registering fails with ENOSYS.
  */
 
 #ifndef __IV_INOTIFY_H
@@ -13,11 +15,17 @@
 #include <inttypes.h>
 #include <iv.h>
 #include <iv_avl.h>
+#ifndef __has_include
 #include <sys/inotify.h>
+#elif __has_include(<sys/inotify.h>)
+#include <sys/inotify.h>
+#endif
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+struct inotify_event;
 
 struct iv_inotify {
 	struct iv_fd		fd;		/* private */
@@ -33,8 +41,8 @@ static inline void IV_INOTIFY_INIT(struct iv_inotify *in)
 
 /*
  * Make the calling thread's loop the owner; counts as one registered iv_fd.
- * 0, or -1 with errno (EMFILE, ENFILE, ENOMEM, ENOSPC): nothing is registered
- * then, and it may be tried again.  Loop thread.
+ * 0, or -1 with errno (EMFILE, ENFILE, ENOMEM, ENOSPC; ENOSYS where there is no
+ * inotify): nothing is registered then, and it may be tried again.  Loop thread.
  */
 int iv_inotify_register(struct iv_inotify *in);
 

@@ -1199,6 +1199,8 @@ static const struct iv_fd_poll_method *const methods[] = {
 	&iv_fd_poll_method_poll,
 };
 
+#define NUM_METHODS	(sizeof(methods) / sizeof(methods[0]))
+
 static void use_method(const struct iv_fd_poll_method *method)
 {
 	struct iv_state *st = iv_self;
@@ -1257,7 +1259,7 @@ static void begin(unsigned int how)
 	fake.set = 1;
 
 	iv_init();
-	use_method(methods[how % 4]);
+	use_method(methods[how % NUM_METHODS]);
 	set_up();
 	m.calls = byte();
 	m.calls |= byte() << 8 | 1 << RUN;
