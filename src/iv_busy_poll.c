@@ -12,7 +12,6 @@
  * long as the limit would have spared.
  */
 
-#include <sched.h>
 #include "iv_private.h"
 #include "iv_probe.h"
 
@@ -135,11 +134,7 @@ static int has_one_processor;
 __attribute__((constructor))
 static void count_processors(void)
 {
-	cpu_set_t set;
-
-	/* It fails on a machine with more processors than fit the set. */
-	has_one_processor = sched_getaffinity(0, sizeof(set), &set) == 0 &&
-			    CPU_COUNT(&set) == 1;
+	has_one_processor = iv_sys_num_processors() == 1;
 }
 
 static void set_limit(struct iv_state *st, unsigned int usec)

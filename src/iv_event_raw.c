@@ -60,11 +60,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-#ifdef HAVE_EVENTFD
-#include <sys/eventfd.h>
-#endif
 #include "iv_board.h"
 #include "iv_probe.h"
 
@@ -138,16 +134,15 @@ static int is_set(struct iv_place at)
  */
 static int pair_open(int fd[2])
 {
-#ifdef HAVE_EVENTFD
-	fd[0] = iv_process_move_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	fd[0] = iv_process_move_fd(iv_sys_eventfd());
 	fd[1] = fd[0];
 	if (fd[0] >= 0)
 		return 0;
 	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
 		return -1;
-#endif
-	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0)
+	if (iv_sys_pipe(fd, O_NONBLOCK) < 0)
 		return -1;
+	iv_sys_no_sigpipe(fd[1]);
 	fd[0] = iv_process_move_fd(fd[0]);
 	fd[1] = iv_process_move_fd(fd[1]);
 
@@ -192,25 +187,17 @@ static int make_readable(int fd, uint64_t what)
 	return ret == sizeof(what) || errno == EAGAIN;
 }
 
-/*
- * The same with RING, by a poster that has to come to an end.  Where glibc was
- * asked to cancel a thread asynchronously right before that was disabled, it
- * acts on that in write(3).
- */
+/* The same with RING, by a poster that has to come to an end. */
 static int make_ring(int fd)
 {
-#ifdef SYS_write
 	static const uint64_t what = RING;
 	ssize_t ret;
 
 	do {
-		ret = syscall(SYS_write, fd, &what, sizeof(what));
+		ret = iv_sys_write(fd, &what, sizeof(what));
 	} while (ret < 0 && errno == EINTR);
 
 	return ret == sizeof(what) || (ret < 0 && errno == EAGAIN);
-#else
-	return make_readable(fd, RING);
-#endif
 }
 
 /* What has been read: */
@@ -710,24 +697,6 @@ int iv_event_raw_export(const struct iv_event_raw *this)
 	return fcntl(this->event_wfd, F_DUPFD_CLOEXEC, 0);
 }
 
-/*
- * Take our SIGPIPE back.  If one waited for the thread before, ours was none
- * besides: put it back; one that waits for the process still does.
- */
-static void take_sigpipe(const sigset_t *sigpipe, int waited)
-{
-	static const struct timespec at_once;
-	sigset_t pending;
-
-	/* Linux interrupts no wait that takes no time: GCOVR_EXCL_BR_START */
-	while (sigtimedwait(sigpipe, NULL, &at_once) < 0 && errno == EINTR)
-		;
-	/* GCOVR_EXCL_BR_STOP */
-	(void)sigpending(&pending);
-	if (waited && !sigismember(&pending, SIGPIPE))
-		(void)raise(SIGPIPE);
-}
-
 int iv_event_raw_post_fd(int fd)
 {
 	sigset_t sigpipe, pending, mask;
@@ -742,7 +711,8 @@ int iv_event_raw_post_fd(int fd)
 
 	ret = make_readable(fd, PLAIN) ? 0 : -1;
 	if (ret < 0 && errno == EPIPE) {
-		take_sigpipe(&sigpipe, sigismember(&pending, SIGPIPE));
+		iv_sys_take_sigpipe(&sigpipe,
+				    sigismember(&pending, SIGPIPE));
 		errno = EPIPE;
 	}
 

@@ -41,7 +41,7 @@ static int handler_only_fails(void)
 }
 
 /* The system log may not be there, or nobody may look at it. */
-static void tell(const char *msg)
+static void say(const char *msg)
 {
 	char line[1025];
 	sigset_t sigpipe;
@@ -78,7 +78,7 @@ void iv_fatal(const char *fmt, ...)
 	} else {
 		/* Otherwise only the thread would end. */
 		(void)iv_cancel_disable();
-		tell(msg);
+		say(msg);
 	}
 
 	abort();

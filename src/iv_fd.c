@@ -294,7 +294,8 @@ static int tell_or_forget(struct iv_state *st, struct iv_fd_ *fd)
 	return fd->again && is_closed(fd, errno) ? 0 : -1;
 }
 
-static void tell(struct iv_state *st, struct iv_fd_ *fd, const char *call)
+static void
+tell_kernel(struct iv_state *st, struct iv_fd_ *fd, const char *call)
 {
 	const char *what = fd->wanted == 0 ? "remove" :
 			   fd->told == 0 ? "add" : "change";
@@ -318,8 +319,8 @@ void iv_fd_wait(struct iv_state *st, const struct timespec *until)
 	while (!iv_list_empty(&st->fd.changed)) {
 		struct iv_list_head *ilh = st->fd.changed.next;
 
-		tell(st, iv_container_of(ilh, struct iv_fd_, changed),
-		     "iv_main");
+		tell_kernel(st, iv_container_of(ilh, struct iv_fd_, changed),
+			    "iv_main");
 	}
 
 	/* Lost descriptors, or what a handler that never returned left. */
@@ -552,7 +553,7 @@ void iv_fd_unregister(struct iv_fd *_fd)
 	fd->wanted = 0;
 	/* Otherwise what was told are the parent's kernel objects, or none. */
 	if (fd->told && st->fd.method != NULL && !is_inherited(st))
-		tell(st, fd, "iv_fd_unregister");
+		tell_kernel(st, fd, "iv_fd_unregister");
 	delist(st, fd);
 }
 

@@ -53,12 +53,12 @@ static int poll_reserve(struct iv_state *st, unsigned int num, int number)
 	if (room == p->room)
 		return 0;
 
-	mem = reallocarray(p->pfds, room, sizeof(*p->pfds));
+	mem = iv_sys_reallocarray(p->pfds, room, sizeof(*p->pfds));
 	if (mem == NULL)
 		return -1;
 	p->pfds = mem;
 
-	mem = reallocarray(p->fds, room, sizeof(*p->fds));
+	mem = iv_sys_reallocarray(p->fds, room, sizeof(*p->fds));
 	if (mem == NULL)
 		return -1;
 	p->fds = mem;
@@ -76,7 +76,7 @@ static int poll_probe(struct iv_state *st, struct iv_fd_ *fd)
 	int flags = fcntl(fd->fd, F_GETFL);
 
 	(void)st;
-	if (flags >= 0 && (flags & O_PATH)) {
+	if (flags >= 0 && (flags & IV_SYS_O_PATH)) {
 		errno = EBADF;
 		return -1;
 	}

@@ -140,7 +140,7 @@ static struct buffer *pipe_new(void)
 
 	if (b == NULL)
 		return NULL;
-	if (pipe2(b->fd, O_CLOEXEC | O_NONBLOCK) < 0) {
+	if (iv_sys_pipe(b->fd, O_NONBLOCK) < 0) {
 		free(b);
 		return NULL;
 	}
@@ -177,8 +177,7 @@ static ssize_t do_splice(int from, int to, size_t len)
 	ssize_t ret;
 
 	do {
-		ret = splice(from, NULL, to, NULL, len,
-			     SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		ret = iv_sys_splice(from, to, len);
 	} while (ret < 0 && errno == EINTR);
 
 	return ret;
@@ -320,7 +319,7 @@ static int is_full(const struct iv_fd_pump *p)
 /* From here on -1 with errno is what ends the pump. */
 static int get_buffer(struct iv_fd_pump *p)
 {
-	if (p->buf == NULL && !p->copies)
+	if (p->buf == NULL && !p->copies && iv_sys_can_splice())
 		p->buf = pipe_get();
 	/* Descriptors may be short, now; memory will do. */
 	if (p->buf == NULL)

@@ -26,8 +26,6 @@
 #include "iv_private.h"
 #include "iv_probe.h"
 
-IV_THREAD_LOCAL struct iv_state *iv_self;
-
 static pthread_key_t thread_end;
 
 static void end_loop(struct iv_state *st)
@@ -38,7 +36,7 @@ static void end_loop(struct iv_state *st)
 	iv_fd_deinit(st);
 	iv_stats_tell(st);
 
-	iv_self = NULL;
+	iv_sys_set_self(NULL);
 }
 
 /* No frame of an iv_main() is left. */
@@ -107,7 +105,7 @@ static void begin_loop(void)
 	if (st == NULL)
 		st = new_state();
 
-	iv_self = st;
+	iv_sys_set_self(st);
 	iv_fd_start(st);
 	iv_event_init(st);
 	iv_busy_poll_init(st);
@@ -236,7 +234,7 @@ static void ask_kernel(struct iv_state *st, const struct timespec *until)
 	st->rounds = 0;
 }
 
-static void wait(struct iv_state *st)
+static void wait_for_events(struct iv_state *st)
 {
 	static const struct timespec past;
 	const struct timespec *until = NULL;
@@ -282,7 +280,7 @@ static void run(struct iv_state *st)
 			notice_fork(st);
 		skipped = skip_wait(st);
 		if (!skipped)
-			wait(st);
+			wait_for_events(st);
 		iv_step();
 		if (iv_board_any(st))
 			iv_board_look(st, !skipped);

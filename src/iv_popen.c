@@ -219,7 +219,7 @@ static int start(struct child *child, int caller_reads)
 	int pipes[2];
 	int ret;
 
-	if (pipe2(pipes, O_CLOEXEC) < 0)
+	if (iv_sys_pipe(pipes, 0) < 0)
 		return -1;
 	p.end = pipes[caller_reads ? 1 : 0];
 	/* What the caller writes to a standard descriptor is not for the pipe. */

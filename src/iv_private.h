@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <time.h>
 #include "iv_step.h"
+#include "iv_sys.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -195,20 +196,6 @@ struct iv_state {
 	struct iv_event_state	event;
 	struct iv_busy_poll_state	busy_poll;
 };
-
-/*
- * Signal handlers look at thread-local variables, so they must not be allocated
- * at first use: glibc needs initial-exec for that (and has room for them when
- * the library is loaded late), other libcs allocate them with the thread.
- */
-#ifdef __GLIBC__
-#define IV_THREAD_LOCAL	_Thread_local __attribute__((tls_model("initial-exec")))
-#else
-#define IV_THREAD_LOCAL	_Thread_local
-#endif
-
-/* The calling thread's loop, or NULL. */
-extern IV_THREAD_LOCAL struct iv_state *iv_self;
 
 /* The calling thread's loop, which the public function named call needs. */
 static inline struct iv_state *iv_state_for(const char *call)

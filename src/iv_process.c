@@ -3,35 +3,18 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
 #include "iv_private.h"
 
-/* Not there in a program that is linked statically. */
-#pragma weak dladdr
-#pragma weak dlopen
-
 void iv_process_keep_loaded(const void *address)
 {
-	Dl_info file, program;
-
-	if (dladdr == NULL || dlopen == NULL || !dladdr(address, &file))
-		return;
-	/* The program itself is never unloaded, and has no sure name. */
-	if (dladdr((void *)getauxval(AT_PHDR), &program) &&
-	    program.dli_fbase == file.dli_fbase)
-		return;
-
-	/* It is loaded: this only adds to what is known of it. */
-	(void)dlopen(file.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+	iv_sys_keep_loaded(address);
 }
 
 /*
@@ -82,10 +65,7 @@ static void raise_descriptor_limit(void)
 
 const char *iv_process_getenv(const char *name)
 {
-	const char *value = NULL;
-
-	if (getuid() == geteuid() && getgid() == getegid())
-		value = secure_getenv(name);
+	const char *value = iv_sys_getenv(name);
 
 	return value != NULL ? value : "";
 }
@@ -116,13 +96,9 @@ static void wipe_state(void)
 
 static void map_state(void)
 {
-	size_t size = sysconf(_SC_PAGESIZE);
-
-	iv_process = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (iv_process == MAP_FAILED)
+	iv_process = iv_sys_map_wiped_by_fork(sysconf(_SC_PAGESIZE));
+	if (iv_process == NULL)
 		iv_fatal("iv_init: out of memory");
-	(void)madvise(iv_process, size, MADV_WIPEONFORK);
 	if (pthread_atfork(note_generation, NULL, wipe_state) != 0)
 		iv_fatal("iv_init: out of memory");
 }
@@ -187,7 +163,7 @@ unsigned int iv_process_label_fd(int fd)
 	unsigned int label = iv_process_label();
 	int saved_errno = errno;
 
-	if (fcntl(fd, F_SETSIG, label) < 0)
+	if (iv_sys_set_label(fd, label) < 0)
 		label = 0;
 	errno = saved_errno;
 
@@ -197,7 +173,7 @@ unsigned int iv_process_label_fd(int fd)
 int iv_process_has_label(int fd, unsigned int label)
 {
 	int saved_errno = errno;
-	int has = label == 0 || fcntl(fd, F_GETSIG) == (int)label;
+	int has = label == 0 || iv_sys_label(fd) == (int)label;
 
 	errno = saved_errno;
 

@@ -37,7 +37,7 @@ struct iv_signal_ {
 _Static_assert(sizeof(struct iv_signal_) == sizeof(struct iv_signal) &&
 	       offsetof(struct iv_signal_, ev) == offsetof(struct iv_signal, ev),
 	       "struct iv_signal_ has to fit into struct iv_signal");
-_Static_assert(_NSIG <= 256, "a signal's number has to fit into a byte");
+_Static_assert(IV_SYS_NSIG <= 256, "a signal's number has to fit into a byte");
 
 /*
  * What an object is in, one word: not every machine exchanges a byte without
@@ -93,8 +93,8 @@ static struct {
 
 	struct iv_avl_tree	process;
 	struct iv_avl_tree	always;
-	unsigned int		num[_NSIG];	/* objects, in all trees */
-	struct sigaction	found[_NSIG];	/* before the first of them */
+	unsigned int		num[IV_SYS_NSIG];	/* objects, in all trees */
+	struct sigaction	found[IV_SYS_NSIG];	/* before the first of them */
 } module;
 
 struct thread {
@@ -186,7 +186,7 @@ static int is_own_fault(int sig, const siginfo_t *info)
 	switch (sig) {
 	case SIGBUS:
 		/* Some memory has failed, but nobody has accessed it. */
-		if (info->si_code == BUS_MCEERR_AO)
+		if (iv_sys_is_memory_failure(info))
 			return 0;
 		/* fall through */
 	case SIGFPE:
@@ -287,7 +287,7 @@ static void start_anew(unsigned int generation, int keep_ignored)
 						memory_order_relaxed);
 	int sig;
 
-	for (sig = 1; old != 0 && sig < _NSIG; sig++) {
+	for (sig = 1; old != 0 && sig < IV_SYS_NSIG; sig++) {
 		if (!is_installed(sig))
 			continue;
 		(void)signal(sig, keep_ignored && was_ignored(sig) ? SIG_IGN :
@@ -488,7 +488,7 @@ static int register_blocked(struct iv_signal_ *s, int always)
 
 static int is_signal(int signum)
 {
-	return signum >= 0 && signum < _NSIG;
+	return signum >= 0 && signum < IV_SYS_NSIG;
 }
 
 int iv_signal_register(struct iv_signal *_s)

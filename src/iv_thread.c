@@ -59,7 +59,7 @@ static int key_error;
 
 unsigned long iv_get_thread_id(void)
 {
-	return gettid();
+	return iv_sys_thread_id();
 }
 
 unsigned long iv_thread_get_id(void)
@@ -79,7 +79,7 @@ static int debugging(void)
 	return atomic_load_explicit(&debug_state, memory_order_relaxed);
 }
 
-static void tell(const char *name, const char *what)
+static void say(const char *name, const char *what)
 {
 	int state;
 
@@ -120,7 +120,7 @@ static void thread_ends(void *_c)
 	    pthread_setspecific(end_of_thread, c) == 0)
 		return;
 
-	tell(c->name, "terminating");
+	say(c->name, "terminating");
 
 	/* The thread that forked goes on in the child, but not its creator. */
 	if (c->generation != iv_process_generation())
@@ -175,7 +175,7 @@ static void join(struct child *c)
 	int state = iv_cancel_disable();
 
 	(void)pthread_join(c->thread, NULL);
-	tell(c->name, "joined");
+	say(c->name, "joined");
 	forget(c);
 	iv_cancel_restore(state);
 }
@@ -317,7 +317,7 @@ int iv_thread_create(const char *name, void (*start_routine)(void *), void *arg)
 
 	family = iv_tls_user_ptr(&family_user);
 	iv_list_add_tail(&c->list, &family->children);
-	tell(c->name, "started");
+	say(c->name, "started");
 	/* In a late deinit_thread(): the loop will not be there to join it. */
 	if (family->ended)
 		orphan(c);

@@ -26,9 +26,6 @@
 #include <iv_wait.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef HAVE_PIDFD_OPEN
-#include <sys/pidfd.h>
-#endif
 #include "iv_signal_private.h"
 
 struct report {
@@ -199,13 +196,8 @@ static int collect_locked(pid_t pid)
 /* Unlike a number, it means this process for as long as it is open. */
 static int send_by_pidfd(const struct watch *watch, int sig)
 {
-#ifdef HAVE_PIDFD_OPEN
 	if (watch->pidfd.fd >= 0)
-		return pidfd_send_signal(watch->pidfd.fd, sig, NULL, 0);
-#else
-	(void)watch;
-	(void)sig;
-#endif
+		return iv_sys_pidfd_kill(watch->pidfd.fd, sig);
 	errno = ENOSYS;
 
 	return -1;
@@ -245,17 +237,6 @@ static void look_locked(const struct watch *watch, int has_ended)
 /*
  * Pidfds.
  */
-static int open_pidfd(pid_t pid)
-{
-#ifdef HAVE_PIDFD_OPEN
-	return iv_process_move_fd(pidfd_open(pid, 0));
-#else
-	(void)pid;
-
-	return -1;
-#endif
-}
-
 static void drop_pidfd(struct watch *watch)
 {
 	int state = take_lock();
@@ -328,7 +309,7 @@ static void pidfd_is_readable(void *_watch)
 /* Do without if it is not available. */
 static void use_pidfd_locked(struct watch *watch)
 {
-	watch->pidfd.fd = open_pidfd(watch->pid);
+	watch->pidfd.fd = iv_process_move_fd(iv_sys_pidfd_open(watch->pid));
 	if (watch->pidfd.fd >= 0 && iv_fd_register_own(&watch->pidfd) < 0) {
 		iv_close(watch->pidfd.fd);
 		watch->pidfd.fd = -1;
@@ -339,23 +320,12 @@ static void use_pidfd_locked(struct watch *watch)
 /*
  * SIGCHLD.
  */
-static int some_child_stopped_or_continued(void)
-{
-	siginfo_t info = { .si_pid = 0 };
-
-	if (waitid(P_ALL, 0, &info,
-		   WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT) < 0)
-		return errno != ECHILD;
-
-	return info.si_pid != 0;
-}
-
 /* Most often it is a death, which a pidfd tells of better than a search. */
 static void sigchld_came(void *_thread)
 {
 	struct thread *thread = _thread;
 	int state = take_lock();
-	int all = some_child_stopped_or_continued();
+	int all = iv_sys_child_stopped_or_continued();
 	struct iv_list_head *ilh;
 
 	iv_list_for_each (ilh, &thread->watches) {

@@ -389,9 +389,9 @@ static int descriptors_left(void)
 	int a[2], b[2];
 	int ret;
 
-	if (pipe2(a, O_CLOEXEC) < 0)
+	if (iv_sys_pipe(a, 0) < 0)
 		return 0;
-	ret = pipe2(b, O_CLOEXEC);
+	ret = iv_sys_pipe(b, 0);
 	if (ret == 0) {
 		iv_close(b[0]);
 		iv_close(b[1]);

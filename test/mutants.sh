@@ -241,11 +241,11 @@ mutant "raw unregister: posters are not waited for" $page \
 mutant "raw unregister: posters are waited for without end" $page \
 	's/i < WAITS/1/' \
 	event_raw_board 'left in the middle' eventfd
-mutant "raw register: not close-on-exec" $raw \
+mutant "raw register: not close-on-exec" iv_sys \
 	's/pipe2(fd, O_CLOEXEC | /pipe2(fd, /' \
 	fork 'executes a program' poll/pipe
 mutant "raw register: blocking" $raw \
-	's/O_CLOEXEC | O_NONBLOCK/O_CLOEXEC/' \
+	's/iv_sys_pipe(fd, O_NONBLOCK)/iv_sys_pipe(fd, 0)/' \
 	event_raw_attack 'to a full descriptor' poll/pipe
 mutant "raw register: EMFILE makes it a pipe" $raw \
 	'/if (errno == EMFILE/,/return -1;/d' \
@@ -387,11 +387,11 @@ mutant "event fork: marks of the parent count" $event \
 	return mark != 0;
 	}' \
 	fork "parent's threads post to during a fork" eventfd
-mutant "fork: the kernel is not told to wipe" iv_process \
+mutant "fork: the kernel is not told to wipe" iv_sys \
 	'/(void)madvise(/d' \
 	fork 'a child of _Fork()' epoll/eventfd
 mutant "fork: what the kernel says is believed" iv_process \
-	's/(void)madvise(.*;/if (madvise(iv_process, size, MADV_WIPEONFORK) < 0)/' \
+	's/if (pthread_atfork(note/if (0 \&\& pthread_atfork(note/' \
 	fork 'succeeds and does nothing' epoll/eventfd
 mutant "fork: what an earlier handler began is wiped" iv_process \
 	'/^static void wipe_state/,/^}/{/if (/d;/forking_generation/d;}' \
