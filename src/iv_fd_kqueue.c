@@ -67,18 +67,10 @@ static int kqueue_init(struct iv_state *st)
 	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
 
 	memset(k, 0, sizeof(*k));
-	k->changes = calloc(BATCH, sizeof(*k->changes));
-	if (k->changes == NULL)
-		return -1;
-
 	k->kq = iv_process_move_fd(create_kqueue());
-	if (k->kq < 0) {
-		free(k->changes);
-		return -1;
-	}
 	k->generation = iv_process_generation();
 
-	return 0;
+	return k->kq < 0 ? -1 : 0;
 }
 
 /*
@@ -107,6 +99,12 @@ static int kqueue_reserve(struct iv_state *st, unsigned int num, int number)
 	struct iv_fd_ **mem;
 
 	(void)num;
+	if (k->changes == NULL) {
+		k->changes = calloc(BATCH, sizeof(*k->changes));
+		if (k->changes == NULL)
+			return -1;
+	}
+
 	while (room <= (unsigned int)number)
 		room *= 2;
 	if (room == k->room)
@@ -149,27 +147,46 @@ static int quiet_filter(const struct iv_fd_ *fd)
 	       EVFILT_WRITE : EVFILT_READ;
 }
 
-static void tell_again(struct iv_state *st, struct iv_fd_ *fd)
+/*
+ * Changes that the kernel has not made.  What was to be deleted had been closed,
+ * and so has a descriptor that is not open: nothing more is heard of it.  All
+ * else is an error of the descriptor, such as a pipe that nobody reads.  It
+ * lasts, as errors do, until the kernel takes the change or the object has gone.
+ */
+static struct iv_fd_ *refused(struct iv_state *st, uintptr_t number, int err)
 {
+	if (err == ENOENT || err == EBADF)
+		return NULL;
+
+	return object_of(&st->fd.u.kqueue, number);
+}
+
+/* Not in a wait: what has to be told would never end there. */
+static void note_trouble(struct iv_state *st, struct iv_fd_ *fd)
+{
+	fd->told |= TELL_AGAIN;
+	st->fd.u.kqueue.again = 1;
+}
+
+/* In a wait. */
+static void report_trouble(struct iv_state *st, struct iv_fd_ *fd)
+{
+	iv_fd_report(st, fd, BAND_IN | BAND_OUT | BAND_ERR);
 	fd->told |= TELL_AGAIN;
 	if (iv_list_empty(&fd->changed))
 		iv_list_add_tail(&fd->changed, &st->fd.changed);
 }
 
-/*
- * A change that the kernel has not made.  What was deleted had been closed, and
- * so has a descriptor that is not open: nothing more is heard of it.  All else
- * is an error of the descriptor, such as a pipe that nobody reads.  It lasts, as
- * errors do, until the kernel takes the change or the object has gone.
- */
-static void refused(struct iv_state *st, const struct kevent *kev)
+static void report_noted_trouble(struct iv_state *st)
 {
-	struct iv_fd_ *fd = object_of(&st->fd.u.kqueue, kev->ident);
+	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
+	unsigned int i;
 
-	if (fd == NULL || kev->data == ENOENT || kev->data == EBADF)
-		return;
-	iv_fd_report(st, fd, BAND_IN | BAND_OUT | BAND_ERR);
-	tell_again(st, fd);
+	k->again = 0;
+	for (i = 0; i < k->room; i++) {
+		if (k->told[i] != NULL && (k->told[i]->told & TELL_AGAIN))
+			report_trouble(st, k->told[i]);
+	}
 }
 
 static int is_in_trouble(const struct iv_fd_ *fd)
@@ -188,54 +205,55 @@ static void report(struct iv_state *st, const struct kevent *kev)
 		return;
 
 	quiet = is_quiet(fd->told);
-	if ((quiet || (kev->flags & EV_EOF)) && is_in_trouble(fd)) {
-		iv_fd_report(st, fd, BAND_IN | BAND_OUT | BAND_ERR);
-		if (quiet)
-			tell_again(st, fd);
-	} else if (!quiet) {
+	if (!quiet)
 		iv_fd_report(st, fd, kev->filter == EVFILT_READ ?
 				     BAND_IN : BAND_OUT);
-	}
+	if (!quiet && !(kev->flags & EV_EOF))
+		return;
+	if (!is_in_trouble(fd))
+		return;
+	/* Level-triggered filters report it again, too. */
+	if (quiet)
+		report_trouble(st, fd);
+	else
+		iv_fd_report(st, fd, BAND_IN | BAND_OUT | BAND_ERR);
 }
 
-/* Hand over the changes, and take events, EV_ERROR for each failed change. */
-static int ask(struct iv_fd_kqueue_state *k, struct kevent *events,
-	       const struct timespec *left)
+/* Without room for events the call has the change's result: 0 or -1. */
+static int change_now(struct iv_state *st, const struct kevent *kev)
 {
-	int num = kevent(k->kq, k->changes, k->num, events, BATCH, left);
+	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
 
-	if (num < 0 && errno != EINTR && !is_inherited(k))
-		iv_fatal("iv_main: cannot wait for descriptors: %s (errno %d)",
-			 strerror(errno), errno);
-	/* They have been made, even if a signal ended the wait. */
-	k->num = 0;
-
-	return num;
+	return kevent(k->kq, kev, 1, NULL, 0, NULL) < 0 && !is_inherited(k) ?
+	       -1 : 0;
 }
 
-/*
- * Outside of a wait.  Events that are returned here are returned again by the
- * next wait, but for those that are told once.
- */
+static int set_now(struct iv_state *st, const struct iv_fd_ *fd, int filter,
+		   int flags)
+{
+	struct kevent kev;
+
+	EV_SET(&kev, fd->fd, filter, flags, 0, 0, 0);
+
+	return change_now(st, &kev);
+}
+
+/* Make the changes that were to be made with the next wait. */
 static void apply(struct iv_state *st)
 {
-	static const struct timespec at_once;
 	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
-	struct kevent events[BATCH];
-	int state = iv_cancel_disable();
-	int num;
 	int i;
 
-	num = k->num ? ask(k, events, &at_once) : 0;
-	iv_cancel_restore(state);
-	for (i = 0; i < num; i++) {
-		struct iv_fd_ *fd = object_of(k, events[i].ident);
+	for (i = 0; i < k->num; i++) {
+		struct iv_fd_ *fd;
 
-		if (events[i].flags & EV_ERROR)
-			refused(st, &events[i]);
-		else if (fd != NULL && is_quiet(fd->told))
-			tell_again(st, fd);
+		if (change_now(st, &k->changes[i]) == 0)
+			continue;
+		fd = refused(st, k->changes[i].ident, errno);
+		if (fd != NULL)
+			note_trouble(st, fd);
 	}
+	k->num = 0;
 }
 
 static void
@@ -246,20 +264,6 @@ change(struct iv_state *st, const struct iv_fd_ *fd, int filter, int flags)
 	if (k->num == BATCH)
 		apply(st);
 	EV_SET(&k->changes[k->num++], fd->fd, filter, flags, 0, 0, 0);
-}
-
-/* At once: 0, or -1 with errno. */
-static int change_now(struct iv_state *st, const struct iv_fd_ *fd, int filter,
-		      int flags)
-{
-	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
-	struct kevent kev;
-
-	EV_SET(&kev, fd->fd, filter, flags, 0, 0, 0);
-	if (kevent(k->kq, &kev, 1, NULL, 0, NULL) < 0 && !is_inherited(k))
-		return -1;
-
-	return 0;
 }
 
 static const int filters[] = { EVFILT_READ, EVFILT_WRITE };
@@ -279,6 +283,10 @@ static void change_filters(struct iv_state *st, struct iv_fd_ *fd)
 
 		if (was != 0 && (was != flags || (was & EV_CLEAR)))
 			change(st, fd, filters[i], EV_DELETE);
+	}
+	for (i = 0; i < 2; i++) {
+		int flags = flags_for(fd, fd->wanted, filters[i]);
+
 		if (flags != 0)
 			change(st, fd, filters[i], flags);
 	}
@@ -291,18 +299,25 @@ static int is_there(struct iv_state *st, const struct iv_fd_ *fd)
 		     EVFILT_READ : EVFILT_WRITE;
 
 	return (fd->told & TELL_AGAIN) ||
-	       change_now(st, fd, filter, EV_ENABLE) == 0;
+	       set_now(st, fd, filter, EV_ENABLE) == 0;
 }
 
 /*
  * May an object be told that has not been?  As epoll(7) has it: -1 with EBADF
- * for what is not open, EPERM for files that are always ready, and EEXIST for
- * the number of another object, but 1 if the other's descriptor was closed.
+ * for what is not open, EINVAL for the kqueue itself, EPERM for files that are
+ * always ready, and EEXIST for the number of another object, but 1 if the
+ * other's descriptor was closed.
  */
 static int admit(struct iv_state *st, struct iv_fd_ *fd, struct stat *sb)
 {
-	struct iv_fd_ *other = st->fd.u.kqueue.told[fd->fd];
+	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
+	struct iv_fd_ *other = k->told[fd->fd];
 
+	/* It was closed, then, before the loop got the number. */
+	if (fd->fd == k->kq) {
+		errno = EINVAL;
+		return -1;
+	}
 	if (fstat(fd->fd, sb) < 0)
 		return -1;
 	if (S_ISREG(sb->st_mode) || S_ISDIR(sb->st_mode) ||
@@ -347,13 +362,13 @@ static int add_now(struct iv_state *st, struct iv_fd_ *fd)
 	for (i = 0; i < 2; i++) {
 		int flags = flags_for(fd, fd->wanted, filters[i]);
 
-		if (flags == 0 || change_now(st, fd, filters[i], flags) == 0)
+		if (flags == 0 || set_now(st, fd, filters[i], flags) == 0)
 			continue;
 		if (errno != EPIPE) {
 			int err = refusal(errno);
 
 			if (i > 0)
-				(void)change_now(st, fd, filters[0], EV_DELETE);
+				(void)set_now(st, fd, filters[0], EV_DELETE);
 			errno = err;
 			return -1;
 		}
@@ -362,7 +377,7 @@ static int add_now(struct iv_state *st, struct iv_fd_ *fd)
 
 	note_told(st, fd);
 	if (broken)
-		tell_again(st, fd);
+		note_trouble(st, fd);
 
 	return 0;
 }
@@ -417,11 +432,11 @@ static int kqueue_probe(struct iv_state *st, struct iv_fd_ *fd)
 	if (admit(st, fd, &sb) < 0)
 		return -1;
 	if (S_ISCHR(sb.st_mode)) {
-		if (change_now(st, fd, EVFILT_READ, EV_ADD) < 0) {
+		if (set_now(st, fd, EVFILT_READ, EV_ADD) < 0) {
 			errno = refusal(errno);
 			return -1;
 		}
-		(void)change_now(st, fd, EVFILT_READ, EV_DELETE);
+		(void)set_now(st, fd, EVFILT_READ, EV_DELETE);
 	}
 	errno = saved_errno;
 
@@ -441,31 +456,52 @@ time_left(struct timespec *left, const struct timespec *until)
 	return left;
 }
 
-/* Failed changes are returned at once, and alone: the events come next. */
-static void kqueue_wait(struct iv_state *st, const struct timespec *until)
+/*
+ * Changes that failed are returned at once, and alone: 1, and the events are
+ * there for the next call.  Where a signal has ended the wait all were made.
+ */
+static int wait_once(struct iv_state *st, const struct timespec *until)
 {
-	static const struct timespec at_once;
 	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
 	struct kevent events[BATCH];
 	struct timespec left;
-	int failed;
+	int failed = 0;
 	int num;
 	int i;
 
-	do {
-		failed = 0;
-		num = ask(k, events, time_left(&left, until));
-		for (i = 0; i < num; i++) {
-			if (events[i].flags & EV_ERROR) {
-				failed = 1;
-				refused(st, &events[i]);
-			} else {
-				report(st, &events[i]);
-			}
+	num = kevent(k->kq, k->changes, k->num, events, BATCH,
+		     time_left(&left, until));
+	if (num < 0 && errno != EINTR && !is_inherited(k))
+		iv_fatal("iv_main: cannot wait for descriptors: %s (errno %d)",
+			 strerror(errno), errno);
+
+	k->num = 0;
+	for (i = 0; i < num; i++) {
+		struct iv_fd_ *fd;
+
+		if (!(events[i].flags & EV_ERROR)) {
+			report(st, &events[i]);
+			continue;
 		}
+		failed = 1;
+		fd = refused(st, events[i].ident, events[i].data);
+		if (fd != NULL)
+			report_trouble(st, fd);
+	}
+
+	return failed;
+}
+
+static void kqueue_wait(struct iv_state *st, const struct timespec *until)
+{
+	static const struct timespec at_once;
+
+	if (st->fd.u.kqueue.again)
+		report_noted_trouble(st);
+	do {
 		if (iv_fd_ready(st))
 			until = &at_once;
-	} while (failed);
+	} while (wait_once(st, until));
 }
 
 const struct iv_fd_poll_method iv_fd_poll_method_kqueue = {

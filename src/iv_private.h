@@ -87,6 +87,7 @@ struct iv_fd_kqueue_state {
 	unsigned int		generation;	/* of the process it is in */
 	struct kevent		*changes;	/* for the next wait */
 	int			num;
+	int			again;		/* some to be told again */
 	struct iv_fd_		**told;		/* by number; NULL: none */
 	unsigned int		room;
 };

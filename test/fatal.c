@@ -877,8 +877,8 @@ static void register_until_memory_ends(void)
 	const struct rlimit none = { 0, 0 };
 	int i;
 
-	check_int(setenv("IV_EXCLUDE_POLL_METHOD", "epoll epoll-timerfd", 1),
-		  0);
+	check_int(setenv("IV_EXCLUDE_POLL_METHOD",
+			 "kqueue epoll epoll-timerfd", 1), 0);
 	iv_init();
 	check_int(setrlimit(RLIMIT_DATA, &none), 0);
 	for (i = 0; i < 100000; i++) {

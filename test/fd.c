@@ -285,6 +285,38 @@ static void half_close_is_input(void)
 	tear_down();
 }
 
+/* A kqueue says EV_EOF of it. */
+static void own_shutdown_is_output(void)
+{
+	open_pair();
+	set_up(near);
+	ifd.handler_out = got_out;
+	ifd.handler_err = got_err;
+	iv_fd_register(&ifd);
+	check(shutdown(near, SHUT_WR) == 0);
+	run_ticks(2);
+	expect(".o.o");
+	tear_down();
+}
+
+static void end_comes_after_the_data(void)
+{
+	open_pair();
+	set_up(near);
+	ifd.handler_in = got_in;
+	ifd.handler_err = got_err;
+	iv_fd_register(&ifd);
+	say(far);
+	check(shutdown(far, SHUT_WR) == 0);
+	run_ticks(1);
+	expect(".i");
+	hear(near);
+	run_ticks(1);
+	expect(".i");
+	check_int(read(near, trace, 1), 0);
+	tear_down();
+}
+
 /* Descriptors with an error or a hang-up. */
 static int hung_up_pipe(void)
 {
@@ -339,6 +371,91 @@ static void trouble_calls_err_in_out(void)
 	expect_trouble_order(hung_up_pipe);
 	expect_trouble_order(broken_pipe);
 	expect_trouble_order(hung_up_socket);
+}
+
+static void err_alone_hears_of_trouble_alone(void)
+{
+	open_pair();
+	set_up(near);
+	ifd.handler_err = got_err;
+	iv_fd_register(&ifd);
+	say(far);
+	idle(200);
+	say(far);
+	run_ticks(2);
+	expect("..");
+	check(shutdown(far, SHUT_WR) == 0);
+	idle(200);
+	expect("");
+	close(far);
+	far = -1;
+	run_ticks(3);
+	expect(".e.e.e");
+
+	/* It may turn to what it has not heard of, and back. */
+	iv_fd_set_handler_in(&ifd, got_in);
+	run_ticks(1);
+	expect(".ei");
+	iv_fd_set_handler_in(&ifd, NULL);
+	run_ticks(1);
+	expect(".e");
+	tear_down();
+}
+
+struct member {
+	struct iv_fd	fd;
+	int		peer;
+	int		readable;
+	int		in_runs;
+	int		out_runs;
+};
+
+static void member_in(void *_m)
+{
+	struct member *m = _m;
+
+	m->in_runs++;
+}
+
+static void member_out(void *_m)
+{
+	struct member *m = _m;
+
+	m->out_runs++;
+}
+
+/* More than one call can tell of them, in each pass. */
+static void many_are_broken(void)
+{
+	const int num = 300;
+	struct member *m = calloc(num, sizeof(*m));
+	int pass;
+	int i;
+
+	check(m != NULL);
+	iv_init();
+	for (i = 0; i < num; i++) {
+		IV_FD_INIT(&m[i].fd);
+		m[i].fd.fd = broken_pipe();
+		m[i].fd.cookie = &m[i];
+		m[i].fd.handler_out = member_out;
+		if (i % 2)
+			iv_fd_register(&m[i].fd);
+		else
+			check_int(iv_fd_register_try(&m[i].fd), 0);
+	}
+	/* A method may tell of them in turn. */
+	for (pass = 0; pass < 5; pass++)
+		run_ticks(5);
+	memset(trace, 0, sizeof(trace));
+	for (i = 0; i < num; i++) {
+		check(m[i].out_runs >= 3);
+		iv_fd_unregister(&m[i].fd);
+		close(m[i].fd.fd);
+	}
+	run_passes(2);
+	free(m);
+	iv_deinit();
 }
 
 /* What an error handler does to its descriptor. */
@@ -1136,14 +1253,6 @@ static void thousand_connections(void)
 /* Random operations, and what they make of the next wait. */
 #define CROWD		40
 
-struct member {
-	struct iv_fd	fd;
-	int		peer;
-	int		readable;
-	int		in_runs;
-	int		out_runs;
-};
-
 static struct member crowd[CROWD];
 
 static unsigned int rnd(unsigned int n)
@@ -1155,20 +1264,6 @@ static unsigned int rnd(unsigned int n)
 	x ^= x << 17;
 
 	return (x >> 20) % n;
-}
-
-static void member_in(void *_m)
-{
-	struct member *m = _m;
-
-	m->in_runs++;
-}
-
-static void member_out(void *_m)
-{
-	struct member *m = _m;
-
-	m->out_runs++;
 }
 
 static void open_crowd(void)
@@ -1564,6 +1659,32 @@ static void closed_then_unregistered(void)
 		open_pair();
 		ifd.fd = near;
 		iv_fd_register(&ifd);
+		say(far);
+		run_ticks(1);
+		expect(".i");
+	}
+	close_two();
+}
+
+/* Without a wait between: what is told of the former does not hit the latter. */
+static void number_is_used_again_at_once(void)
+{
+	int i;
+
+	watch_two();
+	ifd.handler_err = got_err;
+	for (i = 0; i < 4; i++) {
+		iv_fd_unregister(&ifd);
+		close(near);
+		close(far);
+		open_pair();
+		check_int(near, ifd.fd);
+		if (i & 1)
+			iv_fd_register(&ifd);
+		else
+			check_int(iv_fd_register_try(&ifd), 0);
+		run_ticks(1);
+		expect(".");
 		say(far);
 		run_ticks(1);
 		expect(".i");
@@ -2125,8 +2246,16 @@ static const struct check_case cases[] = {
 	  last_change_before_a_wait_counts, EACH_METHOD, 0 },
 	{ "a half-close shows as input alone",
 	  half_close_is_input, EACH_METHOD, 0 },
+	{ "... as one's own shutdown does as output alone",
+	  own_shutdown_is_output, EACH_METHOD, 0 },
+	{ "... and what was sent before it is input before it",
+	  end_comes_after_the_data, EACH_METHOD, 0 },
 	{ "an error or a hang-up calls err, in, out, those that are set",
 	  trouble_calls_err_in_out, EACH_METHOD, 0 },
+	{ "an error handler alone hears of trouble alone, in each pass",
+	  err_alone_hears_of_trouble_alone, EACH_METHOD, 0 },
+	{ "of many that are in trouble, each is told of again and again",
+	  many_are_broken, EACH_METHOD, 0 },
 	{ "a handler changed by the one before it counts in the same pass",
 	  handlers_change_between_calls, EACH_METHOD, 0 },
 	{ "unregistering in a handler cancels those after it, for good",
@@ -2207,6 +2336,8 @@ static const struct check_case cases[] = {
 	  paths_are_refused_by_number, EACH_METHOD, 0 },
 	{ "one that was closed may be unregistered, and the loop goes on",
 	  closed_then_unregistered, EACH_METHOD, 0 },
+	{ "... and its number may be used again at once",
+	  number_is_used_again_at_once, EACH_METHOD, 0 },
 	{ "... and is not heard of any more, though a duplicate is open",
 	  closed_but_for_a_duplicate, EACH_METHOD, 0 },
 	{ "one that was closed may have its handlers set",

@@ -8,6 +8,8 @@
 #	tsan		thread sanitizer
 #	memcheck	valgrind
 #	steps		pauses between any two steps of the library
+#	kqueue		the poll method kqueue, over test/kqueue
+#	kqueue_asan	the same under the sanitizers
 #	coverage	gcov, and whether enough is reached
 #
 # Builds in TOOL.build below the current directory, and fails if a test does or
@@ -27,14 +29,19 @@ jobs=$(nproc)
 # shellcheck disable=SC2016
 all='$(check_PROGRAMS)'
 
-# build TOOL CFLAGS [CPPFLAGS]
+# build TOOL CFLAGS [CPPFLAGS [CONFIGURE-ARGUMENT...]]
 build()
 {
-	rm -rf "$1.build" &&
-	mkdir -p "$1.build/reports" &&
-	cd "$1.build" &&
+	build_in=$1.build
+	build_flags="-g -O1 $2"
+	build_cppflags=${3-}
+	shift $(($# < 3 ? $# : 3))
+	rm -rf "$build_in" &&
+	mkdir -p "$build_in/reports" &&
+	cd "$build_in" &&
 	"$TOP_SRCDIR/configure" -q --disable-shared --disable-hardening \
-		CC="$CC" CFLAGS="-g -O1 $2" CPPFLAGS="${3-}" &&
+		CC="$CC" CFLAGS="$build_flags" CPPFLAGS="$build_cppflags" \
+		"$@" &&
 	"$MAKE" -s -j"$jobs" ${QUICK:+-C src} &&
 	cd "$top" || return
 }
@@ -66,7 +73,7 @@ run()
 	some=${TESTS:-${QUICK:+$3}}
 	shift 3
 	if [ -n "$QUICK" ]; then
-		TEST_VARIANT="epoll-timerfd/eventfd poll/pipe eventfd pipe"
+		TEST_VARIANT=${variants-epoll-timerfd/eventfd poll/pipe eventfd pipe}
 		export TEST_VARIANT
 	fi
 	LIMITS=few "$MAKE" -k -j"$jobs" -C "$tool.build/test" check \
@@ -146,6 +153,47 @@ steps()
 	build steps "" -DIV_STEPS &&
 	run steps "" "event event_raw event_raw_attack fork signal thread wait \
 		work"
+}
+
+# over_kqueue TOOL CFLAGS CPPFLAGS: a system without epoll(7) and with a kqueue,
+# whose udata is a pointer or, as NetBSD had it, a number.
+over_kqueue()
+{
+	shim=$TOP_SRCDIR/test/kqueue
+	for udata in "" -DKQUEUE_UDATA_IS_INTPTR; do
+		# shellcheck disable=SC2086
+		$CC -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $2 $udata \
+			-I"$shim" -I"$TOP_SRCDIR/src/include" -c -o "$1.o" \
+			"$TOP_SRCDIR/src/iv_fd_kqueue.c" || return
+	done
+	# shellcheck disable=SC2086
+	$CC -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g $2 -I"$shim" \
+		-c -o "$1.o" "$shim/kqueue.c" &&
+	ar cr "$1.a" "$1.o" &&
+	build "$1" "$2" "-I$shim ${3-}" LIBS="$top/$1.a" \
+		ac_cv_func_epoll_create1=no ac_cv_func_timerfd_create=no \
+		ac_cv_func_pidfd_open=no &&
+	variants="kqueue/eventfd kqueue/pipe eventfd pipe" &&
+	TEST_VARIANT=$variants &&
+	export TEST_VARIANT &&
+	run "$1" "$all examples.sh" "fd fork kqueue/semantics"
+}
+
+kqueue()
+{
+	over_kqueue kqueue "-Werror"
+}
+
+kqueue_asan()
+{
+	reports=$top/kqueue_asan.build/reports
+	ASAN_OPTIONS=log_path=$reports/asan:detect_stack_use_after_return=1
+	UBSAN_OPTIONS=log_path=$reports/ubsan:print_stacktrace=1
+	export ASAN_OPTIONS UBSAN_OPTIONS
+
+	over_kqueue kqueue_asan "-fno-omit-frame-pointer \
+		-fsanitize=address,undefined -fno-sanitize-recover=all" \
+		"-DCHECK_LEAKS -DIV_DEBUG"
 }
 
 # The sources where everything is reached; elsewhere it is 95% of the lines.

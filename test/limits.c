@@ -521,8 +521,8 @@ static void threads(void)
 	int most;
 
 	iv_init();
-	/* Each has an event, and an epoll set where the loop uses one. */
-	most = allowed(want, 1 + variant_is_pipe() + variant_is_epoll());
+	/* Each has an event, and an epoll set or a kqueue. */
+	most = allowed(want, 1 + variant_is_pipe() + !variant_is_poll());
 	while (num < want)
 		num += start_and_end(w, want - num < most ? want - num : most);
 	got(num, want, "threads with a loop");

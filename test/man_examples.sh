@@ -17,7 +17,7 @@ extract()
 {
 	rm -f "$tmp"/*.c
 	awk -v tmp="$tmp" '
-	/^\.Sh/				{ examples = $2 ~ /^EXAMPLE/ }
+	/^\.Sh/				{ examples = $2 == "EXAMPLES" }
 	/^\.Ed/				{ program = 0 }
 	program {
 		gsub(/\\&/, "")

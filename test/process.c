@@ -759,13 +759,15 @@ static void timerfd_cannot_be_set(void)
 static void ppoll_is_not_implemented(void)
 {
 	need_poll_method("ppoll");
-	work_without("ppoll", ENOSYS, "epoll-timerfd epoll", "poll");
+	work_without("ppoll", ENOSYS, "kqueue epoll-timerfd epoll",
+		     "poll");
 }
 
 static void ppoll_is_not_permitted(void)
 {
 	need_poll_method("ppoll");
-	work_without("ppoll", EPERM, "epoll-timerfd epoll", "poll");
+	work_without("ppoll", EPERM, "kqueue epoll-timerfd epoll",
+		     "poll");
 }
 
 static void madvise_is_refused(void)

@@ -406,12 +406,27 @@ static int timerfd_ends_it(void)
 	return m.timerfd > 0 && __real_poll(&pfd, 1, 0) > 0;
 }
 
+static int uses_kqueue(void)
+{
+	return iv_self != NULL && iv_self->fd.method != NULL &&
+	       !strcmp(iv_self->fd.method->name, "kqueue");
+}
+
+/* A kqueue refuses it before the wait. */
+static int is_broken(const struct fd *fd)
+{
+	struct pollfd pfd = { .fd = fd->iv.fd };
+
+	return uses_kqueue() && fd->registered && bands_set(fd) &&
+	       __real_poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLERR);
+}
+
 static int may_not_sleep(void)
 {
 	int i;
 
 	for (i = 0; i < NUM; i++) {
-		if (may_be_on_board(&m.raw[i]))
+		if (may_be_on_board(&m.raw[i]) || is_broken(&m.fd[i]))
 			return 1;
 	}
 
@@ -556,9 +571,11 @@ void __wrap_iv_task_begin_round(struct iv_state *st)
 	__real_iv_task_begin_round(st);
 }
 
+/* With a kqueue it is a question about one descriptor. */
 int __wrap_poll(struct pollfd *fds, nfds_t num, int ms)
 {
-	waits(ms == 0);
+	if (!uses_kqueue())
+		waits(ms == 0);
 
 	return __real_poll(fds, num, 0);
 }

@@ -21,7 +21,6 @@
 #include <sys/epoll.h>
 #include <sys/event.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -116,14 +115,16 @@ static int real_close(int fd)
 	return syscall(SYS_close, fd);
 }
 
-/* The kernel wipes it on fork: there are no queues in a child. */
-static atomic_int *is_ours;
+/* The process that has the queues, 0 before there are any. */
+static pid_t owner;
 
+/* With the lock held: a child, however it was forked, has inherited none. */
 static void forget_parents(void)
 {
+	pid_t self = getpid();
 	int i;
 
-	if (is_ours == NULL || atomic_load(is_ours))
+	if (owner == self)
 		return;
 	for (i = 0; i < num_handles; i++) {
 		if (handles[i].number != 0) {
@@ -137,38 +138,21 @@ static void forget_parents(void)
 	num_handles = 0;
 	num_files = 0;
 	unused_files = NULL;
-	atomic_store(is_ours, 1);
+	owner = self;
 }
 
 static void begin_in_child(void)
 {
 	sigset_t mask = take_lock();
 
-	atomic_store(is_ours, 0);
 	forget_parents();
 	release_lock(mask);
 }
 
-/* Where it cannot be wiped only fork(3) is noticed. */
-static int begin(void)
+__attribute__((constructor))
+static void notice_forks(void)
 {
-	static atomic_int not_wiped;
-	void *page;
-
-	if (is_ours != NULL)
-		return 0;
-	if (pthread_atfork(NULL, NULL, begin_in_child) != 0) {
-		errno = ENOMEM;
-		return -1;
-	}
-	page = mmap(NULL, sizeof(*is_ours), PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page != MAP_FAILED)
-		(void)madvise(page, sysconf(_SC_PAGESIZE), MADV_WIPEONFORK);
-	is_ours = page != MAP_FAILED ? page : &not_wiped;
-	atomic_store(is_ours, 1);
-
-	return 0;
+	(void)pthread_atfork(NULL, NULL, begin_in_child);
 }
 
 static struct queue *queue_of(int number)
@@ -286,9 +270,7 @@ int kqueue(void)
 
 	mask = take_lock();
 	forget_parents();
-	ret = begin();
-	if (ret == 0)
-		ret = add_handle(fd, unused_queue());
+	ret = add_handle(fd, unused_queue());
 	release_lock(mask);
 	if (ret < 0)
 		real_close(fd);
