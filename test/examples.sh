@@ -427,6 +427,58 @@ httpd_rests()
 	listens httpd && rests httpd "$dir/tcp_client" "$port"
 }
 
+# heard FILE WORDS
+heard()
+{
+	until_true $chat grep -q "$2" "$dir/$1"
+}
+
+# The web server stands still while the end comes, so there is work in flight.
+chats()
+{
+	start httpd 0
+	listens httpd || return 1
+	web="127.0.0.1 $port"
+	server=$example
+	start chat 0
+	chat=$example
+	listens chat && mkfifo "$dir/fifo.1" "$dir/fifo.2" || return 1
+	exec 3<>"$dir/fifo.1" 4<>"$dir/fifo.2"
+	"$dir/tcp_client" "$port" <"$dir/fifo.1" >"$dir/heard.1" 3>&- 4>&- &
+	clients=$!
+	heard heard.1 '^\* 1 is here$' || return 1
+	"$dir/tcp_client" "$port" <"$dir/fifo.2" >"$dir/heard.2" 3>&- 4>&- &
+	clients="$clients $!"
+	heard heard.1 '^\* 2 is here$' &&
+	echo "hello, all" >&3 && heard heard.2 '^1: hello, all$' &&
+	echo "/get $web /5" >&4 &&
+	heard heard.1 "^\* $web /5: HTTP/1.1 200 OK\$" &&
+	heard heard.2 "^\* $web /5: HTTP/1.1 200 OK\$" &&
+	echo "/get 127.0.0.1 1 /5" >&4 && heard heard.1 '1 /5: Conn.* refused$' &&
+	kill -STOP $server &&
+	echo "/get $web /6" >&4 && until_true $chat sockets $chat 4 &&
+	kill -TERM $chat && heard heard.1 'the end is near' &&
+	refuses && kill -CONT $server &&
+	heard heard.1 "^\* $web /6: HTTP/1.1 200 OK\$" && wait $chat &&
+	ends $server || return 1
+	exec 3>&- 4>&-
+	# shellcheck disable=SC2086 # two of them
+	wait $clients
+	! grep -q hello "$dir/heard.1"
+}
+
+chat_loses_patience()
+{
+	start chat 0 1
+	chat=$example
+	listens chat && mkfifo "$dir/fifo.3" || return 1
+	exec 3<>"$dir/fifo.3"
+	"$dir/tcp_client" "$port" <"$dir/fifo.3" >"$dir/heard.3" 3>&- &
+	heard heard.3 'is here' && until_true $chat sockets $chat 1 || return 1
+	exec 3>&-
+	wait $! && ends $chat
+}
+
 resolves()
 {
 	long=$(printf '%0300d' 0 | tr 0 a)
@@ -663,6 +715,8 @@ verdict "httpd answers with as much as it is asked for" httpd_answers
 verdict "httpd closes a connection on which nothing moves" httpd_loses_patience
 verdict "httpd finishes what was begun before it ends" httpd_finishes
 verdict "httpd rests while it can have no descriptor" httpd_rests
+verdict "chat passes on what clients and web servers say, to the end" chats
+verdict "chat puts out a client that says nothing" chat_loses_patience
 verdict "resolve finds addresses, and says what has none" resolves
 verdict "resolve looks up more names than it has threads" resolves_many
 recipe fetch libcurl4-openssl-dev "fetch gets all that there is" fetches
