@@ -637,7 +637,8 @@ int iv_event_raw_prepare(struct iv_event_raw *this)
 	int saved_errno = errno;
 	int fd[2];
 
-	iv_process_begin();
+	if (iv_process_begin() < 0)
+		return -1;
 	close_to_posts(this);
 	IV_FD_INIT(&this->event_rfd);
 	if (pair_open(fd) < 0)

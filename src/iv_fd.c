@@ -133,17 +133,11 @@ void iv_fd_init(struct iv_state *st)
 	INIT_IV_LIST_HEAD(&st->fd.ready);
 }
 
-void iv_fd_start(struct iv_state *st)
+int iv_fd_start(struct iv_state *st)
 {
 	st->fd.generation = iv_process_generation();
-	if (choose_method(st) == 0)
-		return;
 
-	if (errno == ENOSYS)
-		iv_fatal("iv_init: no suitable event dispatcher: is "
-			 "IV_EXCLUDE_POLL_METHOD set in the environment?");
-	iv_fatal("iv_init: cannot initialise event dispatcher: %s (errno %d)",
-		 strerror(errno), errno);
+	return choose_method(st);
 }
 
 static void end_method(struct iv_state *st)

@@ -47,23 +47,45 @@ static void end_thread(void *st)
 	free(st);
 }
 
-static void init_process(void)
+static int init_process(void)
 {
-	iv_process_init();
-	iv_event_process_init();
+	int err;
+
+	if (iv_process_init() < 0 || iv_event_process_init() < 0)
+		return -1;
 	iv_fd_exclude_methods(iv_process_getenv("IV_EXCLUDE_POLL_METHOD"));
 	iv_stats_ask(iv_process_getenv("IV_STATS"));
 	iv_busy_poll_ask(iv_process_getenv("IV_BUSY_POLL"));
-	if (pthread_key_create(&thread_end, end_thread) != 0)
-		iv_fatal("iv_init: cannot create a thread key: the process "
-			 "has used all of them up");
+
+	/* Last, so that what is tried again makes no second one. */
+	err = pthread_key_create(&thread_end, end_thread);
+	if (err)
+		errno = err;
+
+	return err ? -1 : 0;
 }
 
-void iv_process_begin(void)
+/* The process has no generation yet, so its number holds the lock. */
+int iv_process_begin(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	static struct iv_lock lock;
+	static atomic_int begun;
+	int ret = 0;
+	int state;
 
-	(void)pthread_once(&once, init_process);
+	/* Acquire: pairs with the release below. */
+	if (atomic_load_explicit(&begun, memory_order_acquire))
+		return 0;
+
+	state = iv_lock_take_as(&lock, getpid());
+	/* Relaxed: the lock gives the order. */
+	if (!atomic_load_explicit(&begun, memory_order_relaxed))
+		ret = init_process();
+	if (ret == 0)
+		atomic_store_explicit(&begun, 1, memory_order_release);
+	iv_lock_release(&lock, state);
+
+	return ret;
 }
 
 /*
@@ -85,43 +107,85 @@ static struct iv_state *new_state(void)
 {
 	struct iv_state *st = iv_tls_alloc();
 
-	/* No test knows when the libc needs memory: GCOVR_EXCL_BR_START */
-	if (st == NULL || pthread_setspecific(thread_end, st) != 0)
-		iv_fatal("iv_init: out of memory");
-	/* GCOVR_EXCL_BR_STOP */
+	if (st == NULL)
+		return NULL;
+	/* No test knows when the libc needs memory: GCOVR_EXCL_START */
+	if (pthread_setspecific(thread_end, st) != 0) {
+		free(st);
+		errno = ENOMEM;
+		return NULL;
+	}
+	/* GCOVR_EXCL_STOP */
 	make_empty(st, 0, 1);
 
 	return st;
 }
 
-static void begin_loop(void)
+/* A loop that is left by all that were inside it. */
+static void free_state(struct iv_state *st)
+{
+	(void)pthread_setspecific(thread_end, NULL);
+	free(st);
+}
+
+static int begin_loop(void)
 {
 	struct iv_state *st;
 
-	iv_process_begin();
+	if (iv_process_begin() < 0)
+		return -1;
 
 	/* What a loop has left that ended inside iv_main(). */
 	st = pthread_getspecific(thread_end);
 	if (st == NULL)
 		st = new_state();
+	if (st == NULL)
+		return -1;
 
+	if (iv_fd_start(st) < 0) {
+		if (st->running == 0)
+			free_state(st);
+		return -1;
+	}
 	iv_sys_set_self(st);
-	iv_fd_start(st);
 	iv_event_init(st);
 	iv_busy_poll_init(st);
 	iv_tls_init_thread(st);
+
+	return 0;
+}
+
+int iv_init_try(void)
+{
+	int saved_errno = errno;
+	int state;
+	int ret;
+
+	if (iv_self != NULL)
+		return 0;
+
+	state = iv_cancel_disable();
+	ret = begin_loop();
+	iv_cancel_restore(state);
+	if (ret == 0)
+		errno = saved_errno;
+
+	return ret;
 }
 
 void iv_init(void)
 {
-	int state;
-
-	if (iv_self != NULL)
+	if (iv_init_try() == 0)
 		return;
 
-	state = iv_cancel_disable();
-	begin_loop();
-	iv_cancel_restore(state);
+	if (errno == ENOSYS)
+		iv_fatal("iv_init: no suitable event dispatcher: is "
+			 "IV_EXCLUDE_POLL_METHOD set in the environment?");
+	if (errno == EAGAIN)
+		iv_fatal("iv_init: cannot create a thread key: the process "
+			 "has used all of them up");
+	iv_fatal("iv_init: cannot make a loop: %s (errno %d): iv_init_try() "
+		 "reports it instead", strerror(errno), errno);
 }
 
 int iv_inited(void)
@@ -329,8 +393,7 @@ void iv_deinit(void)
 	if (st->running > 0) {
 		make_empty(st, st->running, st->life + 1);
 	} else {
-		(void)pthread_setspecific(thread_end, NULL);
-		free(st);
+		free_state(st);
 	}
 	iv_cancel_restore(state);
 }

@@ -287,10 +287,13 @@ struct iv_board_pages {
 	unsigned long	lives;
 };
 
-/* iv_process.c: what is done once a process, and what changes with fork. */
-void iv_process_init(void);
+/*
+ * iv_process.c: what is done once a process, and what changes with fork.  Here
+ * and in the other modules' parts of it: 0, or -1 with errno, to be tried again.
+ */
+int iv_process_init(void);
 /* iv_main.c: the same for all modules; before anything of a process is used. */
-void iv_process_begin(void);
+int iv_process_begin(void);
 /* Is there something that the kernel need not be asked for? */
 int iv_main_has_work(const struct iv_state *st);
 
@@ -314,6 +317,9 @@ extern struct iv_process_state *iv_process;
 const char *iv_process_getenv(const char *name);
 
 unsigned int iv_process_new_generation(void);
+
+/* pthread_atfork(3): 0, or -1 with errno.  Nothing is called in the parent. */
+int iv_process_at_fork(void (*before)(void), void (*in_child)(void));
 
 /* A number that differs between a process and its children, never 0. */
 static inline unsigned int iv_process_generation(void)
@@ -358,9 +364,8 @@ struct iv_lock {
 void iv_lock_pause(unsigned int times);
 
 /* Returns the cancellation state that iv_lock_release() is to restore. */
-static inline int iv_lock_take(struct iv_lock *lock)
+static inline int iv_lock_take_as(struct iv_lock *lock, unsigned int self)
 {
-	unsigned int self = iv_process_generation();
 	unsigned int times = 0;
 	unsigned int seen;
 	int state;
@@ -381,6 +386,11 @@ static inline int iv_lock_take(struct iv_lock *lock)
 	iv_step();
 
 	return state;
+}
+
+static inline int iv_lock_take(struct iv_lock *lock)
+{
+	return iv_lock_take_as(lock, iv_process_generation());
 }
 
 static inline void iv_lock_release(struct iv_lock *lock, int state)
@@ -497,7 +507,7 @@ void iv_stats_tell(const struct iv_state *st);
 /* Never use these poll methods, given by names with white space between. */
 void iv_fd_exclude_methods(const char *names);
 void iv_fd_init(struct iv_state *st);
-void iv_fd_start(struct iv_state *st);
+int iv_fd_start(struct iv_state *st);
 void iv_fd_deinit(struct iv_state *st);
 /* Wait for descriptors until the given time; NULL: no limit, {0, 0}: not. */
 void iv_fd_wait(struct iv_state *st, const struct timespec *until);
@@ -532,7 +542,7 @@ static inline int iv_fd_ready(const struct iv_state *st)
 }
 
 /* iv_event.c */
-void iv_event_process_init(void);
+int iv_event_process_init(void);
 void iv_event_init(struct iv_state *st);
 void iv_event_deinit(struct iv_state *st);
 

@@ -26,7 +26,6 @@
  * iv_timer and iv_tls.
  */
 
-#include <fcntl.h>
 #include <iv_thread.h>
 #include <iv_tls.h>
 #include <iv_work.h>
@@ -380,33 +379,10 @@ static void got_wake(void *_w)
 	}
 }
 
-/*
- * iv_init() is fatal in a process that has no descriptors left, where the pool
- * can do without the thread.  Four is what a loop takes at the most.
- */
-static int descriptors_left(void)
-{
-	int a[2], b[2];
-	int ret;
-
-	if (iv_sys_pipe(a, 0) < 0)
-		return 0;
-	ret = iv_sys_pipe(b, 0);
-	if (ret == 0) {
-		iv_close(b[0]);
-		iv_close(b[1]);
-	}
-	iv_close(a[0]);
-	iv_close(a[1]);
-
-	return ret == 0;
-}
-
 static int start_loop(struct worker *w)
 {
-	if (!descriptors_left())
+	if (iv_init_try() < 0)
 		return -1;
-	iv_init();
 	if (iv_event_register(&w->wake) < 0) {
 		iv_deinit();
 		return -1;

@@ -112,6 +112,7 @@ names_since_043()
 	iv_event_raw_post_fd@@IVYKIS_0.44
 	iv_event_raw_adopt@@IVYKIS_0.45
 	iv_event_raw_prepare@@IVYKIS_0.45
+	iv_init_try@@IVYKIS_0.45
 	iv_set_busy_poll@@IVYKIS_0.45
 	iv_wait_interest_register_try@@IVYKIS_0.45
 	END

@@ -852,6 +852,117 @@ static void no_key_is_left(void)
 	check_fatal(init_without_key, "iv_init: cannot create a thread key");
 }
 
+/* What was refused leaves nothing behind and can be had later. */
+static void check_that_init_works(void)
+{
+	pid_t pid;
+
+	check_int(iv_inited(), 0);
+	errno = 77;
+	check_int(iv_init_try(), 0);
+	check_int(iv_init_try(), 0);
+	check_int(errno, 77);
+	check_int(iv_inited(), 1);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		run_passes(2);
+		iv_deinit();
+		_exit(0);
+	}
+	check_child(pid);
+	run_passes(2);
+	iv_deinit();
+}
+
+static void init_tries_without_key(void)
+{
+	static pthread_key_t keys[PTHREAD_KEYS_MAX];
+	int num = 0;
+
+	while (pthread_key_create(&keys[num], NULL) == 0)
+		num++;
+	check_errno(iv_init_try(), EAGAIN);
+	check_errno(iv_init_try(), EAGAIN);
+	while (num > 0)
+		check_int(pthread_key_delete(keys[--num]), 0);
+	check_that_init_works();
+}
+
+static void init_tries_without_memory(void)
+{
+	const struct rlimit none = { 0, RLIM_INFINITY };
+	struct rlimit former;
+
+	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
+	need_memory_limit(RLIMIT_AS);
+	check_int(getrlimit(RLIMIT_AS, &former), 0);
+	check_int(setrlimit(RLIMIT_AS, &none), 0);
+	check_errno(iv_init_try(), ENOMEM);
+	check_errno(iv_event_raw_prepare(&raw), ENOMEM);
+	check_int(setrlimit(RLIMIT_AS, &former), 0);
+	check_that_init_works();
+}
+
+static void init_tries_without_descriptors(void)
+{
+	int former = limit_descriptors(3);
+
+	if (!variant_is_epoll()) {
+		check_int(iv_init_try(), 0);
+		iv_deinit();
+	} else {
+		check_errno(iv_init_try(), EMFILE);
+		check_errno(iv_init_try(), EMFILE);
+	}
+	limit_descriptors(former);
+	check_that_init_works();
+}
+
+static void init_without_method(void)
+{
+	check_int(setenv("IV_EXCLUDE_POLL_METHOD",
+			 "epoll epoll-timerfd ppoll poll", 1), 0);
+	iv_init();
+}
+
+static void init_tries_without_method(void)
+{
+	check_fatal(init_without_method, "iv_init: no suitable event");
+	check_int(setenv("IV_EXCLUDE_POLL_METHOD",
+			 "epoll epoll-timerfd ppoll poll", 1), 0);
+	check_errno(iv_init_try(), ENOSYS);
+	check_int(iv_inited(), 0);
+}
+
+/* A loop that has ended inside its iv_main() has left its memory to the next. */
+static jmp_buf outside;
+
+static void end_loop_and_jump(void *unused)
+{
+	(void)unused;
+	iv_deinit();
+	longjmp(outside, 1);
+}
+
+static void init_tries_after_jump(void)
+{
+	int former;
+
+	if (setjmp(outside) == 0) {
+		iv_init();
+		IV_TASK_INIT(&task);
+		task.handler = end_loop_and_jump;
+		iv_task_register(&task);
+		iv_main();
+	}
+	former = limit_descriptors(3);
+	if (variant_is_epoll())
+		check_errno(iv_init_try(), EMFILE);
+	limit_descriptors(former);
+	check_that_init_works();
+}
+
 static void wait_refused(void)
 {
 	begin();
@@ -922,6 +1033,16 @@ static const struct check_case cases[] = {
 	  shortage_does_not_hide_mistakes, ONCE, 0 },
 	{ "a program that has used all thread keys up can have no loop",
 	  no_key_is_left, ONCE, 0 },
+	{ "... which iv_init_try() reports, and makes one when there is a key",
+	  init_tries_without_key, ONCE, 0 },
+	{ "iv_init_try() reports a lack of memory",
+	  init_tries_without_memory, ONCE, 0 },
+	{ "iv_init_try() reports a lack of descriptors",
+	  init_tries_without_descriptors, EACH_METHOD, 0 },
+	{ "... also where a loop has ended that was left by longjmp",
+	  init_tries_after_jump, EACH_METHOD, 0 },
+	{ "iv_init_try() reports that there is no poll method",
+	  init_tries_without_method, ONCE, 0 },
 	{ "a kernel that refuses to wait ends the loop",
 	  kernel_does_not_wait, EACH_METHOD, 0 },
 	{ "no memory for one more descriptor is fatal where nothing can say so",

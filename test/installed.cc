@@ -97,7 +97,8 @@ int main()
 	if (containers() != 2 || list_helpers() != 231132)
 		return 1;
 
-	iv_init();
+	if (iv_init_try() < 0)
+		return 1;
 
 	IV_EVENT_INIT(&event);
 	event.handler = [](void *e) {

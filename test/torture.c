@@ -369,7 +369,7 @@ static void loop(void)
 
 	calls_made = 0;
 	arm();
-	iv_init();
+	try(iv_init_try());
 	/* Is the library linked such that its allocations are seen here? */
 	own(check(atomic_load(&allocations) > 0));
 	IV_TASK_INIT(&task);

@@ -50,6 +50,12 @@ typedef char iv_time_t_of_the_library_is_another
  */
 void iv_init(void);
 
+/*
+ * The same, but for a loop that cannot be had: 0, or -1 with errno (EAGAIN,
+ * EMFILE, ENFILE, ENOMEM, ENOSYS) and no loop.  Since 0.45.
+ */
+int iv_init_try(void);
+
 /* 1 if the calling thread has a loop, else 0.  Any thread, signal handlers. */
 int iv_inited(void);
 
