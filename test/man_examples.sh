@@ -17,7 +17,7 @@ extract()
 {
 	rm -f "$tmp"/*.c
 	awk -v tmp="$tmp" '
-	/^\.Sh/				{ examples = $2 == "EXAMPLES" }
+	/^\.Sh/				{ examples = $2 ~ /^EXAMPLE/ }
 	/^\.Ed/				{ program = 0 }
 	program {
 		gsub(/\\&/, "")

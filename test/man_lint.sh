@@ -129,6 +129,12 @@ synopsis()
 	'
 }
 
+# The functions and macros of a synopsis.
+synopsis_names()
+{
+	section "$1" SYNOPSIS | sed -n 's/^\.F[no] \([^ ]*\).*/\1/p' | sort -u
+}
+
 # Declared twice, by the header, unless there it is a macro, and by the page: a C
 # compiler compares them.
 write_declarations()
@@ -177,6 +183,63 @@ returns_complaint()
 		echo "$1: RETURN VALUES has errno, and ERRORS has none"
 }
 
+# Pages that do not have the structure below yet.
+not_yet='iv_event_raw iv_examples iv_fd iv_fd_pump iv_init iv_inotify iv_list
+iv_main iv_popen iv_set_busy_poll iv_signal iv_thread iv_timer iv_wait iv_work
+ivykis'
+
+is_not_yet()
+{
+	for name in $not_yet; do
+		[ "$name" != "$1" ] || return 0
+	done
+	return 1
+}
+
+# The sections of a page, in this order.  A name ending in `?' may be missing.
+# Errors come before the program, as Linux has it, where mandoc wants EXAMPLES to
+# come first: hence its name.
+sections='NAME
+LIBRARY
+SYNOPSIS
+DESCRIPTION
+RETURN VALUES?
+ERRORS?
+THREAD SAFETY
+ENVIRONMENT?
+FILES?
+NOTES?
+EXAMPLE PROGRAM
+SEE ALSO
+HISTORY?
+CAVEATS?'
+
+# Sections that are missing, in another order or not in the list; functions of
+# which THREAD SAFETY has no line.
+structure_complaint()
+{
+	grep -qx '\.Os libivykis' "$1" || echo "$1: not .Os libivykis"
+	sed -n 's/^\.Sh //p' "$1" | sed 's/^EXAMPLE PROGRAMS$/EXAMPLE PROGRAM/' |
+	awk -v page="$1" -v list="$sections" '
+	BEGIN { num = split(list, name, "\n") }
+	{
+		while (++at <= num && name[at] != $0 && name[at] != $0 "?") {
+			if (name[at] !~ /\?$/)
+				print page ": no " name[at] " before " $0
+		}
+		if (at > num) {
+			print page ": out of order or unknown: " $0
+			exit
+		}
+	}'
+	section "$1" "THREAD SAFETY" | sed -n 's/^\.It \(.*\) Ta .*/\1/p' \
+		>"$tmp/threads"
+	for function in $(synopsis_names "$1"); do
+		grep -qw -e "$function" -e 'all functions' "$tmp/threads" ||
+			echo "$1: THREAD SAFETY has no line for $function"
+	done
+}
+
 # Each page of ours that another one refers to is there.
 references_complaint()
 {
@@ -222,6 +285,15 @@ verdict 'functions are declared as in the headers' "$(
 verdict 'what functions return' "$(
 	for page in $(pages); do
 		returns_complaint "$page"
+	done
+)"
+verdict 'structure' "$(
+	for page in $(pages); do
+		if ! is_not_yet "${page%.3}"; then
+			structure_complaint "$page"
+		elif [ -z "$(structure_complaint "$page")" ]; then
+			echo "$page: has the structure, and is in not_yet"
+		fi
 	done
 )"
 verdict 'references' "$(

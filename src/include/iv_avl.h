@@ -2,8 +2,10 @@
  * libivykis: balanced binary search trees.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Nodes are embedded in the caller's structures.  No call allocates or locks;
- * each takes O(log n).  Needs no loop and no iv_init().
+ * Nodes are embedded in the caller's structures.  No function allocates memory
+ * or takes a lock; each takes O(log n).  They need no loop, may be called from
+ * any thread, and do not lock the tree: the caller ensures that nobody else uses
+ * it while one thread changes it.
  */
 
 #ifndef __IV_AVL_H
@@ -24,7 +26,7 @@ struct iv_avl_node {
 	uint8_t			height;		/* 1 for a leaf */
 };
 
-/* compare() gives < 0, 0 or > 0 as a comes before, equals or follows b. */
+/* compare() returns < 0, 0 or > 0 if a comes before, equals or follows b. */
 struct iv_avl_tree {
 	int	(*compare)(const struct iv_avl_node *a,
 			   const struct iv_avl_node *b);
@@ -40,25 +42,26 @@ struct iv_avl_tree {
 	} while (0)
 
 /*
- * Insert an; compare() gets it as its first argument.  Returns 0, or -1 with
- * errno EEXIST if the tree holds an equal node: tree and node are unchanged.
+ * Inserts an, which is the first argument of each call of compare().  Returns
+ * 0, or -1 with errno set to EEXIST if the tree contains an equal node: then
+ * tree and node are unchanged.
  */
 int iv_avl_tree_insert(struct iv_avl_tree *tree, struct iv_avl_node *an);
 
-/* Remove an, which must be in the tree.  Does not call compare(). */
+/* Removes an, which must be in the tree.  Does not call compare(). */
 void iv_avl_tree_delete(struct iv_avl_tree *tree, struct iv_avl_node *an);
 
-/* The node after or before an in order, or NULL. */
+/* Return the node after and the node before an, or NULL. */
 struct iv_avl_node *iv_avl_tree_next(struct iv_avl_node *an);
 struct iv_avl_node *iv_avl_tree_prev(struct iv_avl_node *an);
 
-/* 1 if the tree has no node, else 0. */
+/* Returns 1 if the tree has no node, else 0. */
 static inline int iv_avl_tree_empty(const struct iv_avl_tree *tree)
 {
 	return tree->root == NULL;
 }
 
-/* The first node in order, or NULL. */
+/* Returns the first node in order, or NULL. */
 static inline struct iv_avl_node *
 iv_avl_tree_min(const struct iv_avl_tree *tree)
 {
@@ -70,7 +73,7 @@ iv_avl_tree_min(const struct iv_avl_tree *tree)
 	return an;
 }
 
-/* The last node in order, or NULL. */
+/* Returns the last node in order, or NULL. */
 static inline struct iv_avl_node *
 iv_avl_tree_max(const struct iv_avl_tree *tree)
 {
@@ -82,19 +85,19 @@ iv_avl_tree_max(const struct iv_avl_tree *tree)
 	return an;
 }
 
-/* iv_avl_tree_next(), and NULL for NULL. */
+/* Returns iv_avl_tree_next(), or NULL for NULL. */
 static inline struct iv_avl_node *
 iv_avl_tree_next_safe(struct iv_avl_node *an)
 {
 	return an != NULL ? iv_avl_tree_next(an) : NULL;
 }
 
-/* Loop in order; the tree must not change in the body. */
+/* Loops over the nodes in order; the body must not change the tree. */
 #define iv_avl_tree_for_each(an, tree)				\
 	for (an = iv_avl_tree_min(tree); an != NULL;		\
 	     an = iv_avl_tree_next(an))
 
-/* The same; the current node may be deleted, the next one may not. */
+/* The same, but the body may delete the current node, not the next one. */
 #define iv_avl_tree_for_each_safe(an, an2, tree)		\
 	for (an = iv_avl_tree_min(tree),			\
 	     an2 = iv_avl_tree_next_safe(an); an != NULL;	\

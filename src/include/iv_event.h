@@ -14,10 +14,10 @@ extern "C" {
 #endif
 
 /*
- * Posts make handler(cookie) run in the thread that registered the event, in
- * the order of the first posts.  Posts made before the handler starts are
- * coalesced into one call.  A post to a loop that is awake makes no system
- * call.
+ * A post makes handler(cookie) run in the loop of the thread that registered
+ * the event, its owner.  Posts made before the handler starts are coalesced
+ * into one call; a loop's events are served in the order of their first posts.
+ * A post to a loop that is awake makes no system call.
  */
 struct iv_event {
 	void			*cookie;
@@ -27,33 +27,39 @@ struct iv_event {
 	struct iv_list_head	list;
 };
 
-/* Does nothing, also to an event that is registered.  Any thread. */
+/*
+ * Does nothing, even to an event that is registered.  May be called from any
+ * thread and from signal handlers.
+ */
 static inline void IV_EVENT_INIT(struct iv_event *event)
 {
 	(void)event;
 }
 
 /*
- * Makes the calling thread's loop the owner.  Returns 0, or -1 with errno set:
- * ENOMEM, or EMFILE, ENFILE or ENOSPC if the descriptor that a loop's first
- * event needs is not available; nothing is registered then.  Loop thread.  The
- * private members need not be initialised, so a second registration cannot
- * always be detected.
+ * Makes the calling thread the owner.  Returns 0, or -1 with errno set and
+ * nothing registered: ENOMEM, or, for the first event of a loop, which needs a
+ * descriptor, EMFILE, ENFILE or ENOSPC.  May be called from any thread that has
+ * a loop.  The private members need not be initialised, so a second
+ * registration cannot always be detected.
  */
 int iv_event_register(struct iv_event *event);
 
 /*
- * Cancels a pending call and withdraws the event.  No other thread may post
- * concurrently or later.  Owner.
+ * Cancels a pending call and withdraws the event; the memory may be freed at
+ * once.  The caller ensures that no other thread posts at the same time.  May
+ * be called from the owner, including any of its handlers.
  */
 void iv_event_unregister(struct iv_event *event);
 
 /*
- * Queues the call, unless one is pending.  Thread-safe and async-signal-safe,
- * within the process; never blocks, allocates nothing, leaves errno alone.
- * What the poster wrote before is visible to the handler run that serves the
- * post.  If it is left in the middle, by asynchronous cancellation or
- * siglongjmp(), the event may stay unposted until it is registered anew.
+ * Queues the call, unless one is pending, and wakes the owner if it sleeps.
+ * May be called from any thread of the process, with or without a loop, and
+ * from signal handlers.  Never blocks, allocates nothing and preserves errno.
+ * What the poster stored before is visible to the handler call that serves the
+ * post.  If a poster is stopped in the middle, by asynchronous cancellation or
+ * siglongjmp(), later posts may have no effect until the event is registered
+ * again.
  */
 void iv_event_post(struct iv_event *event);
 

@@ -15,11 +15,12 @@ extern "C" {
 #endif
 
 /*
- * Each loop gets a zeroed area of sizeof_state bytes, aligned to 16.
- * init_thread(area) runs at the end of iv_init(), deinit_thread(area) at the
- * start of iv_deinit() or when the thread ends, both in order of registration
- * and with the loop usable; either may be NULL.  The private members must be
- * zero before registering, as static storage has them.
+ * Each loop gets an area of sizeof_state bytes for the user, zeroed and aligned
+ * to 16 bytes.  init_thread(area) is called at the end of iv_init(),
+ * deinit_thread(area) at the start of iv_deinit() or when the thread exits.
+ * Both are called in order of registration, in the thread concerned, and may
+ * use the loop; either may be NULL.  The private members must be zero before
+ * the registration, as they are in static storage.
  */
 struct iv_tls_user {
 	size_t			sizeof_state;
@@ -31,16 +32,18 @@ struct iv_tls_user {
 };
 
 /*
- * Announce a user, for the life of the process: a plugin that contains it is
- * never unloaded.  One call at a time, before the first iv_init() of the
- * process: typically from a constructor.
+ * Registers a user for the lifetime of the process; a plugin that contains it
+ * is never unloaded.  May be called from any thread, but from one at a time and
+ * only before the first iv_init() of the process, typically from a constructor;
+ * a later call is fatal.
  */
 void iv_tls_user_register(struct iv_tls_user *user);
 
 /*
- * The calling thread's area, or NULL in a thread without a loop.  Any thread,
- * signal handlers (the area exists from before init_thread() until after
- * deinit_thread()).
+ * Returns the user's area in the calling thread, or NULL in a thread without a
+ * loop.  The area exists from before init_thread() until after deinit_thread().
+ * May be called from any thread and from signal handlers.  A user that is not
+ * registered is fatal.
  */
 void *iv_tls_user_ptr(const struct iv_tls_user *user);
 
