@@ -1,5 +1,5 @@
 /*
- * libivykis: work done by a pool of threads, completed in the owner's loop.
+ * libivykis: thread pools, whose items are completed in the owner's loop.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -14,11 +14,11 @@ extern "C" {
 #endif
 
 /*
- * Set the public members before creating the pool.  thread_start(cookie) and
- * thread_stop(cookie) are called in each of its threads, before the first item
- * and before the end; NULL: not called.  The three are copied.  max_threads
- * may be changed until the pool is put and holds for what is submitted by
- * iv_work_pool_submit_work() from then on.
+ * Set the public members before creating the pool; all but max_threads are
+ * copied.  thread_start(cookie) and thread_stop(cookie) are called in each of
+ * its threads, before the first item and before the thread exits, unless they
+ * are NULL.  The owner may change max_threads until the pool is put; the new
+ * value applies to subsequent calls of iv_work_pool_submit_work().
  */
 struct iv_work_pool {
 	int		max_threads;	/* 0 or less: none, see below */
@@ -30,9 +30,9 @@ struct iv_work_pool {
 };
 
 /*
- * work(cookie) is called in a thread of the pool, completion(cookie) in the
- * owner's loop.  Both have to be set.  The item is the library's until its
- * completion is called, which may free it or submit it again.
+ * work(cookie) is called in a thread of the pool, then completion(cookie) in
+ * the owner's loop.  Both must be set.  The item belongs to the library until
+ * its completion is called, which may free it or submit it again.
  */
 struct iv_work_item {
 	void		*cookie;
@@ -42,51 +42,61 @@ struct iv_work_item {
 	struct iv_list_head	list;	/* private */
 };
 
-/* thread_start = thread_stop = NULL, and nothing else.  Any thread. */
+/*
+ * Sets thread_start and thread_stop to NULL, and nothing else.  May be called
+ * from any thread.
+ */
 static inline void IV_WORK_POOL_INIT(struct iv_work_pool *pool)
 {
 	pool->thread_start = NULL;
 	pool->thread_stop = NULL;
 }
 
-/* Does nothing, also to an item that was submitted.  Any thread. */
+/*
+ * Does nothing, even to an item that has been submitted.  May be called from
+ * any thread.
+ */
 static inline void IV_WORK_ITEM_INIT(struct iv_work_item *item)
 {
 	(void)item;
 }
 
 /*
- * Make the calling thread the owner of a pool without threads, which keeps its
- * iv_main() from returning until it has been put and has come to an end.  0,
- * or -1 with errno (EMFILE, ENFILE, ENOMEM, ENOSPC): there is no pool then.
- * Loop thread.  The private member may hold anything.
+ * Makes the calling thread the owner of a pool, which has no threads yet and
+ * keeps the thread's iv_main() running until it has been put and its threads
+ * have exited.  Returns 0, or -1 with errno set (EMFILE, ENFILE, ENOMEM,
+ * ENOSPC, ESHUTDOWN) and no pool created.  May be called from any thread that
+ * has a loop.  The private member need not be initialised.
  */
 int iv_work_pool_create(struct iv_work_pool *pool);
 
 /*
- * Let go of the pool: nothing more can be submitted, *pool may be freed or
- * used for another one at once.  What was submitted is worked and completed,
- * then the threads end.  Owner, completions and work functions that it runs
- * included.
+ * Releases the pool: nothing more can be submitted to it, and *pool may be
+ * freed or used for another pool at once.  Items already submitted are run and
+ * completed; then the threads exit.  May be called from the owner, including
+ * any of its handlers and completions.
  */
 void iv_work_pool_put(struct iv_work_pool *pool);
 
 /*
- * Have the item worked by a thread that is idle, or else, if there are fewer
- * than max_threads, by a new one, or else by the first that gets to it; by the
- * owner's loop if there is no thread and none can be made.  Items are begun in
- * the order of submission and completed in the order in which they are done.
- * pool NULL: worked and completed in the calling thread's loop, by a task.
- * Cannot fail.  Owner; for NULL, loop thread.
+ * Submits an item, which goes to an idle thread, otherwise to a new thread if
+ * there are fewer than max_threads, otherwise to the first thread that becomes
+ * free; to the owner's loop if there is no thread and none can be created.
+ * Items start in the order of submission and complete in the order in which
+ * they finish.  Cannot fail.  May be called from the owner.
+ *
+ * If pool is NULL, the item runs and completes in the calling thread's loop, by
+ * a task; then the function may be called from any thread that has a loop.
  */
 void iv_work_pool_submit_work(struct iv_work_pool *pool,
 			      struct iv_work_item *item);
 
 /*
- * The same for any thread, typically out of a work function of the pool; the
- * completion is called in the owner's loop all the same.  A new thread has to
- * wait for that loop, and max_threads is what it was when the pool was
- * created.  pool NULL: as above, loop thread.
+ * Does the same from any thread, typically in a work function of the pool; the
+ * completion is still called in the owner's loop.  New threads are started from
+ * that loop, so it must be running, and max_threads has the value that it had
+ * when the pool was created.  The pool must not be put at the same time.  A
+ * NULL pool: as above.
  */
 void iv_work_pool_submit_continuation(struct iv_work_pool *pool,
 				      struct iv_work_item *item);
