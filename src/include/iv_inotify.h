@@ -1,10 +1,11 @@
 /*
- * libivykis: functions called when something happens to files.
+ * libivykis: file and directory change notification (inotify).
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * An instance is one inotify(7) descriptor in the loop of the thread that
- * registers it; a watch is one file or directory that it looks at.  The
- * private members of both may hold anything before they are registered.
+ * registers it, its owner; a watch is one file or directory that it observes.
+ * The private members of both need not be initialised before they are
+ * registered.
  *
  * Where the system has no inotify(7), registering fails with ENOSYS.
  */
@@ -33,33 +34,36 @@ struct iv_inotify {
 	void			*owner;
 };
 
-/* Does nothing, also to an instance that is registered.  Any thread. */
+/*
+ * Does nothing, even to an instance that is registered.  May be called from any
+ * thread.
+ */
 static inline void IV_INOTIFY_INIT(struct iv_inotify *in)
 {
 	(void)in;
 }
 
 /*
- * Make the calling thread's loop the owner; counts as one registered iv_fd.
- * 0, or -1 with errno (EMFILE, ENFILE, ENOMEM, ENOSPC; ENOSYS where there is no
- * inotify): nothing is registered then, and it may be tried again.  Loop thread.
+ * Makes the calling thread the owner; a registered instance keeps iv_main()
+ * running.  Returns 0, or -1 with errno set (EMFILE, ENFILE, ENOMEM, ENOSPC)
+ * and nothing registered.  May be called from any thread that has a loop.
  */
 int iv_inotify_register(struct iv_inotify *in);
 
 /*
- * Withdraw the instance and all its watches: no handler of theirs runs
- * afterwards.  Owner, any handler, those of its watches included; the memory
- * of all of them may be freed at once.  Touches no watch.
+ * Withdraws the instance and all its watches, without accessing their memory:
+ * none of their handlers runs afterwards, and the memory of all of them may be
+ * freed at once.  May be called from the owner, including the handlers of its
+ * watches.
  */
 void iv_inotify_unregister(struct iv_inotify *in);
 
-
 /*
- * What happens to pathname, of the kinds in mask (IN_CREATE, ...), makes
- * handler(cookie, event) run in the instance's owner; the event is valid
- * during the call.  An event with IN_IGNORED is a watch's last: it has been
- * unregistered before the call.  So is that of an IN_ONESHOT watch.
- * IN_Q_OVERFLOW comes to every watch: some events were lost.
+ * An event of pathname, of one of the kinds in mask (IN_CREATE, ...), makes
+ * handler(cookie, event) run in the instance's owner; the event is valid during
+ * the call.  An event with IN_IGNORED is the last one of its watch, which is
+ * unregistered before the call; so is the only event of an IN_ONESHOT watch.
+ * Every watch receives IN_Q_OVERFLOW when events have been lost.
  */
 struct iv_inotify_watch {
 	struct iv_inotify	*inotify;
@@ -72,24 +76,29 @@ struct iv_inotify_watch {
 	struct iv_avl_node	an;
 };
 
-/* Does nothing, also to a watch that is registered.  Any thread. */
+/*
+ * Does nothing, even to a watch that is registered.  May be called from any
+ * thread.
+ */
 static inline void IV_INOTIFY_WATCH_INIT(struct iv_inotify_watch *watch)
 {
 	(void)watch;
 }
 
 /*
- * Add the watch to the registered instance.  0, or -1 with errno: that of
- * inotify_add_watch(2), and EEXIST if the instance has a watch for this file,
- * which goes on as it was, with or without IN_MASK_ADD.  Owner of the instance.
+ * Adds the watch to a registered instance.  Returns 0, or -1 with errno set as
+ * by inotify_add_watch(2).  It is EEXIST if the instance has a watch for this
+ * file, which is unchanged, with or without IN_MASK_ADD.  May be called from
+ * the owner of the instance.
  */
 int iv_inotify_watch_register(struct iv_inotify_watch *watch);
 
 /*
- * Remove the watch: its handler does not run afterwards, also not for what had
- * happened before.  Does nothing if the watch was unregistered by its last
- * event, or with its instance, of which the memory is still there.  Owner, any
- * handler; the memory may be freed at once.
+ * Removes the watch: its handler does not run afterwards, not even for pending
+ * events.  Does nothing if the watch has been unregistered by its last event or
+ * with its instance, whose memory must still be valid.  The memory of the watch
+ * may be freed at once.  May be called from the owner of the instance,
+ * including any of its handlers.
  */
 void iv_inotify_watch_unregister(struct iv_inotify_watch *watch);
 
