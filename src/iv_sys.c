@@ -42,13 +42,18 @@ IV_THREAD_LOCAL struct iv_state *iv_self;
 static pthread_key_t self;
 static atomic_int has_self;
 
-static void create_self(void)
+static int create_self(void)
 {
-	if (pthread_key_create(&self, NULL) != 0)
-		iv_fatal("iv_init: cannot create a thread key: the process "
-			 "has used all of them up");
+	int err = pthread_key_create(&self, NULL);
+
+	if (err) {
+		errno = err;
+		return -1;
+	}
 	/* Release: pairs with the acquire in iv_sys_self(). */
 	atomic_store_explicit(&has_self, 1, memory_order_release);
+
+	return 0;
 }
 
 /* Before there is a key, no thread has a loop. */
@@ -60,13 +65,25 @@ struct iv_state *iv_sys_self(void)
 	return pthread_getspecific(self);
 }
 
-void iv_sys_set_self(struct iv_state *st)
+int iv_sys_set_self(struct iv_state *st)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	static struct iv_lock lock;
+	int state = iv_lock_take(&lock);
+	int ret = 0;
+	int err;
 
-	(void)pthread_once(&once, create_self);
-	if (pthread_setspecific(self, st) != 0)
-		iv_fatal("iv_init: out of memory");
+	/* Relaxed: the lock gives the order. */
+	if (!atomic_load_explicit(&has_self, memory_order_relaxed))
+		ret = create_self();
+	iv_lock_release(&lock, state);
+	if (ret < 0)
+		return -1;
+
+	err = pthread_setspecific(self, st);
+	if (err)
+		errno = err;
+
+	return err ? -1 : 0;
 }
 
 #endif

@@ -35,15 +35,18 @@ struct iv_state;
 
 extern IV_THREAD_LOCAL struct iv_state *iv_self;
 
-static inline void iv_sys_set_self(struct iv_state *st)
+/* 0, or -1 with errno; NULL cannot fail in a thread that has a loop. */
+static inline int iv_sys_set_self(struct iv_state *st)
 {
 	iv_self = st;
+
+	return 0;
 }
 #else
 #define IV_THREAD_LOCAL	_Thread_local
 
 struct iv_state *iv_sys_self(void);
-void iv_sys_set_self(struct iv_state *st);
+int iv_sys_set_self(struct iv_state *st);
 
 #define iv_self		iv_sys_self()
 #endif
