@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@
 #ifdef HAVE_RAW_WRITE
 #include <sys/syscall.h>
 #endif
-#ifdef HAVE_PTHREAD_GETTHREADID_NP
+#if defined(HAVE_PTHREAD_GETTHREADID_NP) || defined(HAVE_PTHREAD_SET_NAME_NP)
 #include <pthread_np.h>
 #endif
 #ifdef HAVE__LWP_SELF
@@ -342,6 +343,29 @@ unsigned long iv_sys_thread_id(void)
 #else
 	/* Of the process, at least. */
 	return (unsigned long)pthread_self();
+#endif
+}
+
+void iv_sys_name_thread(const char *name)
+{
+	char buf[16] = "";
+	size_t len = strnlen(name, sizeof(buf) - 1);
+
+	/* No character continues for more than three bytes. */
+	while (len > sizeof(buf) - 4 && (name[len] & 0xc0) == 0x80)
+		len--;
+	memcpy(buf, name, len);
+
+#if defined(HAVE_PTHREAD_SET_NAME_NP)
+	pthread_set_name_np(pthread_self(), buf);
+#elif !defined(HAVE_PTHREAD_SETNAME_NP)
+	(void)buf;
+#elif defined(__APPLE__)
+	(void)pthread_setname_np(buf);
+#elif defined(__NetBSD__)
+	(void)pthread_setname_np(pthread_self(), "%s", buf);
+#else
+	(void)pthread_setname_np(pthread_self(), buf);
 #endif
 }
 

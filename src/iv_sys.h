@@ -134,6 +134,12 @@ void *iv_sys_reallocarray(void *mem, size_t num, size_t size);
 /* Of the calling thread: a number that no other thread of the system has. */
 unsigned long iv_sys_thread_id(void);
 
+/*
+ * The kernel's name of the calling thread: the first 15 bytes, which is all that
+ * Linux has room for, and no part of a character of UTF-8.
+ */
+void iv_sys_name_thread(const char *name);
+
 /* That the calling thread may run on. */
 int iv_sys_num_processors(void);
 

@@ -154,6 +154,8 @@ static void *run(void *_c)
 	iv_step();
 	if (pthread_setspecific(end_of_thread, c) != 0)
 		iv_fatal("iv_thread_create: out of memory in the new thread");
+	if (c->name[0] != '\0')
+		iv_sys_name_thread(c->name);
 	c->start_routine(c->arg);
 
 	return NULL;

@@ -409,6 +409,8 @@ static void run_worker(void *_w)
 	struct worker *w = _w;
 	struct pool *p = w->pool;
 
+	/* The name that its iv_thread has is too long for the kernel. */
+	iv_sys_name_thread("iv_work");
 	if (start_loop(w) < 0) {
 		give_up(w);
 		return;

@@ -391,7 +391,7 @@ mutant "fork: the kernel is not told to wipe" iv_sys \
 	'/(void)madvise(/d' \
 	fork 'a child of _Fork()' epoll/eventfd
 mutant "fork: what the kernel says is believed" iv_process \
-	's/if (pthread_atfork(note/if (0 \&\& pthread_atfork(note/' \
+	's/if (!wiped/if (0/' \
 	fork 'succeeds and does nothing' epoll/eventfd
 mutant "fork: what an earlier handler began is wiped" iv_process \
 	'/^static void wipe_state/,/^}/{/if (/d;/forking_generation/d;}' \
@@ -594,6 +594,12 @@ mutant "board: what was rung for is served twice in a pass" $raw \
 	's/^\t\tiv_board_served(iv_self, at);/\t\t;/' \
 	event_raw 'tasks run before' poll/eventfd
 
+mutant "thread: its name is cut within a character" iv_sys \
+	's/while (len > sizeof(buf) - 4/while (0/' \
+	thread 'its name, too' ''
+mutant "thread: its name is too long for the kernel" iv_sys \
+	's/char buf\[16\]/char buf[17]/' \
+	thread 'its name, too' ''
 mutant "work: put posts to the owner where a thread does" iv_work \
 	's/if (p->refs == 2)/if (1)/' \
 	work 'put leaves' poll/eventfd

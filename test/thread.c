@@ -814,6 +814,65 @@ static void create_without_routine(void)
 	iv_thread_create("one", NULL, NULL);
 }
 
+/* The kernel's names, which are read where the kernel shows them. */
+static char seen[32];
+
+static void read_comm(void *unused)
+{
+	char path[64];
+	FILE *f;
+
+	(void)unused;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", gettid());
+	f = fopen(path, "r");
+	check(f != NULL);
+	check(fgets(seen, sizeof(seen), f) != NULL);
+	fclose(f);
+	seen[strcspn(seen, "\n")] = '\0';
+}
+
+static void name_itself(void *unused)
+{
+	(void)unused;
+	check_int(pthread_setname_np(pthread_self(), "mine"), 0);
+	read_comm(NULL);
+}
+
+static void check_name(const char *name, void (*routine)(void *),
+		       const char *want)
+{
+	check_int(iv_thread_create(name, routine, NULL), 0);
+	iv_main();
+	if (strcmp(seen, want))
+		fprintf(stderr, "# \"%s\" is not \"%s\"\n", seen, want);
+	check(!strcmp(seen, want));
+}
+
+/* Three bytes each: the fifth ends where the room does, or crosses that. */
+#define EURO		"\342\202\254"
+#define EUROS		EURO EURO EURO EURO EURO EURO
+#define NONSENSE	"\200\200\200\200\200\200\200\200\200\200\200\200"
+
+static void kernels_name(void)
+{
+	iv_init();
+	check_int(pthread_setname_np(pthread_self(), "creator"), 0);
+	check_name("short", read_comm, "short");
+	check_name("0123456789abcde", read_comm, "0123456789abcde");
+	check_name("0123456789abcdef", read_comm, "0123456789abcde");
+	check_name(EUROS, read_comm, EURO EURO EURO EURO EURO);
+	check_name("a" EUROS, read_comm, "a" EURO EURO EURO EURO);
+	check_name("ab" EUROS, read_comm, "ab" EURO EURO EURO EURO);
+	/* Of no characters. */
+	check_name(NONSENSE NONSENSE, read_comm, NONSENSE);
+	check_name("", read_comm, "creator");
+	check_name(NULL, read_comm, "creator");
+	check_name("theirs", name_itself, "mine");
+	read_comm(NULL);
+	check(!strcmp(seen, "creator"));
+	iv_deinit();
+}
+
 static void mistakes(void)
 {
 	check_fatal(create_without_loop,
@@ -841,6 +900,8 @@ static const struct check_case cases[] = {
 	  debug_lines, ONCE, 0 },
 	{ "no name is an empty name", no_name, ONCE, 0 },
 	{ "a thread's id is the kernel's", numbers, ONCE, 0 },
+	{ "its name, too, as far as there is room for it", kernels_name,
+	  ONCE, 0 },
 	{ "the list shows the caller and its threads in order",
 	  list_of_children, ONCE, 0 },
 	{ "the list may be asked for while a thread starts",

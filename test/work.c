@@ -1002,6 +1002,33 @@ static void loop_runs_beside_own_work(void)
 	end();
 }
 
+static char comm[32];
+
+static void read_comm(struct job *j)
+{
+	char path[64];
+	FILE *f;
+
+	(void)j;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", gettid());
+	f = fopen(path, "r");
+	check(f != NULL);
+	check(fgets(comm, sizeof(comm), f) != NULL);
+	fclose(f);
+}
+
+static void kernels_name(void)
+{
+	struct job j;
+
+	begin(1);
+	submit(&j, read_comm, NULL);
+	complete(1);
+	check(!worked_by_owner(&j));
+	check(!strcmp(comm, "iv_work\n"));
+	end();
+}
+
 static void no_descriptor_for_pool(void)
 {
 	struct job j;
@@ -1752,6 +1779,8 @@ static const struct check_case cases[] = {
 	  EACH_METHOD, 0 },
 	{ "... also if that goes on meanwhile",
 	  continuations_beside_their_parent, EACH_METHOD, 0 },
+	{ "the kernel's name of its threads says what they are for",
+	  kernels_name, ONCE, 0 },
 	{ "no more threads are made than allowed", one_at_a_time, ONCE, 0 },
 	{ "items begin in the order of submission", first_in_first_out,
 	  EACH_METHOD, 0 },
