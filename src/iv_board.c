@@ -381,9 +381,10 @@ static unsigned long posted_in(const struct iv_board_record *r, unsigned int w)
 
 static int is_posted(const struct iv_board_record *r)
 {
+	unsigned int words = words_of(r);
 	unsigned int w;
 
-	for (w = 0; w < words_of(r); w++) {
+	for (w = 0; w < words; w++) {
 		if (posted_in(r, w))
 			return 1;
 	}
@@ -429,7 +430,7 @@ int iv_board_posted(const struct iv_state *st, int all)
 	unsigned int i;
 
 	if (!all && has_hints(st))
-		return is_posted(st->board.first) || is_hinted(st->board.first);
+		return is_hinted(st->board.first) || is_posted(st->board.first);
 
 	for (i = 0; i < st->board.room; i++) {
 		const struct iv_board_record *r = own_record(st, i);
@@ -442,20 +443,26 @@ int iv_board_posted(const struct iv_state *st, int all)
 }
 
 /* Only what is set now is served in this pass. */
-static void look_at(struct iv_state *st, unsigned int i)
+static void look_at(struct iv_state *st, struct iv_board_record *r)
 {
-	struct iv_board_record *r = own_record(st, i);
+	unsigned int words = words_of(r);
 	unsigned long any = 0;
 	unsigned int w;
 
-	if (r == NULL)
-		return;
-	for (w = 0; w < words_of(r); w++) {
+	for (w = 0; w < words; w++) {
 		r->due[w] = posted_in(r, w);
 		any |= r->due[w];
 	}
 	if (any)
-		st->board.due |= 1UL << i % IV_BOARD_WORD_BITS;
+		st->board.due |= 1UL << r->slot % IV_BOARD_WORD_BITS;
+}
+
+static void look_at_own(struct iv_state *st, unsigned int i)
+{
+	struct iv_board_record *r = own_record(st, i);
+
+	if (r != NULL)
+		look_at(st, r);
 }
 
 static void look_at_hinted(struct iv_state *st)
@@ -463,7 +470,7 @@ static void look_at_hinted(struct iv_state *st)
 	unsigned long hints;
 	unsigned int i;
 
-	look_at(st, st->board.first->slot);
+	look_at(st, st->board.first);
 	if (!is_hinted(st->board.first))
 		return;
 
@@ -473,7 +480,7 @@ static void look_at_hinted(struct iv_state *st)
 	for (; hints; hints &= hints - 1) {
 		for (i = __builtin_ctzl(hints); i < st->board.room;
 		     i += IV_BOARD_WORD_BITS)
-			look_at(st, i);
+			look_at_own(st, i);
 	}
 }
 
@@ -487,7 +494,7 @@ void iv_board_look(struct iv_state *st, int all)
 		return;
 	}
 	for (i = 0; i < st->board.room; i++)
-		look_at(st, i);
+		look_at_own(st, i);
 }
 
 void iv_board_served(struct iv_state *st, struct iv_place at)
@@ -523,14 +530,11 @@ int iv_board_take_bit(struct iv_place at)
  * from its slot is not touched.
  */
 static void serve_word(struct iv_state *st, unsigned int i, unsigned int w,
+		       struct iv_board_record *r,
 		       void (*serve)(struct iv_event_raw *))
 {
-	struct iv_board_record *r = own_record(st, i);
-	unsigned long bits;
+	unsigned long bits = r->due[w] & posted_in(r, w);
 
-	if (r == NULL)
-		return;
-	bits = r->due[w] & posted_in(r, w);
 	r->due[w] = 0;
 	for (; bits && own_record(st, i) == r; bits &= bits - 1) {
 		struct iv_place at = {
@@ -547,11 +551,15 @@ static void serve_word(struct iv_state *st, unsigned int i, unsigned int w,
 static void serve_record(struct iv_state *st, unsigned int i,
 			 void (*serve)(struct iv_event_raw *))
 {
-	const struct iv_board_record *r;
+	struct iv_board_record *r = own_record(st, i);
 	unsigned int w;
 
-	for (w = 0; (r = own_record(st, i)) != NULL && w < words_of(r); w++)
-		serve_word(st, i, w, serve);
+	for (w = 0; r != NULL && w < words_of(r); w++) {
+		if (r->due[w] == 0)
+			continue;
+		serve_word(st, i, w, r, serve);
+		r = own_record(st, i);
+	}
 }
 
 void iv_board_take(struct iv_state *st, void (*serve)(struct iv_event_raw *))
