@@ -425,12 +425,9 @@ static int is_hinted(const struct iv_board_record *r)
 	return !!atomic_load_explicit(&r->board->hints, memory_order_relaxed);
 }
 
-int iv_board_posted(const struct iv_state *st, int all)
+int iv_board_posted(const struct iv_state *st)
 {
 	unsigned int i;
-
-	if (!all && has_hints(st))
-		return is_hinted(st->board.first) || is_posted(st->board.first);
 
 	for (i = 0; i < st->board.room; i++) {
 		const struct iv_board_record *r = own_record(st, i);

@@ -220,16 +220,17 @@ static void run_round(struct iv_state *st)
 #define ROUNDS		64
 #define ROUNDS_NSEC	50000
 
-/* With a look at all boards, or only where there is a hint. */
-static int has_work(const struct iv_state *st, int all)
-{
-	return iv_task_queued(st) || iv_event_queued(st) ||
-	       (iv_board_any(st) && iv_board_posted(st, all));
-}
-
 int iv_main_has_work(const struct iv_state *st)
 {
-	return has_work(st, 1);
+	return iv_task_queued(st) || iv_event_queued(st) ||
+	       (iv_board_any(st) && iv_board_posted(st));
+}
+
+/* By the latest look at the boards. */
+static int is_something_due(const struct iv_state *st)
+{
+	return iv_task_queued(st) || iv_event_queued(st) ||
+	       (iv_board_any(st) && st->board.due != 0);
 }
 
 /*
@@ -240,7 +241,9 @@ static int skip_wait(struct iv_state *st)
 {
 	const struct timespec *now;
 
-	if (!has_work(st, 0))
+	if (iv_board_any(st))
+		iv_board_look(st, 0);
+	if (!is_something_due(st))
 		return 0;
 
 	iv_time_invalidate(st);
@@ -267,7 +270,7 @@ static int fall_asleep(struct iv_state *st)
 	iv_board_sleep(st);
 	iv_step();
 
-	return iv_event_raw_is_noticed(st) && !has_work(st, 1);
+	return iv_event_raw_is_noticed(st) && !iv_main_has_work(st);
 }
 
 /* 1 if that has brought something, and the kernel need not be asked again. */
@@ -322,7 +325,7 @@ static void wait_for_events(struct iv_state *st)
 		next = iv_timer_next(st);
 		until = &next;
 	}
-	if (iv_task_queued(st)) {
+	if (is_something_due(st)) {
 		until = &past;
 	} else if (iv_board_any(st)) {
 		if (poll_instead(st, until))
@@ -343,8 +346,6 @@ static void notice_fork(struct iv_state *st)
 
 static void run(struct iv_state *st)
 {
-	int skipped;
-
 	st->quit = 0;
 	for (;;) {
 		st->stats.passes++;
@@ -356,12 +357,12 @@ static void run(struct iv_state *st)
 
 		if (iv_board_any(st))
 			notice_fork(st);
-		skipped = skip_wait(st);
-		if (!skipped)
+		if (!skip_wait(st)) {
 			wait_for_events(st);
-		iv_step();
-		if (iv_board_any(st))
-			iv_board_look(st, !skipped);
+			iv_step();
+			if (iv_board_any(st))
+				iv_board_look(st, 1);
+		}
 		if (iv_event_queued(st) && !iv_event_own(st))
 			iv_event_run(st);
 		if (iv_fd_ready(st))

@@ -577,14 +577,14 @@ static inline int iv_board_any(const struct iv_state *st)
 	return st->board.num != 0;
 }
 
-/*
- * Is a bit set?  A poster that was killed may have left one without a hint: all
- * boards are looked at before each wait.
- */
-int iv_board_posted(const struct iv_state *st, int all);
+/* Is a bit set? */
+int iv_board_posted(const struct iv_state *st);
 /*
  * What is posted by now is due in this pass.  What a handler posts, to its own
  * object or to another one, has to wait for the next: tasks come first.
+ *
+ * Where there is a hint, or everywhere, as before each wait: a poster that was
+ * killed may have left a bit without one.
  */
 void iv_board_look(struct iv_state *st, int all);
 /* Announce that the loop will sleep, and that it has slept. */

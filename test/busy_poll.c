@@ -216,6 +216,64 @@ static void descriptors_meanwhile(void)
 	check(count("poll_hits") > TURNS / 2);
 }
 
+/* A loop that never comes to sleep has nothing to poll for. */
+static int self_posts;
+
+static void post_again(void *_post)
+{
+	void (**post)(void) = _post;
+
+	check(++self_posts < 1000000);
+	(*post)();
+}
+
+static void post_raw(void)
+{
+	iv_event_raw_post(&raw);
+}
+
+static void post_event(void)
+{
+	iv_event_post(&event);
+}
+
+static void read_and_quit(void *unused)
+{
+	read_one(unused);
+	iv_quit();
+}
+
+static void read_beside(void (*post)(void))
+{
+	struct iv_fd fd;
+
+	begin();
+	iv_set_busy_poll(LONG);
+	raw.handler = event.handler = post_again;
+	raw.cookie = event.cookie = &post;
+	self_posts = 0;
+	IV_FD_INIT(&fd);
+	fd.fd = pipe_fds[0];
+	fd.handler_in = read_and_quit;
+	iv_fd_register(&fd);
+	check_int(write(pipe_fds[1], "", 1), 1);
+	post();
+	iv_main();
+	check_int(calls, 1);
+	iv_fd_unregister(&fd);
+	end();
+}
+
+static void descriptors_beside_work(void)
+{
+	need_processors();
+	check_int(pipe(pipe_fds), 0);
+	read_beside(post_raw);
+	read_beside(post_event);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
 static struct iv_timer timer;
 static long interval;
 
@@ -373,6 +431,8 @@ static const struct check_case cases[] = {
 	  posts_without_doorbells, EACH, 0 },
 	{ "descriptors are served while it polls", descriptors_meanwhile,
 	  EACH, 0 },
+	{ "descriptors are served beside work without end",
+	  descriptors_beside_work, EACH, 0 },
 	{ "timers are served while it polls", timers_meanwhile, EACH_METHOD,
 	  0 },
 	{ "a loop that polls in vain ceases to", in_vain, EACH_METHOD, 0 },

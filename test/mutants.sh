@@ -304,6 +304,9 @@ mutant "busy poll: the kernel is not asked" iv_busy_poll \
 mutant "busy poll: posts are not looked at" iv_busy_poll \
 	's/if (iv_main_has_work(st))/if (0)/' \
 	busy_poll 'without a doorbell' poll/eventfd
+mutant "busy poll: instead of asking the kernel" iv_main \
+	'/^static void wait_for_events(/,/^}/s/if (is_something_due(st))/if (iv_task_queued(st))/' \
+	busy_poll 'beside work' poll/eventfd
 mutant "busy poll: beyond the next timer" iv_busy_poll \
 	's/until != NULL && iv_time_compare(until, &end) < 0/0/' \
 	busy_poll 'timers are served' poll/eventfd
@@ -654,10 +657,10 @@ mutant "steps: rung is said before the write" $raw \
 	steps 'a poster killed at each step' eventfd $at_steps
 mutant "steps: the look comes before asleep is said" iv_main \
 	'/^static int fall_asleep/,/^}/{
-	s/^\tiv_board_sleep(st);/\tint work = has_work(st, 1);\
+	s/^\tiv_board_sleep(st);/\tint work = iv_main_has_work(st);\
 	iv_step();\
 &/
-	s/!has_work(st, 1);/!work;/;}' \
+	s/!iv_main_has_work(st);/!work;/;}' \
 	steps 'pauses by a seed' eventfd $at_steps
 mutant "steps: an event's wakeup comes before the push" $event \
 	'/^static int push_and_wake/,/^}/{
