@@ -357,17 +357,6 @@ void iv_board_deinit(struct iv_state *st)
 	free(st->board.records);
 }
 
-/* Acquire, here and below: pairs with the releases in has_bell(). */
-struct iv_board *iv_board_bell(const struct iv_state *st, int *is_own)
-{
-	unsigned int generation = atomic_load_explicit(&st->board.generation,
-						       memory_order_acquire);
-
-	*is_own = generation == iv_process_generation();
-
-	return atomic_load_explicit(&st->board.bell, memory_order_acquire);
-}
-
 /*
  * Bits that are set, of objects that are registered: a forked child may post to
  * a stale copy of one that was.

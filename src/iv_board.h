@@ -143,8 +143,21 @@ void iv_board_make_foreign(struct iv_board *b);
 void iv_board_abandon(struct iv_state *st, unsigned int generation,
 		      void (*ring)(const struct iv_event_raw *));
 
-/* Any thread.  The loop's bell; *is_own: it is this process's, surely. */
-struct iv_board *iv_board_bell(const struct iv_state *st, int *is_own);
+/*
+ * Any thread.  The loop's bell; *is_own: it is this process's, surely.
+ *
+ * Acquire, here and below: pairs with the releases in has_bell().
+ */
+static inline struct iv_board *
+iv_board_bell(const struct iv_state *st, int *is_own)
+{
+	unsigned int generation = atomic_load_explicit(&st->board.generation,
+						       memory_order_acquire);
+
+	*is_own = generation == iv_process_generation();
+
+	return atomic_load_explicit(&st->board.bell, memory_order_acquire);
+}
 
 #pragma GCC visibility pop
 

@@ -5,6 +5,7 @@
  * A loop has a stack of posted events, to which any thread and any signal
  * handler pushes by compare-and-exchange; the loop takes all of it at once and
  * appends it, turned over, to its queue, which so has the order of the posts.
+ * While nothing is on the stack, the loop's own thread appends at once.
  * The queue is an array with room for all events that are registered, so that
  * one which is unregistered is found and taken out at once.
  *
@@ -13,7 +14,7 @@
  * there was none pushes the event, and wakes the loop if it sleeps:
  *
  *	post:	mark; it was marked: return
- *		push
+ *		push, or append
  *		the loop's state is not AWAKE: post its iv_event_raw
  *
  * The loop's state is that of iv_event_raw.c, and so is the handshake: a loop
@@ -58,13 +59,18 @@ static unsigned int marks_of(struct iv_state *st)
 /*
  * A thread of the parent may have marked an event and not have pushed it when
  * the process forked.  In the child, what is queued gets the child's mark; one
- * that still has the parent's is not queued.
+ * that still has the parent's is not queued.  As long as a change of the queue
+ * is under way, whatever has a mark counts as queued.
  */
 static void fork_marks(struct iv_state *st)
 {
 	unsigned int generation = iv_process_generation();
 	struct iv_event_ *ev;
 	unsigned int i;
+
+	st->event.has_missed_fork = st->event.is_changing;
+	if (st->event.is_changing)
+		return;
 
 	ev = atomic_load_explicit(&st->event.posted, memory_order_acquire);
 	for (; ev != NULL; ev = ev->next)
@@ -77,6 +83,25 @@ static void fork_marks(struct iv_state *st)
 	/* Release: pairs with the acquire in marks_of(). */
 	atomic_store_explicit(&st->event.marks, generation,
 			      memory_order_release);
+}
+
+/* While the queue is not what it should be, signal handlers leave it alone. */
+static void begin_change(struct iv_state *st)
+{
+	st->event.is_changing = 1;
+	atomic_signal_fence(memory_order_seq_cst);
+	iv_step();
+}
+
+static void end_change(struct iv_state *st)
+{
+	iv_step();
+	atomic_signal_fence(memory_order_seq_cst);
+	st->event.is_changing = 0;
+	atomic_signal_fence(memory_order_seq_cst);
+	iv_step();
+	if (st->event.has_missed_fork)
+		fork_marks(st);
 }
 
 static void enqueue(struct iv_state *st, unsigned int slot, struct iv_event_ *ev)
@@ -108,7 +133,6 @@ static void take_stack(struct iv_state *st)
 {
 	struct iv_event_ *ev;
 	struct iv_event_ *below;
-	unsigned int marks = marks_of(st);
 	unsigned int num = 0;
 	unsigned int slot;
 
@@ -132,15 +156,7 @@ static void take_stack(struct iv_state *st)
 		below = ev->next;
 		enqueue(st, --slot, ev);
 	}
-	/* Last, for a signal handler that forks here: all slots are filled. */
-	atomic_signal_fence(memory_order_seq_cst);
-	iv_step();
 	st->event.tail += num;
-	iv_step();
-
-	/* It may have forked when they were in neither. */
-	if (marks_of(st) != marks)
-		fork_marks(st);
 }
 
 /* Twice as much as can be in use, so that compacting is rarely needed. */
@@ -152,13 +168,15 @@ static int make_room(struct iv_state *st)
 	if (2 * (st->event.num + 1) <= st->event.room)
 		return 0;
 
+	begin_change(st);
 	queue = realloc(st->event.queue, room * sizeof(*queue));
-	if (queue == NULL)
-		return -1;
-	st->event.queue = queue;
-	st->event.room = room;
+	if (queue != NULL) {
+		st->event.queue = queue;
+		st->event.room = room;
+	}
+	end_change(st);
 
-	return 0;
+	return queue != NULL ? 0 : -1;
 }
 
 static void deliver(struct iv_event_ *ev)
@@ -177,21 +195,37 @@ static void deliver(struct iv_event_ *ev)
 	ev->handler(ev->cookie);
 }
 
+static void make_batch(struct iv_state *st)
+{
+	begin_change(st);
+	take_stack(st);
+	st->event.batch = st->event.tail;
+	end_change(st);
+}
+
 /*
  * Handlers may unregister what comes after them, or run the loop: the indices
  * are read afresh.
  */
+static struct iv_event_ *next_of_batch(struct iv_state *st)
+{
+	struct iv_event_ *ev = NULL;
+
+	begin_change(st);
+	while (ev == NULL && st->event.head != st->event.batch)
+		ev = st->event.queue[st->event.head++];
+	end_change(st);
+
+	return ev;
+}
+
 void iv_event_run(struct iv_state *st)
 {
+	struct iv_event_ *ev;
+
 	st->event.own = 0;
-	take_stack(st);
-	st->event.batch = st->event.tail;
-
-	while (st->event.head != st->event.batch) {
-		struct iv_event_ *ev = st->event.queue[st->event.head++];
-
-		if (ev == NULL)
-			continue;
+	make_batch(st);
+	while ((ev = next_of_batch(st)) != NULL) {
 		st->stats.events++;
 		deliver(ev);
 	}
@@ -199,8 +233,7 @@ void iv_event_run(struct iv_state *st)
 
 int iv_event_run_in_round(struct iv_state *st)
 {
-	if (st->event.round == iv_task_round(st) ||
-	    !iv_task_reached(st, st->event.position))
+	if (!iv_task_reached(st, st->event.position))
 		return 0;
 
 	st->event.round = iv_task_round(st);
@@ -249,13 +282,9 @@ static void unregister_wake(struct iv_state *st)
  * A child needs a wake-up of its own: posts to the parent's would wake that,
  * and the child's loop would drain what is meant for the parent.
  */
-void iv_event_notice_fork(struct iv_state *st)
+void iv_event_go_on(struct iv_state *st)
 {
-	unsigned int generation = iv_process_generation();
-
-	if (st->event.generation == generation)
-		return;
-	st->event.generation = generation;
+	st->event.generation = iv_process_generation();
 
 	unregister_wake(st);
 	iv_step();
@@ -268,6 +297,8 @@ void iv_event_deinit(struct iv_state *st)
 {
 	if (st->event.num != 0)
 		unregister_wake(st);
+	/* For good. */
+	begin_change(st);
 	free(st->event.queue);
 }
 
@@ -342,10 +373,11 @@ void iv_event_unregister(struct iv_event *_ev)
 	atomic_store_explicit(&ev->owner, NULL, memory_order_relaxed);
 	iv_step();
 
+	begin_change(st);
 	take_stack(st);
 	if (is_in_queue(st, ev))
 		st->event.queue[ev->slot] = NULL;
-	iv_step();
+	end_change(st);
 
 	st->numobjs--;
 	if (--st->event.num == 0)
@@ -392,14 +424,40 @@ static inline int is_queued(struct iv_state *st, struct iv_event_ *ev)
 }
 
 /*
- * Push it, and wake the loop if it sleeps.  The bell is looked up before, and
+ * The same by the loop's own thread, straight to the queue.  0: not now, since
+ * we are in a signal handler that has interrupted a change of the queue, or
+ * since what is on the stack comes first.
+ */
+static int append(struct iv_state *st, struct iv_event_ *ev)
+{
+	int can;
+
+	if (st->event.is_changing)
+		return 0;
+
+	begin_change(st);
+	if (st->event.head == st->event.tail)
+		st->event.head = st->event.batch = st->event.tail = 0;
+	/* Relaxed: posts that have come before this one are seen. */
+	can = st->event.tail < st->event.room &&
+	      atomic_load_explicit(&st->event.posted,
+				   memory_order_relaxed) == NULL;
+	if (can)
+		enqueue(st, st->event.tail++, ev);
+	end_change(st);
+
+	return can;
+}
+
+/*
+ * Queue it, and wake the loop if it sleeps.  The bell is looked up before, and
  * may be the parent's in a child that has not gone on with the loop yet.
  */
-static int push_and_wake(struct iv_state *st, struct iv_event_ *ev)
+static int queue_and_wake(struct iv_state *st, struct iv_event_ *ev, int own)
 {
 	int is_own;
 	struct iv_board *bell = iv_board_bell(st, &is_own);
-	int first = push(st, ev);
+	int first = (own && append(st, ev)) || push(st, ev);
 
 	iv_step();
 	if (!is_own)
@@ -414,9 +472,9 @@ static int push_and_wake(struct iv_state *st, struct iv_event_ *ev)
  * What the loop's own thread posts to an empty stack has a place in a round.
  * It is asleep only to a signal handler that came right before the wait.
  */
-static void push_own(struct iv_state *st, struct iv_event_ *ev)
+static void queue_own(struct iv_state *st, struct iv_event_ *ev)
 {
-	if (push_and_wake(st, ev) && !st->event.own) {
+	if (queue_and_wake(st, ev, 1) && !st->event.own) {
 		st->event.position = iv_task_position(st);
 		st->event.own = 1;
 	}
@@ -427,7 +485,7 @@ static void post_from_own(struct iv_state *st, struct iv_event_ *ev)
 	unsigned int marks = marks_of(st);
 
 	if (!is_queued(st, ev))
-		push_own(st, ev);
+		queue_own(st, ev);
 	iv_step();
 
 	/* A signal handler may have forked in between. */
@@ -449,5 +507,5 @@ void iv_event_post(struct iv_event *_ev)
 	if (st == iv_self)
 		post_from_own(st, ev);
 	else if (!is_queued(st, ev))
-		(void)push_and_wake(st, ev);
+		(void)queue_and_wake(st, ev, 0);
 }

@@ -210,7 +210,7 @@ int iv_inited(void)
 static void run_round(struct iv_state *st)
 {
 	iv_task_begin_round(st);
-	while ((iv_event_own(st) && iv_event_run_in_round(st)) ||
+	while ((iv_event_in_round(st) && iv_event_run_in_round(st)) ||
 	       iv_task_run_one(st))
 		;
 	iv_task_end_round(st);

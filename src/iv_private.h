@@ -148,6 +148,8 @@ struct iv_event_state {
 	unsigned int		head;		/* the next to be served */
 	unsigned int		batch;		/* ends here */
 	unsigned int		tail;
+	int			is_changing;	/* the queue, right now */
+	int			has_missed_fork;	/* meanwhile */
 	int			own;		/* to be served in a round ... */
 	unsigned long		position;	/* ... at this position */
 	unsigned int		round;		/* the last that served */
@@ -565,11 +567,24 @@ static inline int iv_event_own(const struct iv_state *st)
 	return st->event.own;
 }
 
+/* In this one, if none has served any yet? */
+static inline int iv_event_in_round(const struct iv_state *st)
+{
+	return st->event.own && st->event.round != iv_task_round(st);
+}
+
 void iv_event_run(struct iv_state *st);
 /* The same, once its place in the round has come; was that now? */
 int iv_event_run_in_round(struct iv_state *st);
+/* The loop goes on in a forked child. */
+void iv_event_go_on(struct iv_state *st);
+
 /* For loops with events, before each wait. */
-void iv_event_notice_fork(struct iv_state *st);
+static inline void iv_event_notice_fork(struct iv_state *st)
+{
+	if (st->event.generation != iv_process_generation())
+		iv_event_go_on(st);
+}
 
 /* iv_board.c */
 static inline int iv_board_any(const struct iv_state *st)

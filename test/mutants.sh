@@ -334,8 +334,8 @@ mutant "raw post_fd: a SIGPIPE that waited is doubled" $raw \
 	event_raw_process 'waits for the process' pipe
 
 mutant "event post: the look comes before the push" $event \
-	'/^static int push_and_wake/,/^}/{
-	s/^\tint first = push(st, ev);/\
+	'/^static int queue_and_wake/,/^}/{
+	s/^\tint first = .*push(st, ev);/\
 	int asleep = atomic_load(\&bell->state) \& IV_BOARD_MODE;\
 	for (volatile int i = 0; i < 3000; i++)\
 		;\
@@ -382,7 +382,7 @@ mutant "event deinit: the wake-up stays open" $event \
 	'/^void iv_event_deinit/,/^}/s/unregister_wake(st);/;/' \
 	event 'with events registered keeps' poll/eventfd
 mutant "event fork: the wake-up is shared" $event \
-	's/st->event.generation == generation)/1)/' \
+	'/^void iv_event_go_on/,/^}/s/unregister_wake(st);/return;/' \
 	fork 'shares no descriptor' poll/eventfd
 mutant "event fork: marks of the parent count" $event \
 	'/^static inline int is_queued/,/^}/{
@@ -456,8 +456,11 @@ behind='where other threads have posted'
 mutant "event fork: in a handler, and the mark is the parent's" iv_event \
 	'/^static void post_from_own(/,/^}/s/if (marks_of(st) != marks)/if (0)/' \
 	event "$anywhere" ''
-mutant "event fork: in a handler, and marks are taken along" iv_event \
-	'/^static void take_stack(/,/^}/s/if (marks_of(st) != marks)/if (0)/' \
+mutant "event post: to a queue that is being changed" iv_event \
+	'/^static int append/,/^}/s/if (st->event.is_changing)/if (0)/' \
+	event "$anywhere" ''
+mutant "event post: past what others have posted" iv_event \
+	'/^static int append/,/^}/s/if (can)/if (st->event.tail < st->event.room)/' \
 	event "$behind" ''
 mutant "main: rounds without end and no wait" iv_main \
 	's/return st->rounds < ROUNDS &&/return/' \
@@ -663,10 +666,10 @@ mutant "steps: the look comes before asleep is said" iv_main \
 	s/!iv_main_has_work(st);/!work;/;}' \
 	steps 'pauses by a seed' eventfd $at_steps
 mutant "steps: an event's wakeup comes before the push" $event \
-	'/^static int push_and_wake/,/^}/{
-	s/^\tint first = push(st, ev);/\tint first = 0;\
+	'/^static int queue_and_wake/,/^}/{
+	s/^\tint first = .* push(st, ev);/\tint first = 0;\
 	iv_event_raw_wake(bell);/
-	s/^\t\tiv_event_raw_wake(bell);/\t\tfirst = push(st, ev);/;}' \
+	s/^\t\tiv_event_raw_wake(bell);/\t\tfirst = (own \&\& append(st, ev)) || push(st, ev);/;}' \
 	steps 'pauses by a seed' eventfd $at_steps
 mutant "steps: a mark of the parent's counts in a child" $event \
 	's/return mark == generation || .*/return mark != 0;/' \

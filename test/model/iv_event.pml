@@ -175,7 +175,8 @@ inline wake()
 
 /*
  * push() sets a flag of the event instead of linking it; who marked it is
- * the only one to push.
+ * the only one to push.  For SIGNAL, in the loop's own thread, append() is the
+ * same: LOOP looks at the queue whenever it looks at the stack.
  */
 inline iv_event_post(e)
 {
