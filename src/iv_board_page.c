@@ -34,7 +34,7 @@ _Static_assert(sizeof(struct page) + 4096 / sizeof(struct iv_board) *
 
 static size_t page_size(void)
 {
-	return sysconf(_SC_PAGESIZE);
+	return iv_process_page_size;
 }
 
 static struct iv_board *boards_of(struct page *p)

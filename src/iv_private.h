@@ -315,6 +315,9 @@ struct iv_process_state {
 
 extern struct iv_process_state *iv_process;
 
+/* Constant once there is a loop or a board: posts ask for it. */
+extern size_t iv_process_page_size;
+
 /* getenv(3), "" for an unset variable and for all of a privileged program. */
 const char *iv_process_getenv(const char *name);
 

@@ -94,9 +94,12 @@ static void wipe_state(void)
 		memset(iv_process, 0, sizeof(*iv_process));
 }
 
+size_t iv_process_page_size;
+
 static int map_state(void)
 {
-	iv_process = iv_sys_map_wiped_by_fork(sysconf(_SC_PAGESIZE));
+	iv_process_page_size = sysconf(_SC_PAGESIZE);
+	iv_process = iv_sys_map_wiped_by_fork(iv_process_page_size);
 
 	return iv_process != NULL ? 0 : -1;
 }
