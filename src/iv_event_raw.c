@@ -220,24 +220,6 @@ static int kinds_of(const uint64_t *buf, size_t len, size_t size)
 }
 
 /*
- * What has been read must be served, so this is no cancellation point.  The
- * thread sanitizer has to know what orders a post and its handler.
- */
-static ssize_t read_all_there_is(int fd, void *buf, size_t size)
-{
-#if defined(SYS_read) && !defined(__SANITIZE_THREAD__)
-	return syscall(SYS_read, fd, buf, size);
-#else
-	int state = iv_cancel_disable();
-	ssize_t ret = read(fd, buf, size);
-
-	iv_cancel_restore(state);
-
-	return ret;
-#endif
-}
-
-/*
  * Read until there is nothing; 0 if there was nothing from the start.  A read
  * empties an eventfd.  One that fills the buffer may have left some of what a
  * pipe holds, but not for ever, whoever goes on to write.
@@ -251,7 +233,7 @@ static int drain(int fd)
 
 	for (i = 0; i < 64; i++) {
 		do {
-			ret = read_all_there_is(fd, buf, sizeof(buf));
+			ret = iv_sys_read(fd, buf, sizeof(buf));
 		} while (ret < 0 && errno == EINTR);
 
 		if (ret < 0 && errno == EAGAIN)

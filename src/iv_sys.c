@@ -175,6 +175,21 @@ ssize_t iv_sys_write(int fd, const void *buf, size_t len)
 #endif
 }
 
+ssize_t iv_sys_read(int fd, void *buf, size_t len)
+{
+/* The thread sanitizer has to see what orders a post and its handler. */
+#if defined(HAVE_RAW_WRITE) && !defined(__SANITIZE_THREAD__)
+	return syscall(SYS_read, fd, buf, len);
+#else
+	int state = iv_cancel_disable();
+	ssize_t ret = read(fd, buf, len);
+
+	iv_cancel_restore(state);
+
+	return ret;
+#endif
+}
+
 void iv_sys_no_sigpipe(int fd)
 {
 #ifdef HAVE_F_SETNOSIGPIPE

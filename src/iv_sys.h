@@ -101,6 +101,13 @@ static inline int iv_sys_can_splice(void)
  */
 ssize_t iv_sys_write(int fd, const void *buf, size_t len);
 
+/*
+ * read(2) that is no cancellation point: what it has read must be served.  In a
+ * program with threads, read(3) and disabling cancellation around it are two
+ * locked instructions each.
+ */
+ssize_t iv_sys_read(int fd, void *buf, size_t len);
+
 /* Let writes to a pipe that nobody reads raise no SIGPIPE, where that is possible. */
 void iv_sys_no_sigpipe(int fd);
 
