@@ -5,11 +5,18 @@
  * A post that finds one pending has to order the caller's stores before its
  * look at the shared word, and to look again: two loads and a full fence, which
  * is one locked instruction on x86.  The loop delivers one post and ends.
+ *
+ * Compiled twice: in the place of the post, and called, as the functions of a
+ * library are.  A call stores its return address, for which the fence waits.
  */
 
 #include <stdatomic.h>
 
+#ifdef CALLED
+#define PEER		"fence-called"
+#else
 #define PEER		"fence"
+#endif
 #define ACROSS_FORK	1
 #define NO_TIMERS	1
 
@@ -69,12 +76,41 @@ static inline void wake_free(struct wake *w)
 	shared_free(w->pending, sizeof(*w->pending));
 }
 
-static inline void post(struct wake *w)
+/* A compiler's would write to where the return address is. */
+static inline void full_fence(void)
+{
+#if defined(CALLED) && defined(__x86_64__)
+	__asm__ __volatile__("lock; addl $0, -4(%%rsp)" ::: "memory", "cc");
+#else
+	atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+static inline void post_in_place(struct wake *w)
 {
 	if (atomic_load_explicit(w->pending, memory_order_relaxed)) {
-		atomic_thread_fence(memory_order_seq_cst);
+		full_fence();
 		if (atomic_load_explicit(w->pending, memory_order_relaxed))
 			return;
 	}
 	atomic_store(w->pending, 1);
+}
+
+#ifdef CALLED
+static __attribute__((noinline)) void post_by_call(struct wake *w)
+{
+	post_in_place(w);
+}
+
+/* As across libraries: by an address in memory. */
+static void (*volatile linked)(struct wake *w) = post_by_call;
+#endif
+
+static inline void post(struct wake *w)
+{
+#ifdef CALLED
+	linked(w);
+#else
+	post_in_place(w);
+#endif
 }

@@ -41,6 +41,8 @@ class Peer:
 
     def program(self):
         by = "_event" if self.kind.startswith("iv_event") else ""
+        if self.kind == "called":
+            by = "_called"
         return "./bench_" + self.key.split("-")[0] + by
 
     def shown(self, command):
@@ -68,7 +70,8 @@ PEERS = (
     Peer("libev", "#a6dba0", other=True, package="libev-dev"),
     Peer("libevent", "#762a83", other=True, package="libevent-dev"),
     Peer("floor", "#999999", **OURS),
-    Peer("fence", "#333333", **OURS))
+    Peer("fence", "#333333", **OURS),
+    Peer("fence-called", "#666666", "called", **OURS))
 
 BY_KEY = {p.key: p for p in PEERS}
 
@@ -116,11 +119,11 @@ def origin(file):
 
 def name_of(peer):
     library = peer.key.split("-")[0]
-    if peer.key == "fence":
-        return "fence floor"
-    if peer.key == "floor":
-        return "floor"
-    if library == "ivykis":
+    if library == "fence":
+        name = "fence floor"
+    elif library == "floor":
+        name = "floor"
+    elif library == "ivykis":
         name = "ivykis %s (this)" % peer.details["version"]
     elif library == "libivykis":
         name = "ivykis %s (%s)" % (peer.details["version"],

@@ -136,7 +136,8 @@ def bases(row):
         return {}
     there = row.peers()
     found = {"x " + BY_KEY[key].name: row.median(BY_KEY[key])
-             for key in ("floor", "fence") if BY_KEY[key] in there}
+             for key in ("floor", "fence", "fence-called")
+             if BY_KEY[key] in there}
     if best_other(row):
         found["x best other"] = best_other(row)
     return found
@@ -245,7 +246,8 @@ Figures are medians of {rounds} round{s}, each of which ran all peers in turn; \
 the spread is next to them.  ns (per operation) and B (bytes): less is better; \
 runs/s and conn/s: more is better.  ivykis wakes by iv_event_raw where no \
 other kind is named.  x floor: over system calls made by hand; x fence floor: \
-over the least that a coalesced post can cost; x best other: over the best \
+over the least that a coalesced post can cost, in place or called as a \
+library's function is; x best other: over the best \
 other library in the table.  System calls are counted by `{counted_by}`, in \
 runs of their own.  "Starves descriptors": while the work goes on, a \
 readable descriptor is hardly ever served (rows {served}).  A peer that has \
