@@ -315,19 +315,23 @@ static void ask_kernel(struct iv_state *st, const struct timespec *until)
 	st->rounds = 0;
 }
 
-static void wait_for_events(struct iv_state *st)
+/* Until the limit at the latest; NULL: there is none, {0, 0}: do not wait. */
+static void
+wait_for_events(struct iv_state *st, const struct timespec *limit)
 {
 	static const struct timespec past;
-	const struct timespec *until = NULL;
+	const struct timespec *until = limit;
 	struct timespec next;
 
 	if (iv_timer_any(st)) {
 		next = iv_timer_next(st);
-		until = &next;
+		if (limit == NULL || iv_time_compare(&next, limit) < 0)
+			until = &next;
 	}
 	if (is_something_due(st)) {
 		until = &past;
-	} else if (iv_board_any(st)) {
+	} else if (iv_board_any(st) &&
+		   (limit == NULL || !iv_time_is_zero(limit))) {
 		if (poll_instead(st, until))
 			return;
 		if (!fall_asleep(st))
@@ -344,48 +348,160 @@ static void notice_fork(struct iv_state *st)
 		iv_event_notice_fork(st);
 }
 
+/* What comes before the wait; 0: there is none, the loop is to return. */
+static inline int begin_pass(struct iv_state *st)
+{
+	st->stats.passes++;
+	if (iv_timer_any(st))
+		iv_timer_run(st);
+	run_round(st);
+	if (st->quit || !st->numobjs)
+		return 0;
+
+	if (iv_board_any(st))
+		notice_fork(st);
+
+	return 1;
+}
+
+static inline void look_at_boards(struct iv_state *st)
+{
+	iv_step();
+	if (iv_board_any(st))
+		iv_board_look(st, 1);
+}
+
+/* What the wait brought, or what was posted while it was skipped. */
+static inline void end_pass(struct iv_state *st)
+{
+	if (iv_event_queued(st) && !iv_event_own(st))
+		iv_event_run(st);
+	if (iv_fd_ready(st))
+		iv_fd_run(st);
+	iv_step();
+	if (st->board.due)
+		iv_event_raw_run(st);
+}
+
 static void run(struct iv_state *st)
 {
 	st->quit = 0;
-	for (;;) {
-		st->stats.passes++;
-		if (iv_timer_any(st))
-			iv_timer_run(st);
-		run_round(st);
-		if (st->quit || !st->numobjs)
-			break;
-
-		if (iv_board_any(st))
-			notice_fork(st);
+	while (begin_pass(st)) {
 		if (!skip_wait(st)) {
-			wait_for_events(st);
-			iv_step();
-			if (iv_board_any(st))
-				iv_board_look(st, 1);
+			wait_for_events(st, NULL);
+			look_at_boards(st);
 		}
-		if (iv_event_queued(st) && !iv_event_own(st))
-			iv_event_run(st);
-		if (iv_fd_ready(st))
-			iv_fd_run(st);
-		iv_step();
-		if (st->board.due)
-			iv_event_raw_run(st);
+		end_pass(st);
 	}
 }
 
-void iv_main(void)
+/* Counts too many once a handler has left the call. */
+static unsigned long enter(struct iv_state *st)
 {
-	struct iv_state *st = iv_state_for("iv_main");
-	unsigned long life = st->life;
-
-	/* Counts too many once a handler has left an iv_main(). */
 	st->running++;
-	run(st);
+
+	return st->life;
+}
+
+static void leave(struct iv_state *st, unsigned long life)
+{
 	if (st->life != life)
 		iv_fatal("iv_deinit: called inside iv_main, by a handler that "
 			 "returned: call iv_quit() there, and iv_deinit() "
 			 "after iv_main()");
 	st->running--;
+}
+
+void iv_main(void)
+{
+	struct iv_state *st = iv_state_for("iv_main");
+	unsigned long life = enter(st);
+
+	run(st);
+	leave(st, life);
+}
+
+static int is_due(struct iv_state *st)
+{
+	struct timespec next;
+
+	if (iv_fd_ready(st) || iv_main_has_work(st))
+		return 1;
+	if (!iv_timer_any(st))
+		return 0;
+	next = iv_timer_next(st);
+
+	return iv_time_compare(&next, iv_time_now(st)) <= 0;
+}
+
+static int is_over(struct iv_state *st, const struct timespec *limit)
+{
+	return limit != NULL && (iv_time_is_zero(limit) ||
+				 iv_time_compare(limit, iv_time_now(st)) <= 0);
+}
+
+static struct timespec end_of(const struct timespec *timeout)
+{
+	struct timespec span = iv_time_normalised(timeout);
+
+	if (span.tv_sec < 0 || iv_time_is_zero(&span))
+		return (struct timespec){ 0 };
+
+	return iv_time_in(&span);
+}
+
+/* A wait may end for nothing, as it does for a signal: then it goes on. */
+static void wait_for(struct iv_state *st, const struct timespec *timeout)
+{
+	const struct timespec *limit = NULL;
+	struct timespec end;
+
+	if (timeout != NULL) {
+		end = end_of(timeout);
+		limit = &end;
+	}
+	for (;;) {
+		look_at_boards(st);
+		wait_for_events(st, limit);
+		if (is_due(st) || is_over(st, limit))
+			break;
+		if (iv_board_any(st))
+			notice_fork(st);
+	}
+}
+
+static unsigned long calls_before_wait(const struct iv_state *st)
+{
+	return st->stats.timers + st->stats.tasks + st->stats.events;
+}
+
+int iv_main_once(const struct timespec *timeout)
+{
+	static const struct timespec at_once;
+	struct iv_state *st = iv_state_for("iv_main_once");
+	unsigned long calls = calls_before_wait(st);
+	unsigned long life = enter(st);
+	int quit = st->quit;
+	int ret;
+
+	st->quit = 0;
+	iv_time_invalidate(st);
+	if (begin_pass(st)) {
+		/* What a handler has done may be what the caller waits for. */
+		if (calls_before_wait(st) != calls)
+			timeout = &at_once;
+		wait_for(st, timeout);
+		look_at_boards(st);
+		end_pass(st);
+	}
+	leave(st, life);
+
+	ret = !st->quit && st->numobjs != 0;
+	/* That of before is for the iv_main() which this one may be inside of. */
+	st->quit |= quit;
+	iv_time_invalidate(st);
+
+	return ret;
 }
 
 void iv_quit(void)

@@ -186,7 +186,7 @@ struct iv_state {
 	struct iv_stats		stats;
 	int			quit;
 	int			ending;
-	int			running;	/* calls of iv_main(), or more */
+	int			running;	/* iv_main() and the like, or more */
 	unsigned long		life;		/* of those this memory has had */
 	unsigned int		rounds;		/* since the last wait */
 	struct timespec		rounds_end;
@@ -452,6 +452,12 @@ iv_time_compare(const struct timespec *a, const struct timespec *b)
 
 	return (a->tv_nsec > b->tv_nsec) - (a->tv_nsec < b->tv_nsec);
 }
+
+/*
+ * The normalised span, not negative, after a fresh look at the clock, which is
+ * not noted; the last time that a time_t can have if that is beyond it.
+ */
+struct timespec iv_time_in(const struct timespec *span);
 
 /* *left = what is left until the given time, by a fresh look at the clock. */
 void iv_time_left(struct timespec *left, const struct timespec *until);

@@ -58,6 +58,18 @@ int iv_time_compare_odd(const struct timespec *a, const struct timespec *b)
 	return iv_time_compare(&na, &nb);
 }
 
+struct timespec iv_time_in(const struct timespec *span)
+{
+	struct timespec end;
+
+	read_clock(&end);
+	end.tv_nsec += span->tv_nsec;
+	if (__builtin_add_overflow(end.tv_sec, span->tv_sec, &end.tv_sec))
+		end.tv_sec = (UINT64_C(1) << (8 * sizeof(time_t) - 1)) - 1;
+
+	return iv_time_normalised(&end);
+}
+
 void iv_time_left(struct timespec *left, const struct timespec *until)
 {
 	struct timespec now;

@@ -419,22 +419,39 @@ void IV_TIMER_INIT(struct iv_timer *_t)
 	((struct iv_timer_ *)_t)->link.next = NULL;
 }
 
+static inline void check_unregistered(struct iv_timer_ *t, const char *call)
+{
+	if (t->link.next != NULL)
+		iv_fatal("%s: %p is already registered: unregister it first, "
+			 "or call IV_TIMER_INIT() on a new one", call,
+			 (void *)t);
+}
+
 void iv_timer_register(struct iv_timer *_t)
 {
 	struct iv_state *st = iv_state_for("iv_timer_register");
 	struct iv_timer_ *t = (struct iv_timer_ *)_t;
 	struct iv_timer_state *ts = &st->timer;
 
-	if (t->link.next != NULL)
-		iv_fatal("iv_timer_register: %p is already registered: "
-			 "unregister it first, or call IV_TIMER_INIT() on a "
-			 "new one", (void *)t);
-
+	check_unregistered(t, "iv_timer_register");
 	st->numobjs++;
 	if (ts->num++ != 0 && iv_time_is_normal(&t->expires))
 		insert(ts, t);
 	else
 		insert_rarely(st, t);
+}
+
+void iv_timer_register_in_ms(struct iv_timer *t, unsigned long msec)
+{
+	struct timespec span = {
+		.tv_sec = msec / 1000,
+		.tv_nsec = msec % 1000 * 1000000,
+	};
+
+	(void)iv_state_for("iv_timer_register_in_ms");
+	check_unregistered((struct iv_timer_ *)t, "iv_timer_register_in_ms");
+	t->expires = iv_time_in(&span);
+	iv_timer_register(t);
 }
 
 void iv_timer_unregister(struct iv_timer *_t)

@@ -121,6 +121,11 @@ int main()
 	timer.handler = count;
 	iv_timer_register(&timer);
 
+	struct iv_timer relative = {};
+	IV_TIMER_INIT(&relative);
+	relative.handler = count;
+	iv_timer_register_in_ms(&relative, 1);
+
 	child.pid = fork();
 	if (child.pid == 0)
 		_exit(3);
@@ -131,8 +136,11 @@ int main()
 
 	iv_event_post(&event);
 	iv_event_raw_post(&raw);
+	const struct timespec limit = { 0, 1000000 };
+	while (iv_main_once(&limit))
+		;
 	iv_main();
 	iv_deinit();
 
-	return num_calls == 4 ? 0 : 1;
+	return num_calls == 5 ? 0 : 1;
 }

@@ -1132,6 +1132,86 @@ static void expires_may_be_advanced(void)
 	iv_deinit();
 }
 
+/* However long ago iv_now was looked at; it stays as it is. */
+static void relative_time_is_from_now(void)
+{
+	struct timespec seen, before, after;
+	struct iv_timer t;
+
+	iv_init();
+	seen = iv_now;
+	usleep(20000);
+	check_int(clock_gettime(CLOCK_MONOTONIC, &before), 0);
+	add(&t, past, mark_unless_early, &t);
+	iv_timer_unregister(&t);
+	iv_timer_register_in_ms(&t, 1030);
+	check_int(clock_gettime(CLOCK_MONOTONIC, &after), 0);
+	before.tv_sec++;
+	before.tv_nsec += 30000000;
+	after.tv_sec++;
+	after.tv_nsec += 30000000;
+	check(compare(&before, &t.expires) <= 0);
+	check(compare(&t.expires, &after) <= 0);
+	check(t.expires.tv_nsec >= 0 && t.expires.tv_nsec < NSEC_PER_SEC);
+	check_int(compare(&seen, &iv_now), 0);
+	iv_timer_unregister(&t);
+
+	iv_timer_register_in_ms(&t, 0);
+	check(compare(&seen, &t.expires) < 0);
+	iv_main();
+	iv_timer_register_in_ms(&t, 5);
+	iv_main();
+	expect("tt");
+	iv_deinit();
+}
+
+/* A number that the clock cannot reach is one that never comes. */
+static void any_relative_time_is_legal(void)
+{
+	static const unsigned long numbers[] = {
+		INT_MAX, UINT_MAX, LONG_MAX, ULONG_MAX - 1, ULONG_MAX,
+	};
+	struct timespec latest = past;
+	struct iv_timer t[5];
+	int i;
+
+	iv_init();
+	for (i = 0; i < 5; i++) {
+		IV_TIMER_INIT(&t[i]);
+		t[i].handler = mark;
+		iv_timer_register_in_ms(&t[i], numbers[i]);
+		check(compare(&latest, &t[i].expires) <= 0);
+		latest = t[i].expires;
+	}
+	add(&a, in_ms(20), quit, NULL);
+	iv_main();
+	expect("");
+	for (i = 0; i < 5; i++)
+		iv_timer_unregister(&t[i]);
+	iv_deinit();
+}
+
+static void register_relative_twice(void)
+{
+	iv_init();
+	add(&a, past, quit, NULL);
+	iv_timer_register_in_ms(&a, 1);
+}
+
+static void register_relative_without_a_loop(void)
+{
+	IV_TIMER_INIT(&a);
+	iv_timer_register_in_ms(&a, 1);
+}
+
+static void relative_mistakes_are_fatal(void)
+{
+	check_fatal(register_relative_twice,
+		    "iv_timer_register_in_ms: ");
+	check_fatal(register_relative_without_a_loop,
+		    "iv_timer_register_in_ms: this thread has no loop");
+}
+
 static const struct check_case cases[] = {
 	{ "timers run in the order of their expiry",
 	  runs_in_order_of_expiry, EACH_METHOD, 0 },
@@ -1183,6 +1263,12 @@ static const struct check_case cases[] = {
 	  memory_is_the_callers_again, EACH_METHOD, 0 },
 	{ "a timer that is always overdue starves nothing",
 	  overdue_ones_starve_nothing, EACH_METHOD, 0 },
+	{ "a relative time is from now, by a fresh look at the clock",
+	  relative_time_is_from_now, EACH_METHOD, 0 },
+	{ "any relative time is legal",
+	  any_relative_time_is_legal, EACH_METHOD, 0 },
+	{ "mistakes with relative times are fatal",
+	  relative_mistakes_are_fatal, ONCE, 0 },
 	{ "a timer may be registered again with a later expiry",
 	  expires_may_be_advanced, EACH_METHOD, 0 },
 };

@@ -67,6 +67,17 @@ int iv_inited(void);
 void iv_main(void);
 
 /*
+ * One iteration of iv_main(): timers that are due, tasks, a wait of timeout at
+ * the most, then the handlers of what the wait brought.  NULL: wait until there
+ * is something, {0, 0} or less: do not wait, and neither if a handler has been
+ * called by then.  A signal does not end the wait; a timer that ends it is
+ * called in the next iteration.  1: objects are left; 0: nothing is registered,
+ * or iv_quit() was called meanwhile.  Loop thread, handlers included.  The wait
+ * is a cancellation point.  Since 0.45.
+ */
+int iv_main_once(const struct timespec *timeout);
+
+/*
  * Let the calling thread's iv_main() return once the handlers that are
  * already due have run.  Loop thread, from a handler; not signal handlers.
  */
@@ -206,6 +217,13 @@ void IV_TIMER_INIT(struct iv_timer *timer);
 
 /* Arm the timer; allocates nothing and cannot fail.  Loop thread. */
 void iv_timer_register(struct iv_timer *timer);
+
+/*
+ * The same, so many milliseconds from now by a fresh look at the clock, iv_now
+ * aside: sets expires.  Any number is legal; what the clock does not reach
+ * within centuries never comes.  Since 0.45.
+ */
+void iv_timer_register_in_ms(struct iv_timer *timer, unsigned long msec);
 
 /* Disarm it.  Owner. */
 void iv_timer_unregister(struct iv_timer *timer);
