@@ -357,6 +357,7 @@ int iv_event_register(struct iv_event *_ev)
 	iv_step();
 	/* Release: pairs with a post, wherever it got the event's address. */
 	atomic_store_explicit(&ev->owner, st, memory_order_release);
+	iv_loop_fd_registered(st);
 
 	return 0;
 }

@@ -378,6 +378,7 @@ int iv_event_raw_register(struct iv_event_raw *this)
 	iv_step();
 	open_to_posts(this, fd[1], iv_board_place(st, this));
 	iv_step();
+	iv_loop_fd_registered(st);
 	errno = saved_errno;
 
 	return 0;
@@ -672,6 +673,7 @@ int iv_event_raw_adopt(struct iv_event_raw *this)
 		return -1;
 	if (at.bell != NULL)
 		adopt_board(st, this, at);
+	iv_loop_fd_registered(st);
 	errno = saved_errno;
 
 	return 0;

@@ -142,6 +142,7 @@ int iv_fd_start(struct iv_state *st)
 
 static void end_method(struct iv_state *st)
 {
+	iv_loop_fd_forget(st);
 	if (st->fd.method != NULL)
 		st->fd.method->deinit(st);
 	st->fd.method = NULL;
@@ -302,10 +303,8 @@ tell_kernel(struct iv_state *st, struct iv_fd_ *fd, const char *call)
 	errno = saved_errno;
 }
 
-void iv_fd_wait(struct iv_state *st, const struct timespec *until)
+void iv_fd_flush(struct iv_state *st)
 {
-	static const struct timespec at_once;
-
 	if (method_of(st) == NULL)
 		iv_fatal("iv_main: cannot start anew after fork: %s (errno %d)",
 			 strerror(errno), errno);
@@ -316,7 +315,27 @@ void iv_fd_wait(struct iv_state *st, const struct timespec *until)
 		tell_kernel(st, iv_container_of(ilh, struct iv_fd_, changed),
 			    "iv_main");
 	}
+}
 
+int iv_fd_descriptor(struct iv_state *st)
+{
+	const struct iv_fd_poll_method *method = method_of(st);
+
+	if (method == NULL)
+		return -1;
+	if (method->descriptor == NULL) {
+		errno = ENOSYS;
+		return -1;
+	}
+
+	return method->descriptor(st);
+}
+
+void iv_fd_wait(struct iv_state *st, const struct timespec *until)
+{
+	static const struct timespec at_once;
+
+	iv_fd_flush(st);
 	/* Lost descriptors, or what a handler that never returned left. */
 	if (iv_fd_ready(st))
 		until = &at_once;
@@ -470,6 +489,7 @@ void iv_fd_register(struct iv_fd *_fd)
 			 "%p", fd->fd, (void *)fd);
 	note_change(st, fd);
 	set_flags(fd->fd);
+	iv_loop_fd_registered(st);
 }
 
 static int register_try(struct iv_fd_ *fd)
@@ -588,6 +608,7 @@ static void handlers_changed(struct iv_state *st, struct iv_fd_ *fd)
 {
 	fd->wanted = bands_of(fd);
 	note_change(st, fd);
+	iv_loop_fd_registered(st);
 }
 
 void iv_fd_set_handler_in(struct iv_fd *_fd, void (*handler_in)(void *))

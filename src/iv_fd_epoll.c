@@ -229,6 +229,11 @@ static void epoll_wait_and_report(struct iv_state *st,
 	}
 }
 
+static int epoll_descriptor(const struct iv_state *st)
+{
+	return st->fd.u.epoll.epfd;
+}
+
 const struct iv_fd_poll_method iv_fd_poll_method_epoll = {
 	.name	 = "epoll",
 	.init	 = epoll_init,
@@ -238,6 +243,7 @@ const struct iv_fd_poll_method iv_fd_poll_method_epoll = {
 	.tell_now = epoll_tell,
 	.probe	 = epoll_probe,
 	.wait	 = epoll_wait_and_report,
+	.descriptor = epoll_descriptor,
 };
 
 #ifdef HAVE_TIMERFD
@@ -322,6 +328,7 @@ const struct iv_fd_poll_method iv_fd_poll_method_epoll_timerfd = {
 	.tell_now = epoll_tell,
 	.probe	 = epoll_probe,
 	.wait	 = timerfd_wait_and_report,
+	.descriptor = epoll_descriptor,
 };
 
 #endif

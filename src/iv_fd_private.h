@@ -55,6 +55,9 @@ struct iv_fd_ {
  * wait:    wait until the given time (NULL: for ever, {0, 0}: not at all), and
  *          call iv_fd_report() for each descriptor that is ready.  May return
  *          early; rounds up when it cannot wait exactly.
+ * descriptor: the one that is readable while a wait would report something,
+ *          until deinit; NULL: there is no such thing.  What was told counts at
+ *          once, not only in the next wait.
  */
 struct iv_fd_poll_method {
 	const char	*name;
@@ -67,6 +70,7 @@ struct iv_fd_poll_method {
 	int		(*probe)(struct iv_state *st, struct iv_fd_ *fd);
 	void		(*wait)(struct iv_state *st,
 				const struct timespec *until);
+	int		(*descriptor)(const struct iv_state *st);
 };
 
 extern const struct iv_fd_poll_method iv_fd_poll_method_epoll_timerfd;

@@ -31,6 +31,7 @@ static pthread_key_t thread_end;
 static void end_loop(struct iv_state *st)
 {
 	iv_tls_deinit_thread(st);
+	iv_loop_fd_deinit(st);
 	iv_event_deinit(st);
 	iv_board_deinit(st);
 	iv_fd_deinit(st);
@@ -383,6 +384,27 @@ static inline void end_pass(struct iv_state *st)
 		iv_event_raw_run(st);
 }
 
+const struct timespec *
+iv_main_sleep(struct iv_state *st, struct timespec *next)
+{
+	static const struct timespec past;
+	const struct timespec *until = NULL;
+
+	if (iv_timer_any(st)) {
+		*next = iv_timer_next(st);
+		until = next;
+	}
+	if (iv_task_queued(st) || iv_fd_ready(st))
+		until = &past;
+	if (iv_board_any(st)) {
+		notice_fork(st);
+		if (!fall_asleep(st))
+			until = &past;
+	}
+
+	return until;
+}
+
 static void run(struct iv_state *st)
 {
 	st->quit = 0;
@@ -399,9 +421,22 @@ static void run(struct iv_state *st)
 static unsigned long enter(struct iv_state *st)
 {
 	st->running++;
+	if (st->idle) {
+		st->idle = 0;
+		iv_board_wake_up(st);
+	}
 
 	return st->life;
 }
+
+/* The last of a call, even if a handler throws or ends the thread. */
+static void settle(struct iv_state **st)
+{
+	if ((*st)->loop_fd.generation != 0)
+		iv_loop_fd_settle(*st);
+}
+
+#define SETTLED	__attribute__((cleanup(settle)))
 
 static void leave(struct iv_state *st, unsigned long life)
 {
@@ -414,7 +449,7 @@ static void leave(struct iv_state *st, unsigned long life)
 
 void iv_main(void)
 {
-	struct iv_state *st = iv_state_for("iv_main");
+	struct iv_state *st SETTLED = iv_state_for("iv_main");
 	unsigned long life = enter(st);
 
 	run(st);
@@ -478,7 +513,7 @@ static unsigned long calls_before_wait(const struct iv_state *st)
 int iv_main_once(const struct timespec *timeout)
 {
 	static const struct timespec at_once;
-	struct iv_state *st = iv_state_for("iv_main_once");
+	struct iv_state *st SETTLED = iv_state_for("iv_main_once");
 	unsigned long calls = calls_before_wait(st);
 	unsigned long life = enter(st);
 	int quit = st->quit;

@@ -158,6 +158,16 @@ struct iv_event_state {
 	struct iv_event_raw	wake;
 };
 
+/* iv_loop_fd.c */
+struct iv_loop_fd_state {
+	unsigned int		generation;	/* has the rest; 0: nobody */
+	int			fd;
+	int			timerfd;
+	int			watched;	/* of the poll method, or -1 */
+	unsigned int		label;		/* of the first two */
+	struct timespec		armed;
+};
+
 /*
  * What a loop has done so far, counted by whoever does it, in the loop's thread.
  * Posts are not counted where they are made: they come from threads without a
@@ -191,6 +201,7 @@ struct iv_state {
 	unsigned int		rounds;		/* since the last wait */
 	struct timespec		rounds_end;
 	unsigned int		numobjs;
+	int			idle;		/* in another loop's wait */
 	struct iv_time_state	time;
 	struct iv_task_state	task;
 	struct iv_timer_state	timer;
@@ -198,6 +209,7 @@ struct iv_state {
 	struct iv_board_state	board;
 	struct iv_event_state	event;
 	struct iv_busy_poll_state	busy_poll;
+	struct iv_loop_fd_state	loop_fd;
 };
 
 /* The calling thread's loop, which the public function named call needs. */
@@ -298,6 +310,12 @@ int iv_process_init(void);
 int iv_process_begin(void);
 /* Is there something that the kernel need not be asked for? */
 int iv_main_has_work(const struct iv_state *st);
+/*
+ * Announce that the loop will sleep, and until when: *next, or NULL for ever; {0,
+ * 0} if it must not.
+ */
+const struct timespec *
+iv_main_sleep(struct iv_state *st, struct timespec *next);
 
 /*
  * What contains the address stays loaded, whoever calls dlclose(3).  The
@@ -523,6 +541,10 @@ void iv_fd_deinit(struct iv_state *st);
 /* Wait for descriptors until the given time; NULL: no limit, {0, 0}: not. */
 void iv_fd_wait(struct iv_state *st, const struct timespec *until);
 void iv_fd_run(struct iv_state *st);
+/* Tell the kernel now what the next wait would tell it. */
+void iv_fd_flush(struct iv_state *st);
+/* Is readable when a wait would report something; -1 with errno: ENOSYS ... */
+int iv_fd_descriptor(struct iv_state *st);
 
 /*
  * As iv_fd_register_try(), for a descriptor that the library has opened,
@@ -644,6 +666,20 @@ void iv_busy_poll_init(struct iv_state *st);
 /* Poll before a sleep; 1: there is something, which has been noted. */
 int iv_busy_poll(struct iv_state *st, const struct timespec *until);
 void iv_busy_poll_slept(struct iv_state *st);
+
+/* iv_loop_fd.c */
+void iv_loop_fd_deinit(struct iv_state *st);
+/* The descriptor of the poll method will be closed. */
+void iv_loop_fd_forget(struct iv_state *st);
+/* The loop goes to sleep in another one's wait, if it is inside of one. */
+void iv_loop_fd_settle(struct iv_state *st);
+
+/* Something was registered: if the loop sleeps like that, it is to know. */
+static inline void iv_loop_fd_registered(struct iv_state *st)
+{
+	if (__builtin_expect(st->idle, 0))
+		iv_loop_fd_settle(st);
+}
 
 /* iv_tls.c: areas behind struct iv_state. */
 struct iv_state *iv_tls_alloc(void);

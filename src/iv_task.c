@@ -102,6 +102,7 @@ void iv_task_register(struct iv_task *_t)
 	else
 		iv_list_add_tail(&t->list, &st->task.next);
 	st->numobjs++;
+	iv_loop_fd_registered(st);
 }
 
 void iv_task_unregister(struct iv_task *_t)

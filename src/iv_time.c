@@ -25,7 +25,8 @@ __attribute__((noinline))
 const struct timespec *iv_time_look(struct iv_state *st)
 {
 	read_clock(&st->time.now);
-	st->time.valid = 1;
+	/* Nobody says when another loop's wait is over. */
+	st->time.valid = !st->idle;
 
 	return &st->time.now;
 }

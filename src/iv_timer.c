@@ -439,6 +439,7 @@ void iv_timer_register(struct iv_timer *_t)
 		insert(ts, t);
 	else
 		insert_rarely(st, t);
+	iv_loop_fd_registered(st);
 }
 
 void iv_timer_register_in_ms(struct iv_timer *t, unsigned long msec)

@@ -113,6 +113,7 @@ names_since_043()
 	iv_event_raw_adopt@@IVYKIS_0.45
 	iv_event_raw_prepare@@IVYKIS_0.45
 	iv_init_try@@IVYKIS_0.45
+	iv_loop_fd@@IVYKIS_0.45
 	iv_main_once@@IVYKIS_0.45
 	iv_set_busy_poll@@IVYKIS_0.45
 	iv_timer_register_in_ms@@IVYKIS_0.45

@@ -137,6 +137,7 @@ int main()
 	iv_event_post(&event);
 	iv_event_raw_post(&raw);
 	const struct timespec limit = { 0, 1000000 };
+	(void)iv_loop_fd();
 	while (iv_main_once(&limit))
 		;
 	iv_main();

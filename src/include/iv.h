@@ -78,6 +78,16 @@ void iv_main(void);
 int iv_main_once(const struct timespec *timeout);
 
 /*
+ * A descriptor that is readable when iv_main_once() with {0, 0} has something to
+ * do, for programs that live in another loop.  It is the library's: only poll
+ * it, for input, until iv_deinit().  Each call returns the same one.  A forked
+ * child has to call it again for one of its own.  -1 with errno: ENOSYS (the
+ * poll method has none), EMFILE, ENFILE, ENOMEM.  Loop thread, handlers
+ * included.  Since 0.45.
+ */
+int iv_loop_fd(void);
+
+/*
  * Let the calling thread's iv_main() return once the handlers that are
  * already due have run.  Loop thread, from a handler; not signal handlers.
  */

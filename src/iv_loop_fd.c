@@ -1,0 +1,209 @@
+/*
+ * libivykis: a loop inside of another one.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The descriptor that iv_loop_fd() returns is an epoll(7) set of two: the
+ * descriptor of the poll method, which is readable when it has something to
+ * report, and a timer descriptor.  The poll method may have to change its own;
+ * the other loop does not see that.
+ *
+ * Between two of its turns such a loop sleeps, as it would in the wait of
+ * iv_main(), and the other loop's wait is its wait.  So before a turn ends, the
+ * kernel is told of what was registered, ASLEEP is said on the boards, and after
+ * that everything is looked at once more, as iv_event_raw.c has it.  What the
+ * loop would not sleep for lets the timer descriptor be readable at once; else
+ * it is set to the first timer.  Afterwards the loop is `idle': what the other
+ * loop's handlers register does all this again, as no wait follows in which it
+ * would be noticed.
+ *
+ * A forked child has copies of these descriptors, which are its parent's, and
+ * is not idle in this sense: it begins when it calls iv_loop_fd() itself.
+ */
+
+#include "iv_private.h"
+
+#if defined(HAVE_EPOLL) && defined(HAVE_TIMERFD)
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include "iv_fd_private.h"
+
+static int is_own(const struct iv_loop_fd_state *l)
+{
+	return l->generation == iv_process_generation();
+}
+
+static int add(int set, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+
+	/* A child that was forked in here may have done it for both. */
+	return epoll_ctl(set, EPOLL_CTL_ADD, fd, &ev) < 0 && errno != EEXIST ?
+	       -1 : 0;
+}
+
+/* 0, or -1 with errno and nothing opened. */
+static int open_both(struct iv_loop_fd_state *l)
+{
+	l->timerfd = iv_process_move_fd(timerfd_create(CLOCK_MONOTONIC,
+						       TFD_NONBLOCK |
+						       TFD_CLOEXEC));
+	if (l->timerfd < 0)
+		return -1;
+	l->fd = iv_process_move_fd(epoll_create1(EPOLL_CLOEXEC));
+	if (l->fd < 0) {
+		iv_close(l->timerfd);
+		return -1;
+	}
+	if (add(l->fd, l->timerfd) < 0) {
+		iv_close(l->fd);
+		iv_close(l->timerfd);
+		return -1;
+	}
+
+	return 0;
+}
+
+static int begin(struct iv_state *st)
+{
+	struct iv_loop_fd_state *l = &st->loop_fd;
+
+	if (iv_fd_descriptor(st) < 0)
+		return -1;
+	if (open_both(l) < 0) {
+		if (iv_fd_not_here_with_flags(errno))
+			errno = ENOSYS;
+		return -1;
+	}
+
+	l->label = iv_process_label_fd(l->fd);
+	(void)iv_process_label_fd(l->timerfd);
+	l->watched = -1;
+	l->armed = (struct timespec){ 0 };
+	l->generation = iv_process_generation();
+
+	return 0;
+}
+
+void iv_loop_fd_deinit(struct iv_state *st)
+{
+	struct iv_loop_fd_state *l = &st->loop_fd;
+
+	if (l->generation == 0)
+		return;
+	iv_process_close(l->fd, l->label);
+	iv_process_close(l->timerfd, l->label);
+	l->generation = 0;
+	st->idle = 0;
+}
+
+/* A child may have a copy of what is to be closed, and so keep it in the set. */
+void iv_loop_fd_forget(struct iv_state *st)
+{
+	struct iv_loop_fd_state *l = &st->loop_fd;
+
+	if (!is_own(l) || l->watched < 0)
+		return;
+	(void)epoll_ctl(l->fd, EPOLL_CTL_DEL, l->watched, NULL);
+	l->watched = -1;
+}
+
+/* 0 if the poll method has no descriptor, any more. */
+static int watch(struct iv_state *st)
+{
+	struct iv_loop_fd_state *l = &st->loop_fd;
+
+	if (l->watched >= 0)
+		return 1;
+	l->watched = iv_fd_descriptor(st);
+	if (l->watched >= 0 && add(l->fd, l->watched) < 0)
+		iv_fatal("iv_loop_fd: cannot watch descriptor %d: %s (errno "
+			 "%d)", l->watched, strerror(errno), errno);
+
+	return l->watched >= 0;
+}
+
+/* NULL: never, {0, 0}: at once. */
+static void arm(struct iv_loop_fd_state *l, const struct timespec *until)
+{
+	struct itimerspec it = { 0 };
+
+	if (until != NULL) {
+		it.it_value = *until;
+		/* {0, 0} would be never. */
+		it.it_value.tv_nsec += iv_time_is_zero(until);
+	}
+	if (iv_time_compare(&it.it_value, &l->armed) == 0)
+		return;
+	if (timerfd_settime(l->timerfd, TFD_TIMER_ABSTIME, &it, NULL) < 0)
+		iv_fatal("iv_loop_fd: cannot set descriptor %d: %s (errno %d)",
+			 l->timerfd, strerror(errno), errno);
+	l->armed = it.it_value;
+}
+
+void iv_loop_fd_settle(struct iv_state *st)
+{
+	static const struct timespec at_once;
+	struct iv_loop_fd_state *l = &st->loop_fd;
+	const struct timespec *until;
+	struct timespec next;
+	int saved_errno = errno;
+
+	st->idle = is_own(l);
+	if (!st->idle)
+		return;
+
+	iv_time_invalidate(st);
+	iv_fd_flush(st);
+	until = iv_main_sleep(st, &next);
+	/* It has fallen back to a method that has to be asked all the time. */
+	if (!watch(st))
+		until = &at_once;
+	arm(l, until);
+	errno = saved_errno;
+}
+
+int iv_loop_fd(void)
+{
+	struct iv_state *st = iv_state_for("iv_loop_fd");
+
+	if (!is_own(&st->loop_fd)) {
+		int saved_errno = errno;
+
+		iv_loop_fd_deinit(st);
+		if (begin(st) < 0)
+			return -1;
+		errno = saved_errno;
+	}
+	iv_loop_fd_settle(st);
+
+	return st->loop_fd.fd;
+}
+
+#else
+
+void iv_loop_fd_deinit(struct iv_state *st)
+{
+	(void)st;
+}
+
+void iv_loop_fd_forget(struct iv_state *st)
+{
+	(void)st;
+}
+
+void iv_loop_fd_settle(struct iv_state *st)
+{
+	(void)st;
+}
+
+int iv_loop_fd(void)
+{
+	(void)iv_state_for("iv_loop_fd");
+	errno = ENOSYS;
+
+	return -1;
+}
+
+#endif

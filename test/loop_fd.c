@@ -1,0 +1,828 @@
+/*
+ * libivykis: a loop inside of another one, which is poll(2) here.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <iv_event.h>
+#include <iv_event_raw.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "check.h"
+
+static const struct timespec at_once;
+
+static char trace[64];
+
+static void mark(void *letter)
+{
+	size_t len = strlen(trace);
+
+	check(len + 1 < sizeof(trace));
+	trace[len] = *(char *)letter;
+}
+
+static void expect(const char *want)
+{
+	if (strcmp(trace, want))
+		fprintf(stderr, "# \"%s\" happened, not \"%s\"\n", trace, want);
+	check(!strcmp(trace, want));
+	memset(trace, 0, sizeof(trace));
+}
+
+static int loop_fd;
+
+/* 0: where the poll method has no descriptor, which is all that is to be seen. */
+static int begin(void)
+{
+	iv_init();
+	if (!variant_is_epoll()) {
+		check_errno(iv_loop_fd(), ENOSYS);
+		iv_deinit();
+		return 0;
+	}
+	errno = 4711;
+	loop_fd = iv_loop_fd();
+	check(loop_fd >= 0);
+	check_int(errno, 4711);
+
+	return 1;
+}
+
+static int is_readable_in(int ms)
+{
+	struct pollfd pfd = { .fd = loop_fd, .events = POLLIN };
+	int ret = poll(&pfd, 1, ms);
+
+	check(ret == 0 || (ret == 1 && pfd.revents == POLLIN));
+
+	return ret;
+}
+
+static void turn(void)
+{
+	check_int(is_readable_in(-1), 1);
+	(void)iv_main_once(&at_once);
+}
+
+/* Something was due, and nothing is any more. */
+static void turn_does(const char *want)
+{
+	turn();
+	expect(want);
+	check_int(is_readable_in(0), 0);
+}
+
+static struct iv_timer timer, early_timer;
+static struct iv_task task;
+static struct iv_event event;
+static struct iv_event_raw raw;
+static struct iv_fd readable;
+static int write_end;
+
+static void add_timer(struct iv_timer *t, unsigned long ms, char *letter)
+{
+	IV_TIMER_INIT(t);
+	t->cookie = letter;
+	t->handler = mark;
+	iv_timer_register_in_ms(t, ms);
+}
+
+static void add_task(char *letter, void (*handler)(void *))
+{
+	IV_TASK_INIT(&task);
+	task.cookie = letter;
+	task.handler = handler;
+	iv_task_register(&task);
+}
+
+static void add_event(void)
+{
+	IV_EVENT_INIT(&event);
+	event.cookie = "e";
+	event.handler = mark;
+	check_int(iv_event_register(&event), 0);
+}
+
+static void add_raw(void)
+{
+	IV_EVENT_RAW_INIT(&raw);
+	raw.cookie = "r";
+	raw.handler = mark;
+	check_int(iv_event_raw_register(&raw), 0);
+}
+
+static void mark_and_read(void *letter)
+{
+	char c;
+
+	check_int(read(readable.fd, &c, 1), 1);
+	mark(letter);
+}
+
+static void add_fd(void)
+{
+	int fd[2];
+
+	check_int(pipe(fd), 0);
+	write_end = fd[1];
+	IV_FD_INIT(&readable);
+	readable.fd = fd[0];
+	readable.cookie = "f";
+	readable.handler_in = mark_and_read;
+	iv_fd_register(&readable);
+}
+
+static void make_readable(void)
+{
+	check_int(write(write_end, "x", 1), 1);
+}
+
+static void remove_fd(void)
+{
+	iv_fd_unregister(&readable);
+	close(readable.fd);
+	close(write_end);
+}
+
+static void run_thread(void *(*fn)(void *), void *arg)
+{
+	pthread_t thread;
+
+	check_int(pthread_create(&thread, NULL, fn, arg), 0);
+	check_int(pthread_join(thread, NULL), 0);
+}
+
+static void *post_event(void *unused)
+{
+	iv_event_post(&event);
+
+	return unused;
+}
+
+static void *post_raw(void *unused)
+{
+	iv_event_raw_post(&raw);
+
+	return unused;
+}
+
+
+static void has_a_descriptor(void)
+{
+	if (!begin())
+		return;
+	check_int(fcntl(loop_fd, F_GETFD), FD_CLOEXEC);
+	check(loop_fd > STDERR_FILENO);
+	check_int(is_readable_in(0), 0);
+	check_int(iv_loop_fd(), loop_fd);
+	check_int(iv_main_once(&at_once), 0);
+	check_int(iv_loop_fd(), loop_fd);
+	iv_deinit();
+	check_errno(fcntl(loop_fd, F_GETFD), EBADF);
+
+	/* Another loop is inside of nothing. */
+	iv_init();
+	add_task("t", mark);
+	iv_main();
+	expect("t");
+	iv_deinit();
+}
+
+/* What the other loop's handlers do, and those of this one. */
+static void (*step)(void);
+
+static void do_step(void *unused)
+{
+	(void)unused;
+	step();
+}
+
+static void between_turns(void (*fn)(void))
+{
+	fn();
+}
+
+static void in_a_turn(void (*fn)(void))
+{
+	static struct iv_task doer;
+
+	step = fn;
+	IV_TASK_INIT(&doer);
+	doer.handler = do_step;
+	iv_task_register(&doer);
+	turn();
+}
+
+static void register_task(void)
+{
+	add_task("t", mark);
+}
+
+static void add_late_timer(void)
+{
+	add_timer(&timer, 3600000, "i");
+}
+
+static void add_early_timer(void)
+{
+	add_timer(&early_timer, 20, "j");
+}
+
+static void add_due_timer(void)
+{
+	IV_TIMER_INIT(&timer);
+	timer.cookie = "i";
+	timer.handler = mark;
+	timer.expires = (struct timespec){ 0 };
+	iv_timer_register(&timer);
+}
+
+static void set_no_handler(void)
+{
+	iv_fd_set_handler_in(&readable, NULL);
+}
+
+static void set_handler(void)
+{
+	iv_fd_set_handler_in(&readable, mark_and_read);
+}
+
+static void post_own_event(void)
+{
+	iv_event_post(&event);
+}
+
+static void post_own_raw(void)
+{
+	iv_event_raw_post(&raw);
+}
+
+static void adopt_posted(void)
+{
+	check_int(iv_event_raw_prepare(&raw), 0);
+	raw.cookie = "r";
+	raw.handler = mark;
+	iv_event_raw_post(&raw);
+	check_int(iv_event_raw_adopt(&raw), 0);
+}
+
+static void adopt_silent(void)
+{
+	check_int(iv_event_raw_prepare(&raw), 0);
+	raw.cookie = "r";
+	raw.handler = mark;
+	check_int(iv_event_raw_adopt(&raw), 0);
+}
+
+static void tasks_and_timers_are_heard_of(void (*where)(void (*)(void)))
+{
+	where(register_task);
+	turn_does("t");
+
+	where(add_late_timer);
+	check_int(is_readable_in(0), 0);
+	where(add_early_timer);
+	turn_does("j");
+	iv_timer_unregister(&timer);
+	where(add_due_timer);
+	turn_does("i");
+}
+
+/* What is ready in a turn is served there. */
+static void same_turn_does(void (*where)(void (*)(void)), const char *want)
+{
+	if (where == between_turns)
+		turn_does(want);
+	else
+		expect(want);
+}
+
+static void descriptors_are_heard_of(void (*where)(void (*)(void)))
+{
+	where(add_fd);
+	check_int(is_readable_in(0), 0);
+	make_readable();
+	turn_does("f");
+	where(set_no_handler);
+	make_readable();
+	check_int(is_readable_in(0), 0);
+	where(set_handler);
+	same_turn_does(where, "f");
+	remove_fd();
+}
+
+static void posts_are_heard_of(void (*where)(void (*)(void)))
+{
+	where(add_event);
+	check_int(is_readable_in(0), 0);
+	run_thread(post_event, NULL);
+	turn_does("e");
+	where(post_own_event);
+	same_turn_does(where, "e");
+	iv_event_unregister(&event);
+
+	where(add_raw);
+	check_int(is_readable_in(0), 0);
+	run_thread(post_raw, NULL);
+	turn_does("r");
+	where(post_own_raw);
+	same_turn_does(where, "r");
+	iv_event_raw_unregister(&raw);
+
+	where(adopt_posted);
+	same_turn_does(where, "r");
+	run_thread(post_raw, NULL);
+	turn_does("r");
+	iv_event_raw_unregister(&raw);
+	where(adopt_silent);
+	check_int(is_readable_in(0), 0);
+	run_thread(post_raw, NULL);
+	turn_does("r");
+	iv_event_raw_unregister(&raw);
+}
+
+static void all_are_heard_of(void (*where)(void (*)(void)))
+{
+	if (!begin())
+		return;
+	tasks_and_timers_are_heard_of(where);
+	descriptors_are_heard_of(where);
+	posts_are_heard_of(where);
+	check_int(is_readable_in(0), 0);
+	iv_deinit();
+}
+
+static void hears_what_is_done_between_turns(void)
+{
+	all_are_heard_of(between_turns);
+}
+
+static void hears_what_is_done_in_a_turn(void)
+{
+	all_are_heard_of(in_a_turn);
+}
+
+static int rounds;
+
+static void post_again(void *unused)
+{
+	(void)unused;
+	if (++rounds < 100)
+		iv_event_raw_post(&raw);
+}
+
+static void task_again(void *unused)
+{
+	(void)unused;
+	if (++rounds < 100)
+		iv_task_register(&task);
+}
+
+/* Each post, and each task, has a turn of its own. */
+static void hears_handlers_that_go_on(void)
+{
+	if (!begin())
+		return;
+	add_raw();
+	raw.handler = post_again;
+	iv_event_raw_post(&raw);
+	while (rounds < 100)
+		turn();
+	check_int(is_readable_in(0), 0);
+	iv_event_raw_unregister(&raw);
+
+	rounds = 0;
+	add_task(NULL, task_again);
+	while (rounds < 100)
+		turn();
+	check_int(is_readable_in(0), 0);
+	iv_deinit();
+}
+
+static void quit(void *letter)
+{
+	mark(letter);
+	iv_quit();
+}
+
+static void inner_turn(void *letter)
+{
+	mark(letter);
+	iv_event_raw_post(&raw);
+	check_int(iv_main_once(&at_once), 1);
+}
+
+static void may_be_run_otherwise(void)
+{
+	if (!begin())
+		return;
+	add_raw();
+	add_event();
+	add_task("q", quit);
+	iv_main();
+	expect("q");
+	check_int(is_readable_in(0), 0);
+	run_thread(post_event, NULL);
+	turn_does("e");
+
+	/* A turn inside of one. */
+	add_task("t", inner_turn);
+	turn_does("tr");
+	run_thread(post_raw, NULL);
+	turn_does("r");
+
+	/* A turn that waits, though the timer was for another loop's wait. */
+	add_timer(&timer, 30, "i");
+	check_int(iv_main_once(NULL), 1);
+	check_int(iv_main_once(&at_once), 1);
+	expect("i");
+	check_int(is_readable_in(0), 0);
+	iv_event_unregister(&event);
+	iv_event_raw_unregister(&raw);
+	iv_deinit();
+}
+
+static void clock_does_not_stand_still(void)
+{
+	struct timespec before;
+
+	if (!begin())
+		return;
+	add_late_timer();
+	before = iv_now;
+	usleep(2000);
+	check(before.tv_sec != iv_now.tv_sec ||
+	      before.tv_nsec != iv_now.tv_nsec);
+	iv_timer_unregister(&timer);
+	iv_deinit();
+}
+
+/* With a task that is still queued, and another handler that is still due. */
+static jmp_buf outside;
+
+static void jump_out(void *letter)
+{
+	mark(letter);
+	longjmp(outside, 1);
+}
+
+static void handler_may_jump_out(void)
+{
+	static struct iv_task second;
+
+	if (!begin())
+		return;
+	add_raw();
+	add_task("t", jump_out);
+	IV_TASK_INIT(&second);
+	second.cookie = "u";
+	second.handler = mark;
+	iv_task_register(&second);
+	if (setjmp(outside) == 0)
+		turn();
+	expect("t");
+	check_int(iv_loop_fd(), loop_fd);
+	turn_does("u");
+	run_thread(post_raw, NULL);
+	turn_does("r");
+	iv_event_raw_unregister(&raw);
+	iv_deinit();
+}
+
+static void after_cancellation(void *unused)
+{
+	(void)unused;
+	check_int(is_readable_in(0), 0);
+	register_task();
+	turn_does("t");
+	add_early_timer();
+	turn_does("j");
+	run_thread(post_raw, NULL);
+	turn_does("r");
+	iv_event_raw_unregister(&raw);
+	iv_deinit();
+}
+
+static void *wait_in_a_turn(void *unused)
+{
+	if (!begin())
+		return unused;
+	add_raw();
+	pthread_cleanup_push(after_cancellation, NULL);
+	for (;;)
+		iv_main_once(NULL);
+	pthread_cleanup_pop(0);
+
+	return unused;
+}
+
+static void turn_may_be_cancelled(void)
+{
+	pthread_t thread;
+
+	check_int(pthread_create(&thread, NULL, wait_in_a_turn, NULL), 0);
+	check_int(pthread_cancel(thread), 0);
+	check_int(pthread_join(thread, NULL), 0);
+}
+
+/* The loop has another set then: the kernel would report the closed one. */
+static void close_what_is_registered(void)
+{
+	int copy = dup(readable.fd);
+
+	check(copy >= 0);
+	close(readable.fd);
+	iv_fd_unregister(&readable);
+	make_readable();
+	close(write_end);
+	(void)iv_main_once(&at_once);
+	check_int(close(copy), 0);
+}
+
+static void set_may_change(void)
+{
+	int holds[2];
+	pid_t pid;
+
+	if (!begin())
+		return;
+	add_raw();
+	add_fd();
+	/* It keeps open what is closed here. */
+	check_int(pipe(holds), 0);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		char c;
+
+		close(holds[1]);
+		(void)!read(holds[0], &c, 1);
+		_exit(0);
+	}
+	close_what_is_registered();
+	check_int(iv_loop_fd(), loop_fd);
+	check_int(is_readable_in(0), 0);
+	run_thread(post_raw, NULL);
+	turn_does("r");
+	iv_event_raw_unregister(&raw);
+	iv_deinit();
+	close(holds[0]);
+	close(holds[1]);
+	check_child(pid);
+}
+
+/* Readable all the time is better than deaf. */
+static void set_may_be_lost(void)
+{
+	iv_init();
+	if (!variant_is_epoll())
+		skip("there is no epoll(7)");
+	loop_fd = iv_loop_fd();
+	check(loop_fd >= 0);
+	add_raw();
+	add_fd();
+	refuse("epoll_create1", EMFILE);
+	close_what_is_registered();
+	check_int(iv_loop_fd(), loop_fd);
+	run_thread(post_raw, NULL);
+	turn();
+	expect("r");
+	check_int(is_readable_in(0), 1);
+	iv_event_raw_unregister(&raw);
+	iv_deinit();
+}
+
+static void is_refused(const char *call, int err, int want)
+{
+	int num;
+	pid_t pid = fork();
+
+	check(pid >= 0);
+	if (pid == 0) {
+		iv_init();
+		num = num_descriptors();
+		refuse(call, err);
+		check_errno(iv_loop_fd(), want);
+		check_int(num_descriptors(), num);
+		add_task("t", quit);
+		iv_main();
+		expect("t");
+		iv_deinit();
+		_exit(0);
+	}
+	check_child(pid);
+}
+
+static void refusals_are_reported(void)
+{
+	int num, old;
+
+	if (!begin())
+		return;
+	iv_deinit();
+	is_refused("timerfd_create", ENOSYS, ENOSYS);
+	is_refused("timerfd_create", EPERM, ENOSYS);
+	is_refused("timerfd_create", EMFILE, EMFILE);
+	is_refused("timerfd_create", ENOMEM, ENOMEM);
+	is_refused("epoll_create1", ENOSYS, ENOSYS);
+	is_refused("epoll_create1", ENFILE, ENFILE);
+	is_refused("epoll_ctl", ENOSPC, ENOSPC);
+
+	iv_init();
+	num = lowest_descriptor();
+	old = limit_descriptors(num);
+	check_errno(iv_loop_fd(), EMFILE);
+	limit_descriptors(num + 1);
+	check_errno(iv_loop_fd(), EMFILE);
+	check_int(lowest_descriptor(), num);
+	limit_descriptors(old);
+	check(iv_loop_fd() >= 0);
+	iv_deinit();
+}
+
+/* What a child does is not heard by its parent, and it has one of its own. */
+static void child_begins_anew(void)
+{
+	pid_t pid;
+
+	if (!begin())
+		return;
+	need_threads_of_child();
+	add_event();
+	add_fd();
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		int inherited = loop_fd;
+
+		register_task();
+		add_due_timer();
+		iv_event_post(&event);
+		check_int(is_readable_in(0), 0);
+		(void)iv_main_once(&at_once);
+		expect("ite");
+		check_int(is_readable_in(0), 0);
+
+		loop_fd = iv_loop_fd();
+		check(loop_fd >= 0);
+		run_thread(post_event, NULL);
+		turn_does("e");
+		add_early_timer();
+		turn_does("j");
+		if (loop_fd != inherited)
+			check_errno(fcntl(inherited, F_GETFD), EBADF);
+		remove_fd();
+		iv_event_unregister(&event);
+		iv_deinit();
+		_exit(0);
+	}
+	check_child(pid);
+	check_int(is_readable_in(0), 0);
+	run_thread(post_event, NULL);
+	turn_does("e");
+	make_readable();
+	turn_does("f");
+	remove_fd();
+	iv_event_unregister(&event);
+	iv_deinit();
+}
+
+
+/* Posters that count, and that now and then wait until they have been seen. */
+#define POSTERS		2
+#define POSTS		1000000
+#define ANSWERED	16
+
+static struct poster {
+	struct iv_event		event;
+	struct iv_event_raw	raw;
+	atomic_ulong		posts;
+	atomic_ulong		seen;
+} posters[POSTERS];
+
+static void see(void *_p)
+{
+	struct poster *p = _p;
+
+	p->seen = p->posts;
+}
+
+static void *post_and_wait(void *_p)
+{
+	struct poster *p = _p;
+	unsigned long i;
+
+	for (i = 1; i <= POSTS; i++) {
+		p->posts = i;
+		if (i & 1)
+			iv_event_post(&p->event);
+		else
+			iv_event_raw_post(&p->raw);
+		/* By turns one kind and the other. */
+		if (i % ANSWERED > 1)
+			continue;
+		while (p->seen < i)
+			sched_yield();
+	}
+
+	return NULL;
+}
+
+static int all_are_seen(void)
+{
+	int i;
+
+	for (i = 0; i < POSTERS; i++) {
+		if (posters[i].seen < POSTS)
+			return 0;
+	}
+
+	return 1;
+}
+
+static void loses_no_post(void)
+{
+	pthread_t threads[POSTERS];
+	int i;
+
+	if (!begin())
+		return;
+	for (i = 0; i < POSTERS; i++) {
+		struct poster *p = &posters[i];
+
+		IV_EVENT_INIT(&p->event);
+		p->event.cookie = p;
+		p->event.handler = see;
+		check_int(iv_event_register(&p->event), 0);
+		IV_EVENT_RAW_INIT(&p->raw);
+		p->raw.cookie = p;
+		p->raw.handler = see;
+		check_int(iv_event_raw_register(&p->raw), 0);
+		check_int(pthread_create(&threads[i], NULL, post_and_wait, p),
+			  0);
+	}
+	while (!all_are_seen())
+		turn();
+	for (i = 0; i < POSTERS; i++) {
+		check_int(pthread_join(threads[i], NULL), 0);
+		iv_event_unregister(&posters[i].event);
+		iv_event_raw_unregister(&posters[i].raw);
+	}
+	iv_deinit();
+}
+
+static void without_a_loop(void)
+{
+	(void)iv_loop_fd();
+}
+
+static void mistakes_are_fatal(void)
+{
+	check_fatal(without_a_loop, "iv_loop_fd: this thread has no loop");
+}
+
+static const struct check_case cases[] = {
+	{ "a loop has one descriptor until its end, if its poll method has",
+	  has_a_descriptor, EACH_METHOD, 0 },
+	{ "what is registered and posted between turns is to be seen there",
+	  hears_what_is_done_between_turns, EACH, 0 },
+	{ "what is registered and posted in a turn is to be seen there",
+	  hears_what_is_done_in_a_turn, EACH, 0 },
+	{ "handlers that go on are called turn by turn",
+	  hears_handlers_that_go_on, EACH, 0 },
+	{ "iv_main and turns that wait go together with another loop",
+	  may_be_run_otherwise, EACH, 0 },
+	{ "iv_now is read afresh in the other loop's handlers",
+	  clock_does_not_stand_still, EACH_METHOD, 0 },
+	{ "a handler may jump out if iv_loop_fd is called again",
+	  handler_may_jump_out, EACH, 0 },
+	{ "what is left after a cancelled turn is to be seen there",
+	  turn_may_be_cancelled, EACH, 0 },
+	{ "the poll method may need another descriptor of its own",
+	  set_may_change, EACH, 0 },
+	{ "the poll method may lose its descriptor",
+	  set_may_be_lost, ONCE, 0 },
+	{ "what is refused is reported, and nothing is left open",
+	  refusals_are_reported, EACH_METHOD, 0 },
+	{ "a forked child begins anew, and its parent does not notice",
+	  child_begins_anew, EACH, 0 },
+	{ "a million posts of each thread wake the loop in another one's wait",
+	  loses_no_post, EACH, 120 },
+	{ "a call without a loop is fatal",
+	  mistakes_are_fatal, ONCE, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, argc, argv);
+}
