@@ -22,7 +22,7 @@
 _Static_assert(sizeof(struct iv_fd_) <= offsetof(struct iv_fd, pad[9]),
 	       "struct iv_fd_ has to leave the last two private words to others");
 
-/* In order of preference. */
+/* In order of preference; the last ones only for who selects them by name. */
 static const struct iv_fd_poll_method *const methods[] = {
 #ifdef HAVE_KQUEUE
 	&iv_fd_poll_method_kqueue,
@@ -37,9 +37,18 @@ static const struct iv_fd_poll_method *const methods[] = {
 	&iv_fd_poll_method_ppoll,
 #endif
 	&iv_fd_poll_method_poll,
+#ifdef HAVE_URING
+	&iv_fd_poll_method_uring,
+#endif
 };
 
 #define NUM_METHODS	((int)(sizeof(methods) / sizeof(methods[0])))
+
+#ifdef HAVE_URING
+#define NUM_USUAL	(NUM_METHODS - 1)
+#else
+#define NUM_USUAL	NUM_METHODS
+#endif
 
 /*
  * The method that the process's first loop chose, where later ones begin.
@@ -58,6 +67,9 @@ const char *iv_poll_method_name(void)
 /* Bits of methods that the environment forbids; constant since iv_init(). */
 static unsigned int excluded;
 
+/* The one that it prefers; the same. */
+static int selected = NUM_METHODS;
+
 void iv_fd_exclude_methods(const char *names)
 {
 	const char *s = names;
@@ -73,6 +85,25 @@ void iv_fd_exclude_methods(const char *names)
 		}
 		s += len;
 	}
+}
+
+void iv_fd_select_method(const char *name)
+{
+	int i;
+
+	for (i = 0; i < NUM_METHODS; i++) {
+		if (!strcmp(name, methods[i]->name))
+			selected = i;
+	}
+}
+
+/* The number of the one that is tried as the nth, or NUM_METHODS: of none. */
+static int nth_method(int n)
+{
+	if (n == 0)
+		return selected;
+
+	return n - 1 != selected ? n - 1 : NUM_METHODS;
 }
 
 static void set_process_method(const struct iv_fd_poll_method *from,
@@ -93,15 +124,17 @@ static int choose_method(struct iv_state *st)
 	const struct iv_fd_poll_method *begin =
 		atomic_load_explicit(&process_method, memory_order_relaxed);
 	int err = ENOSYS;
-	int i = 0;
+	int n;
 
-	while (begin != NULL && methods[i] != begin)
-		i++;
+	for (n = 0; n <= NUM_USUAL; n++) {
+		int i = nth_method(n);
 
-	for (; i < NUM_METHODS; i++) {
-		/* What replaced a method for lack of a system call is in use. */
-		if ((excluded & (1 << i)) && methods[i] != begin)
+		if (i == NUM_METHODS || (begin != NULL && methods[i] != begin))
 			continue;
+		/* What replaced a method for lack of a system call is in use. */
+		if ((excluded & (1 << i)) && begin == NULL)
+			continue;
+		begin = NULL;
 
 		/* None is NULL.  NOLINTNEXTLINE(*core.NullDereference) */
 		if (methods[i]->init(st) == 0) {
@@ -289,17 +322,23 @@ static int tell_or_forget(struct iv_state *st, struct iv_fd_ *fd)
 	return fd->again && is_closed(fd, errno) ? 0 : -1;
 }
 
-static void
-tell_kernel(struct iv_state *st, struct iv_fd_ *fd, const char *call)
+void iv_fd_refused(const struct iv_fd_ *fd, const char *call, int err)
 {
 	const char *what = fd->wanted == 0 ? "remove" :
 			   fd->told == 0 ? "add" : "change";
+
+	iv_fatal("%s: cannot %s descriptor %d of %p: %s (errno %d): %s", call,
+		 what, fd->fd, (const void *)fd, strerror(err), err,
+		 remedy(err));
+}
+
+static void
+tell_kernel(struct iv_state *st, struct iv_fd_ *fd, const char *call)
+{
 	int saved_errno = errno;
 
 	if (tell_or_forget(st, fd) < 0)
-		iv_fatal("%s: cannot %s descriptor %d of %p: %s (errno %d): %s",
-			 call, what, fd->fd, (void *)fd, strerror(errno), errno,
-			 remedy(errno));
+		iv_fd_refused(fd, call, errno);
 	errno = saved_errno;
 }
 
@@ -510,6 +549,8 @@ static int register_try(struct iv_fd_ *fd)
 		delist(st, fd);
 		return -1;
 	}
+	fd->again = fd->wanted != fd->told;
+	note_change(st, fd);
 
 	return 0;
 }
@@ -566,8 +607,11 @@ void iv_fd_unregister(struct iv_fd *_fd)
 
 	fd->wanted = 0;
 	/* Otherwise what was told are the parent's kernel objects, or none. */
-	if (fd->told && st->fd.method != NULL && !is_inherited(st))
+	if (fd->told && st->fd.method != NULL && !is_inherited(st)) {
 		tell_kernel(st, fd, "iv_fd_unregister");
+		if (st->fd.method != NULL && st->fd.method->settle != NULL)
+			st->fd.method->settle(st);
+	}
 	delist(st, fd);
 }
 

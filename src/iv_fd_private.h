@@ -33,7 +33,7 @@ struct iv_fd_ {
 	uint8_t			wanted;		/* bands, by the handlers */
 	uint8_t			told;		/* bands the kernel knows */
 	uint8_t			reported;	/* bands to be served */
-	uint8_t			again : 1;	/* told before start_anew() */
+	uint8_t			again : 1;	/* the kernel took it before */
 	uint8_t			label : 7;	/* 0: the user opened it */
 };
 
@@ -48,8 +48,11 @@ struct iv_fd_ {
  * tell:    bring the kernel's idea of a descriptor (told) to what is wanted.
  *          1: done, but another object has been told with the same number, so
  *          that one's descriptor was closed.  What the kernel answers may be
- *          left to the next wait, which reports a refusal as an error.
- * tell_now: the same at once, for an object that has not been told.
+ *          left to the next wait, which reports a refusal as an error, or ends
+ *          the process.
+ * tell_now: the same at once, for an object that has not been told; or nothing,
+ *          if the next wait is sure to tell it.
+ * settle:  make the kernel forget what is not wanted; NULL: tell() has.
  * probe:   refuse a descriptor that cannot be polled, though nothing is
  *          wanted of it; changes nothing.
  * wait:    wait until the given time (NULL: for ever, {0, 0}: not at all), and
@@ -67,6 +70,7 @@ struct iv_fd_poll_method {
 				   int number);
 	int		(*tell)(struct iv_state *st, struct iv_fd_ *fd);
 	int		(*tell_now)(struct iv_state *st, struct iv_fd_ *fd);
+	void		(*settle)(struct iv_state *st);
 	int		(*probe)(struct iv_state *st, struct iv_fd_ *fd);
 	void		(*wait)(struct iv_state *st,
 				const struct timespec *until);
@@ -78,6 +82,7 @@ extern const struct iv_fd_poll_method iv_fd_poll_method_epoll;
 extern const struct iv_fd_poll_method iv_fd_poll_method_kqueue;
 extern const struct iv_fd_poll_method iv_fd_poll_method_ppoll;
 extern const struct iv_fd_poll_method iv_fd_poll_method_poll;
+extern const struct iv_fd_poll_method iv_fd_poll_method_uring;
 
 /* Note that a descriptor is ready in the given bands. */
 static inline void
@@ -87,6 +92,10 @@ iv_fd_report(struct iv_state *st, struct iv_fd_ *fd, int bands)
 	if (iv_list_empty(&fd->ready))
 		iv_list_add_tail(&fd->ready, &st->fd.ready);
 }
+
+/* What the named call told the kernel of a descriptor, it refuses: fatal. */
+void iv_fd_refused(const struct iv_fd_ *fd, const char *call, int err)
+	__attribute__((noreturn));
 
 /*
  * The loop's method lacks a system call: go on with one that shares its

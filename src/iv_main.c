@@ -55,6 +55,7 @@ static int init_process(void)
 	if (iv_process_init() < 0 || iv_event_process_init() < 0)
 		return -1;
 	iv_fd_exclude_methods(iv_process_getenv("IV_EXCLUDE_POLL_METHOD"));
+	iv_fd_select_method(iv_process_getenv("IV_SELECT_POLL_METHOD"));
 	iv_stats_ask(iv_process_getenv("IV_STATS"));
 	iv_busy_poll_ask(iv_process_getenv("IV_BUSY_POLL"));
 

@@ -31,6 +31,7 @@ struct iv_event_;
 struct iv_fd_;
 struct iv_timer_;
 struct iv_fd_poll_method;
+struct iv_fd_uring;
 struct kevent;
 struct pollfd;
 
@@ -113,6 +114,7 @@ struct iv_fd_state {
 		struct iv_fd_epoll_state	epoll;
 		struct iv_fd_kqueue_state	kqueue;
 		struct iv_fd_poll_state		poll;
+		struct iv_fd_uring		*uring;
 	} u;
 };
 
@@ -535,6 +537,8 @@ void iv_stats_tell(const struct iv_state *st);
 /* iv_fd.c */
 /* Never use these poll methods, given by names with white space between. */
 void iv_fd_exclude_methods(const char *names);
+/* Try this one before the others, if it is there. */
+void iv_fd_select_method(const char *name);
 void iv_fd_init(struct iv_state *st);
 int iv_fd_start(struct iv_state *st);
 void iv_fd_deinit(struct iv_state *st);

@@ -94,6 +94,36 @@ WRAP_WAIT(epoll_wait, (int fd, struct epoll_event *events, int num, int ms),
 WRAP_WAIT(epoll_pwait2, (int fd, struct epoll_event *events, int num,
 			 const struct timespec *ts, const sigset_t *mask),
      (fd, events, num, ts, mask))
+#ifdef HAVE_URING
+/* What waits for io_uring(7) is no cancellation point but between two of these. */
+int __real_pthread_setcanceltype(int type, int *old);
+int __wrap_pthread_setcanceltype(int type, int *old);
+int __wrap_pthread_setcanceltype(int type, int *old)
+{
+	int ret;
+
+	if (type == PTHREAD_CANCEL_ASYNCHRONOUS) {
+		point("pthread_setcanceltype");
+		waiting = 1;
+	}
+	ret = __real_pthread_setcanceltype(type, old);
+	if (type != PTHREAD_CANCEL_ASYNCHRONOUS)
+		waiting = 0;
+
+	return ret;
+}
+
+/* Instead of a wait that would bring nothing. */
+void __real_pthread_testcancel(void);
+void __wrap_pthread_testcancel(void);
+void __wrap_pthread_testcancel(void)
+{
+	point("pthread_testcancel");
+	waiting = 1;
+	__real_pthread_testcancel();
+	waiting = 0;
+}
+#endif
 WRAP(int, nanosleep, (const struct timespec *ts, struct timespec *left),
      (ts, left))
 WRAP(int, sigtimedwait, (const sigset_t *set, siginfo_t *info,

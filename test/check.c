@@ -5,6 +5,9 @@
 
 #include <fcntl.h>
 #include <iv.h>
+#ifdef HAVE_URING
+#include <linux/io_uring.h>
+#endif
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -51,9 +54,19 @@ static const char *const methods[] = {
 	"ppoll",
 #endif
 	"poll",
+#ifdef HAVE_URING
+	"uring",
+#endif
 };
 
 #define NUM_METHODS	((int)(sizeof(methods) / sizeof(methods[0])))
+
+/* The others are for who selects them by name. */
+#ifdef HAVE_URING
+#define NUM_USUAL	(NUM_METHODS - 1)
+#else
+#define NUM_USUAL	NUM_METHODS
+#endif
 
 /* -1: whatever the environment gives. */
 struct variant {
@@ -462,7 +475,7 @@ void need_memory_limit(int resource)
 
 const char *poll_method(int n)
 {
-	return n < NUM_METHODS ? methods[n] : NULL;
+	return n < NUM_USUAL ? methods[n] : NULL;
 }
 
 void need_poll_method(const char *name)
@@ -488,6 +501,13 @@ int is_left_out(const char *what)
 int variant_is_pipe(void)
 {
 	return running.pipe;
+}
+
+int variant_is_uring(void)
+{
+	const char *name = iv_poll_method_name();
+
+	return name != NULL && !strcmp(name, "uring");
 }
 
 int variant_is_epoll(void)
@@ -785,6 +805,8 @@ static void leave_method(int method)
 			strcat(strcat(list, " "), methods[i]);
 	}
 	check(setenv("IV_EXCLUDE_POLL_METHOD", list, 1) == 0);
+	/* Some are for who asks for them. */
+	check(setenv("IV_SELECT_POLL_METHOD", methods[method], 1) == 0);
 }
 
 /* Whatever make(1), a shell or nohup(1) thought of them. */
@@ -919,12 +941,38 @@ static int each_backend(const struct check_case *c)
 	return c->variants == EACH || c->variants == EACH_BACKEND;
 }
 
+/* Why the kernel has no io_uring(7), or not for this process; NULL: it has. */
+static const char *no_uring(void)
+{
+#ifdef HAVE_URING
+	static char why[64];
+	static int asked;
+	struct io_uring_params p = { .flags = IORING_SETUP_COOP_TASKRUN };
+	int fd;
+
+	if (asked++)
+		return why[0] != '\0' ? why : NULL;
+	fd = syscall(SYS_io_uring_setup, 1, &p);
+	if (fd < 0)
+		snprintf(why, sizeof(why), "no io_uring: %s", strerror(errno));
+	else
+		close(fd);
+
+	return why[0] != '\0' ? why : NULL;
+#else
+	return NULL;
+#endif
+}
+
 static const char *impossible(const struct check_case *c, struct variant v)
 {
 	const char *list = getenv("IV_EXCLUDE_POLL_METHOD");
 
 	if (v.method >= 0 && list != NULL && is_word_of(methods[v.method], list))
 		return "excluded by the environment";
+	if (v.method >= 0 && !strcmp(methods[v.method], "uring") &&
+	    no_uring() != NULL)
+		return no_uring();
 	if (each_backend(c) && !v.pipe && eventfd_is_refused())
 		return "eventfd(2) is refused from outside";
 

@@ -161,8 +161,9 @@ int variant_is_pipe(void);
 /* Is the running variant's poll method one that uses epoll(7)? */
 int variant_is_epoll(void);
 
-/* ... or kqueue(2), or one that asks by number each time: poll(2), ppoll(2)? */
+/* ... or kqueue(2), io_uring(7), or one that asks by number: poll(2), ppoll(2)? */
 int variant_is_kqueue(void);
+int variant_is_uring(void);
 int variant_is_poll(void);
 
 /*

@@ -968,6 +968,7 @@ static void wait_refused(void)
 	begin();
 	timer.expires = (struct timespec){ .tv_sec = INT_MAX };
 	iv_timer_register(&timer);
+	refuse("io_uring_enter", EBADF);
 	refuse("epoll_pwait2", EBADF);
 	refuse("epoll_pwait", EBADF);
 	refuse("epoll_wait", EBADF);

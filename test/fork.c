@@ -1291,10 +1291,10 @@ static void no_wake_in_child(void)
 
 static void register_at_limit(struct world *w)
 {
-	int epoll = variant_is_epoll();
+	int needs_one = variant_is_epoll() || variant_is_uring();
 	int former = limit_descriptors(0);
 
-	if (epoll)
+	if (needs_one)
 		check_errno(iv_fd_register_try(&w->fd), EMFILE);
 	iv_fd_register(&w->fd);
 	limit_descriptors(former);

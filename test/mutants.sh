@@ -24,6 +24,8 @@ trap 'exit 1' HUP INT TERM
 # What configure has found.
 defs=$(sed -n 's/^IV_DEFS = //p' "${TOP_BUILDDIR:-$top/build}/Makefile")
 [ -n "$defs" ] || exit 1
+uring=
+case $defs in *-DHAVE_URING*) uring=-luring ;; esac
 # As the Makefile makes it.
 echo '#include <sys/syscall.h>' | $CC -E -dM -x c - | sed -n \
 	's/^#define __NR_\([a-z0-9_]*\) .*/{ "\1", __NR_\1 },/p' \
@@ -53,6 +55,7 @@ objects() {
 		# These are for other systems.
 		case $src in
 		*/iv_fd_kqueue.c | */iv_inotify_none.c) continue ;;
+		*/iv_fd_uring.c) [ -n "$uring" ] || continue ;;
 		esac
 		obj=$dir/$(basename "$src" .c).o
 		[ -e "$obj" ] || compile "$1" "$src" "$obj" || return 1
@@ -64,7 +67,7 @@ objects() {
 link() {
 	$CC $1 -o "$5" "$4" $(ls "$tmp/objects$1"/iv_*.o |
 		grep -v "/$3\.o$") "$tmp/objects$1/check.o" \
-		"$tmp/objects$1/$2.o" -pthread
+		"$tmp/objects$1/$2.o" -pthread $uring
 }
 
 # A case that does not end has failed, too.
@@ -138,7 +141,7 @@ shared() {
 	mkdir -p "$1" &&
 	$CC -shared -o "$1/libivykis.so.0" -Wl,-soname,libivykis.so.0 \
 		-Wl,--version-script="$top/src/libivykis.ver" "$3" \
-		$(ls "$tmp/objects-fPIC"/iv_*.o | grep -v "/$2\.o$") -pthread
+		$(ls "$tmp/objects-fPIC"/iv_*.o | grep -v "/$2\.o$") -pthread $uring
 }
 
 # plays_alike DIRECTORY: does the differential test agree with that library?

@@ -19,6 +19,9 @@
 #include <iv_wait.h>
 #include <iv_work.h>
 #include <linux/capability.h>
+#ifdef HAVE_URING
+#include <linux/io_uring.h>
+#endif
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -60,6 +63,11 @@ static void exclude(const char *names)
 		check(setenv("IV_EXCLUDE_POLL_METHOD", names, 1) == 0);
 	else
 		check(unsetenv("IV_EXCLUDE_POLL_METHOD") == 0);
+}
+
+static void prefer(const char *name)
+{
+	check_int(setenv("IV_SELECT_POLL_METHOD", name, 1), 0);
 }
 
 static void expect_method(const char *want)
@@ -475,6 +483,66 @@ static void long_words_match_nothing(void)
 	expect_choice(names, poll_method(1));
 }
 
+/* The one that is preferred comes first, and the order remains. */
+static void expect_preference(const char *name, const char *names,
+			      const char *want)
+{
+	prefer(name);
+	expect_choice(names, want);
+}
+
+static void one_may_be_preferred(void)
+{
+	const char *first = poll_method(0);
+	const char *second = poll_method(1);
+
+	expect_preference("poll", NULL, "poll");
+	expect_preference("", NULL, first);
+	expect_preference("unheard-of", NULL, first);
+	expect_preference("Poll", NULL, first);
+	expect_preference("poll ppoll", NULL, first);
+#ifndef HAVE_URING
+	expect_preference("uring", NULL, first);
+#endif
+	if (second == NULL) {
+		only_partly("the library was built with one poll method");
+		return;
+	}
+	expect_preference(second, first, second);
+	expect_preference(second, second, first);
+	expect_preference("poll", all_others(), first);
+	expect_preference(first, first, second);
+}
+
+static void *starts_later(void *arg)
+{
+	iv_init();
+	loop_works();
+	expect_method("poll");
+	iv_deinit();
+
+	return arg;
+}
+
+/* Later loops begin where the first did. */
+static void preference_is_for_all_loops(void)
+{
+	pthread_t thread;
+
+	prefer("poll");
+	open_pipe();
+	iv_init();
+	loop_works();
+	check_int(pthread_create(&thread, NULL, starts_later, NULL), 0);
+	check_int(pthread_join(thread, NULL), 0);
+	iv_deinit();
+	prefer(poll_method(0));
+	iv_init();
+	expect_method("poll");
+	iv_deinit();
+	close_pipe();
+}
+
 /* A second time it would be fatal. */
 static void environment_is_read_once(void)
 {
@@ -594,6 +662,7 @@ static void run_as_nobody(const char *path, const char *want)
 		check_int(chdir("/"), 0);
 		become_nobody();
 		exclude(poll_method(0));
+		prefer("poll");
 		execl(path, path, "privileged", want, (char *)NULL);
 		_exit(errno == EACCES ? 126 : errno);
 	}
@@ -655,7 +724,7 @@ static void program_without_privileges(void)
 	if (poll_method(1) == NULL)
 		skip("the library was built with one poll method");
 	copy_of_this_program(path, 0755);
-	run_as_nobody(path, poll_method(1));
+	run_as_nobody(path, "poll");
 }
 
 /* System calls that are refused. */
@@ -673,6 +742,88 @@ static void work_without(const char *call, int err, const char *names,
 	iv_deinit();
 	close_pipe();
 }
+
+#ifdef HAVE_URING
+/* Not where this process has none anyhow. */
+static void need_uring(void)
+{
+	struct io_uring_params p = { .flags = IORING_SETUP_COOP_TASKRUN };
+	int fd = syscall(SYS_io_uring_setup, 1, &p);
+
+	if (fd < 0)
+		skip(strerror(errno));
+	close(fd);
+}
+
+static void uring_is_preferred(void)
+{
+	need_uring();
+	expect_preference("uring", NULL, "uring");
+	expect_preference("uring", "epoll-timerfd epoll ppoll poll", "uring");
+	expect_preference("uring", "uring", "epoll-timerfd");
+	expect_preference("", "epoll-timerfd epoll ppoll", "poll");
+}
+
+static void uring_is_for_who_prefers_it(void)
+{
+	need_uring();
+	prefer("");
+	check_fatal(init_without_methods, "no suitable event dispatcher");
+}
+
+static const int refusals[] = { ENOSYS, EPERM, EACCES, ENOMEM, EINVAL };
+static int refusal;
+
+static void without_setup(void)
+{
+	work_without("io_uring_setup", refusal, NULL, "epoll-timerfd");
+}
+
+static void without_enter(void)
+{
+	work_without("io_uring_enter", refusal, NULL, "epoll-timerfd");
+}
+
+static void uring_is_refused(void)
+{
+	int i;
+
+	prefer("uring");
+	for (i = 0; i < (int)(sizeof(refusals) / sizeof(refusals[0])); i++) {
+		refusal = refusals[i];
+		in_child(without_setup);
+		in_child(without_enter);
+	}
+}
+
+/* Short of descriptors: the loop makes do with the next, later ones do not. */
+static void no_uring_for_now(void)
+{
+	int fds[1024];
+	int num = 0;
+
+	need_uring();
+	prefer("uring");
+	open_pipe();
+	(void)limit_descriptors(64);
+	while (num < 1024 && (fds[num] = dup(near)) >= 0)
+		num++;
+	check_int(errno, EMFILE);
+	exclude("epoll-timerfd epoll");
+	iv_init();
+	expect_method("uring");
+	loop_works();
+	iv_deinit();
+	while (num > 0)
+		close(fds[--num]);
+	num = num_descriptors();
+	iv_init();
+	check_int(num_descriptors(), num + 1);
+	loop_works();
+	iv_deinit();
+	close_pipe();
+}
+#endif
 
 static void no_epoll(int err)
 {
@@ -910,7 +1061,7 @@ static void number_of_descriptors(void)
 	open_pipe();
 	before = num_descriptors();
 	iv_init();
-	own = variant_is_epoll();
+	own = !variant_is_poll();
 	check_int(num_descriptors(), before + own);
 	loop_works();
 	if (!strcmp(iv_poll_method_name(), "epoll-timerfd"))
@@ -1193,6 +1344,18 @@ static const struct check_case cases[] = {
 	  program_with_capabilities, ONCE, 0 },
 	{ "... and in no other program",
 	  program_without_privileges, ONCE, 0 },
+	{ "IV_SELECT_POLL_METHOD comes first, unless it is excluded or unknown",
+	  one_may_be_preferred, ONCE, 0 },
+	{ "... for later loops, too", preference_is_for_all_loops, ONCE, 0 },
+#ifdef HAVE_URING
+	{ "... and uring by its name alone", uring_is_preferred, ONCE, 0 },
+	{ "without a usual method uring is none",
+	  uring_is_for_who_prefers_it, ONCE, 0 },
+	{ "without io_uring, however refused, the order is the usual one",
+	  uring_is_refused, ONCE, 0 },
+	{ "a loop that is short of a descriptor for uring makes do without",
+	  no_uring_for_now, ONCE, 0 },
+#endif
 	{ "without epoll (ENOSYS) the method is ppoll",
 	  epoll_is_not_implemented, ONCE, 0 },
 	{ "without epoll (EPERM) the method is ppoll",
