@@ -3,27 +3,31 @@
 # and an index; a name that another object's page explains leads to that.
 set -eu
 
-pages=$(cd "$(dirname "$0")/../man3" && pwd)
-style=$(cd "$(dirname "$0")" && pwd)/manual.css
+doc=$(cd "$(dirname "$0")" && pwd)
+pages=$(cd "$doc/../man3" && pwd)
+version=$(sed -n 's/^AC_INIT(\[ivykis\], \[\([^]]*\)\].*/\1/p' \
+	"$doc/../configure.ac")
 mkdir -p "$1"
 cd "$1"
 
+# name, page, section: the page that explains a name, and which of the manual's
+# sections that is in.
 names()
 {
-	(cd "$pages" && printf '%s\n' *.3) | sed 's/\.3$//'
+	for file in "$pages"/*.[1-9]; do
+		name=${file##*/}
+		target=$(sed -n 's|^\.so man[1-9]/\(.*\)$|\1|p' "$file")
+		target=${target:-$name}
+		echo "${name%.*} ${target%.*} ${target##*.}"
+	done
 }
 
-# The name of the page that explains a name.
-page_of()
-{
-	target=$(sed -n 's|^\.so man3/\(.*\)\.3$|\1|p' "$pages/$1.3")
-	echo "${target:-$1}"
-}
-
-# What a page says of itself in a line.
+# What a page says of itself in a line, as a sentence.
 line_of()
 {
-	sed -n 's/^\.Nd //p' "$pages/$1.3" | sed 's/&/\&amp;/g; s/</\&lt;/g'
+	sed -n 's/^\.Nd //p' "$pages/$1" |
+	sed 's/&/\&amp;/g; s/</\&lt;/g; s/$/./' |
+	awk '{ print toupper(substr($0, 1, 1)) substr($0, 2) }'
 }
 
 # mandoc leads to pages that it finds beside this one; others are on the net.
@@ -31,7 +35,7 @@ convert()
 {
 	(cd "$pages" && mandoc -Thtml -O "$(printf %s \
 		'style=manual.css,man=%N.html;' \
-		'https://manpages.debian.org/%N.%S')" "$1.3")
+		'https://manpages.debian.org/%N.%S')" "$1")
 }
 
 head_of()
@@ -43,53 +47,49 @@ head_of()
 	  <meta charset="utf-8"/>
 	  <meta name="viewport" content="width=device-width, initial-scale=1.0"/>
 	  <link rel="stylesheet" href="manual.css" type="text/css"/>
-	  <title>The manual of libivykis</title>
+	  <title>Manual of libivykis $version</title>
 	</head>
-	<body>
+	<body class="index">
 	<main class="manual-text">
-	<h1 class="Sh">The manual of libivykis</h1>
+	<h1 class="title">Manual of libivykis $version</h1>
+	<p>libivykis is a library of event loops for C and C++.  Start with
+	<a href="ivykis.html">ivykis(3)</a>, which also explains the terms.</p>
 	END
 }
 
 # In the order in which ivykis(3) presents them.
 objects()
 {
-	echo ivykis
+	echo ivykis 3
 	awk '/^\.Ss Pages/ { inside = 1; next }
 	     /^\.S[hs]/ { inside = 0 }
-	     inside && /^\.It Xr/ { print $3 }' "$pages/ivykis.3"
+	     inside && /^\.It Xr/ { print $3, $4 }' "$pages/ivykis.3"
 }
 
 index_of_pages()
 {
 	head_of
-	echo '<table class="index">'
-	objects | while read -r name; do
-		echo "<tr><td><a href=\"$name.html\">$name</a></td>" \
-			"<td>$(line_of "$name")</td></tr>"
+	echo '<dl class="pages">'
+	objects | while read -r page section; do
+		echo "<dt><a href=\"$page.html\">$page($section)</a></dt>" \
+			"<dd>$(line_of "$page.$section")</dd>"
 	done
-	echo '</table>'
-	echo '<h1 class="Sh">All names</h1>'
+	echo '</dl>'
+	echo '<h2 class="Ss">All names</h2>'
 	echo '<ul class="names">'
-	names | while read -r name; do
-		echo "<li><a href=\"$(page_of "$name").html\">$name</a></li>"
-	done
+	while read -r name page section; do
+		echo "<li><a href=\"$page.html#$name\">$name</a></li>"
+	done <names.tmp
 	printf '</ul>\n</main>\n</body>\n</html>\n'
 }
 
-names | while read -r name; do
-	page=$(page_of "$name")
-	test "$name" = "$page" ||
-		echo "s|href=\"$name\.html\"|href=\"$page.html\"|g"
-done >links.sed
-
-home='<nav><a href="index.html">All pages</a></nav>'
-names | while read -r name; do
-	test "$name" = "$(page_of "$name")" || continue
-	convert "$name" >page.tmp
-	sed -f links.sed -e 's|^<html>|<html lang="en">|' \
-		-e "s|^<body>|&$home|" page.tmp >"$name.html"
+names >names.tmp
+names | while read -r name page section; do
+	test "$name" = "$page" || continue
+	convert "$page.$section" >page.tmp
+	awk -v page="$page" -v section="$section" -v version="$version" \
+		-f "$doc/html.awk" names.tmp page.tmp >"$page.html"
 done
-rm links.sed page.tmp
 index_of_pages >index.html
-cp "$style" manual.css
+rm names.tmp page.tmp
+cp "$doc/manual.css" manual.css

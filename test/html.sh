@@ -1,5 +1,6 @@
 #!/bin/sh
-# Tests of the manual as HTML: every page is there, and links lead somewhere.
+# Tests of the manual as HTML: every page is there, and links lead to what they
+# name.
 # Environment: TOP_SRCDIR.
 set -u
 
@@ -15,22 +16,44 @@ make_it()
 	"$TOP_SRCDIR/doc/html.sh" "$html"
 }
 
+# The names of the manual, without those of pages if $1 is "functions".
+names()
+{
+	for page in "$TOP_SRCDIR"/man3/*.[1-9]; do
+		name=$(basename "${page%.*}")
+		test "$1" != functions || grep -q '^\.so ' "$page" || continue
+		echo "$name"
+	done
+}
+
 all_pages_are_there()
 {
-	for page in "$TOP_SRCDIR"/man3/*.3; do
-		grep -q '^\.so ' "$page" || basename "$page" .3
-	done >"$dir/wanted" &&
+	for page in "$TOP_SRCDIR"/man3/*.[1-9]; do
+		grep -q '^\.so ' "$page" || basename "${page%.*}"
+	done | LC_ALL=C sort >"$dir/wanted" &&
 	(cd "$html" && printf '%s\n' *.html) | sed 's/\.html$//' |
-		grep -vx index | diff "$dir/wanted" -
+		grep -vx index | LC_ALL=C sort | diff "$dir/wanted" -
+}
+
+version_is_told()
+{
+	version=$(sed -n 's/^AC_INIT(\[ivykis\], \[\([0-9.]*\)\].*/\1/p' \
+		"$TOP_SRCDIR/configure.ac")
+	test -n "$version" || return 1
+	for file in "$html"/*.html; do
+		grep -qF "libivykis $version<" "$file" || {
+			echo "${file##*/}: not there: libivykis $version"
+			return 1
+		}
+	done
 }
 
 all_names_are_in_the_index()
 {
-	for page in "$TOP_SRCDIR"/man3/*.3; do
-		name=$(basename "$page" .3)
-		echo "<li><a href=\"[^\"]*\">$name</a>"
+	for name in $(names all); do
+		echo "<li><a href=\"[^\"]*#$name\">$name</a>"
 		test ! -e "$html/$name.html" ||
-			echo "<td><a href=\"$name.html\">$name</a>"
+			echo "<a href=\"$name.html\">$name([0-9])</a></dt> <dd>[A-Z].*\.</dd>"
 	done >"$dir/patterns"
 	while read -r pattern; do
 		grep -q "$pattern" "$html/index.html" || {
@@ -40,7 +63,55 @@ all_names_are_in_the_index()
 	done <"$dir/patterns"
 }
 
-# file target, a link a line; those to other sites left out.
+pages_have_contents()
+{
+	for file in "$html"/*.html; do
+		test "${file##*/}" != index.html || continue
+		sed -n '/<nav class="toc"/,/<\/nav>/p' "$file" |
+			grep -o 'href="#[^"]*"' >"$dir/contents"
+		test "$(wc -l <"$dir/contents")" = \
+			"$(grep -c '<h[12] class="S[hs]" id=' "$file")" || {
+			echo "${file##*/}: the contents lack a section"
+			return 1
+		}
+	done
+}
+
+# Wherever one is mentioned, but in literal text.
+functions_are_links()
+{
+	names functions >"$dir/functions"
+	for file in "$html"/*.html; do
+		grep -o '[^>]*>\{0,1\}<code class="Fn"[^>]*>[^<]*' "$file" |
+		sed 's/.*>\([^>]*\)$/\1 &/' | while read -r name rest; do
+			grep -qx "$name" "$dir/functions" || continue
+			case $rest in
+			*"#$name\"><code"*) ;;
+			*) echo "${file##*/}: $name is no link"; exit 1 ;;
+			esac
+		done || return 1
+	done
+}
+
+# A place has one name, so that a link leads to the first of them.
+ids_are_unique()
+{
+	for file in "$html"/*.html; do
+		twice=$(grep -o ' id="[^"]*"' "$file" | sort | uniq -d)
+		test -z "$twice" || {
+			echo "${file##*/}: twice: $twice"
+			return 1
+		}
+	done
+}
+
+# No argument is kept from being broken, where a line is short.
+prototypes_may_be_broken()
+{
+	! sed '/id="DESCRIPTION"/q' "$html/iv_fd.html" | grep -n nowrap
+}
+
+# file target, one link per line; those to other sites left out.
 links()
 {
 	for file in "$html"/*.html; do
@@ -68,15 +139,19 @@ links_lead_somewhere()
 
 ours_are_not_elsewhere()
 {
-	for page in "$TOP_SRCDIR"/man3/*.3; do
-		name=$(basename "$page" .3)
-		! grep -n "https://[^\"]*/$name\.3" "$html"/*.html || return 1
+	for name in $(names all); do
+		! grep -n "https://[^\"]*/$name\.[0-9]" "$html"/*.html || return 1
 	done
 }
 
 verdict "it is made" make_it
 verdict "each page is there" all_pages_are_there
+verdict "each page tells the version" version_is_told
 verdict "each page and each name is in the index" all_names_are_in_the_index
+verdict "each page has a table of contents" pages_have_contents
+verdict "each function that is mentioned is a link to it" functions_are_links
+verdict "each place has a name of its own" ids_are_unique
+verdict "prototypes may be broken" prototypes_may_be_broken
 verdict "each link leads somewhere" links_lead_somewhere
 verdict "no link to another site is for a page of ours" ours_are_not_elsewhere
 echo "1..$num"
