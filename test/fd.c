@@ -1689,8 +1689,10 @@ static void number_is_used_again_at_once(void)
 			iv_fd_register(&ifd);
 		else
 			check_int(iv_fd_register_try(&ifd), 0);
-		run_ticks(1);
-		expect(".");
+		if (i & 2) {
+			run_ticks(1);
+			expect(".");
+		}
 		say(far);
 		run_ticks(1);
 		expect(".i");
@@ -1738,6 +1740,12 @@ static void closed_and_opened_again(void)
 	iv_fd_set_handler_out(&ifd, got_out);
 	run_ticks(1);
 	expect(".o");
+	iv_fd_unregister(&other);
+	say(other_far);
+	run_ticks(1);
+	expect(".io");
+	hear(other.fd);
+	iv_fd_register(&other);
 	iv_fd_set_handler_in(&ifd, NULL);
 	run_ticks(1);
 	expect(".o");

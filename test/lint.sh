@@ -15,7 +15,7 @@ trap 'exit 1' HUP INT TERM
 # What configure has found.
 defs=$(sed -n 's/^IV_DEFS = //p' "${TOP_BUILDDIR:-build}/Makefile")
 [ -n "$defs" ] || exit 1
-includes="-Isrc/include -Isrc"
+includes="-Isrc/include -Isrc -Itest/kqueue"
 failed=0
 
 # analyze FLAG... <FILES.  The flags are several words each.
@@ -31,7 +31,7 @@ analyzer()
 {
 	echo '{ "none", 0 },' >"$tmp/syscalls.h"
 	printf '%s\n' src/*.c examples/*.c | analyze &&
-	printf '%s\n' test/*.c test/fuzz/*.c |
+	printf '%s\n' test/*.c test/fuzz/*.c test/kqueue/*.c |
 		analyze -I"$tmp" -Itest -DIV_STEPS -Wno-analyzer-malloc-leak \
 			-Wno-analyzer-possible-null-argument \
 			-Wno-analyzer-possible-null-dereference

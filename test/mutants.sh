@@ -30,6 +30,13 @@ case $defs in *-DHAVE_URING*) uring=-luring ;; esac
 echo '#include <sys/syscall.h>' | $CC -E -dM -x c - | sed -n \
 	's/^#define __NR_\([a-z0-9_]*\) .*/{ "\1", __NR_\1 },/p' \
 	>"$tmp/syscalls.h"
+# A system that has a kqueue: see test/kqueue/README.
+$CC -std=gnu11 -D_GNU_SOURCE -O2 -w -I"$top/test/kqueue" -c \
+	"$top/test/kqueue/kqueue.c" -o "$tmp/kqueue.o" || exit 1
+echo "-UHAVE_EPOLL -UHAVE_EPOLL_CREATE1 -UHAVE_TIMERFD -DHAVE_KQUEUE
+	-I$top/test/kqueue $tmp/kqueue.o" >"$tmp/kqueue"
+kqueue=@$tmp/kqueue
+echo "$kqueue -Wl,--wrap=iv_timer_run" >"$tmp/kqueue.timer"
 seen=0
 number=0
 failed=0
@@ -54,7 +61,8 @@ objects() {
 	for src in "$top"/src/iv_*.c "$top"/test/check.c "$top/test/$2.c"; do
 		# These are for other systems.
 		case $src in
-		*/iv_fd_kqueue.c | */iv_inotify_none.c) continue ;;
+		*/iv_inotify_none.c) continue ;;
+		*/iv_fd_kqueue.c) [ "${1#"$kqueue"}" != "$1" ] || continue ;;
 		*/iv_fd_uring.c) [ -n "$uring" ] || continue ;;
 		esac
 		obj=$dir/$(basename "$src" .c).o
@@ -613,6 +621,84 @@ mutant "thread: its name is too long for the kernel" iv_sys \
 mutant "work: put posts to the owner where a thread does" iv_work \
 	's/if (p->refs == 2)/if (1)/' \
 	work 'put leaves' poll/eventfd
+
+kq=iv_fd_kqueue
+mutant "kqueue: EV_EOF is an error" $kq \
+	's/return poll(&pfd, 1, 0) > 0 .*/return 1;/' \
+	fd "as one's own shutdown does" kqueue/eventfd $kqueue
+mutant "kqueue: EV_EOF is no error" $kq \
+	'/^static int is_in_trouble/,/^}/s/return poll.*/return 0;/' \
+	fd 'an error or a hang-up calls' kqueue/eventfd $kqueue
+mutant "kqueue: a refused change is not an error" $kq \
+	'/^static int wait_once/,/^}/s/report_trouble(st, fd);/;/' \
+	fd 'an error or a hang-up calls' kqueue/eventfd $kqueue
+mutant "kqueue: an error that is refused is told once" $kq \
+	'/^static void report_trouble/,/^}/{/if (iv_list/,/add_tail/d;}' \
+	fd 'each is told of again' kqueue/eventfd $kqueue
+mutant "kqueue: register_try fails for a pipe that nobody reads" $kq \
+	's/if (errno != EPIPE)/if (1)/' \
+	fd 'each is told of again' kqueue/eventfd $kqueue
+mutant "kqueue: trouble outside of a wait is forgotten" $kq \
+	's/^\tst->fd.u.kqueue.again = 1;/\t;/' \
+	fd 'each is told of again' kqueue/eventfd $kqueue
+mutant "kqueue: what could not be deleted is an error" $kq \
+	's/if (err == ENOENT || err == EBADF)/if (0)/' \
+	fd 'may be used again at once' kqueue/eventfd $kqueue
+mutant "kqueue: changes for the wait come after register_try's" $kq \
+	'/^static int add_now/,/^}/s/^\tapply(st);/\t;/' \
+	fd 'may be used again at once' kqueue/eventfd $kqueue
+mutant "kqueue: events end with the changes that failed" $kq \
+	's/} while (wait_once(st, until));/} while (wait_once(st, until) \&\& 0);/' \
+	fd 'may be used again at once' kqueue/eventfd $kqueue
+mutant "kqueue: the second object of a number replaces the first" $kq \
+	's/^\tif (other == NULL)/\tif (1)/' \
+	fd 'register_try of a watched' kqueue/eventfd $kqueue
+mutant "kqueue: what was closed keeps its number" $kq \
+	's/if (!is_there(st, other))/if (0)/' \
+	fd 'disturb one that has its number' kqueue/eventfd $kqueue
+mutant "kqueue: another object's descriptor is taken for closed" $kq \
+	'/^static int is_there/,/^}/s/return (fd->told.*/return (void)filter, 0;/
+	/^\t       set_now(st, fd, filter, EV_ENABLE) == 0;/d' \
+	fd 'register_try of a watched' kqueue/eventfd $kqueue
+mutant "kqueue: what is wanted already is not wanted again" $kq \
+	'/^static void change_filters/,/^}/s/if (flags != 0)/if (flags != 0 \&\& flags != flags_for(fd, fd->told, filters[i]))/' \
+	fd 'closed may have its handlers set' kqueue/eventfd $kqueue
+mutant "kqueue: files are watched" $kq \
+	's/if (S_ISREG(sb->st_mode) .*/if (0 ||/' \
+	fd 'register_try of a regular file' kqueue/eventfd $kqueue
+mutant "kqueue: a refusal keeps the name that the system gives it" $kq \
+	'/^static int refusal/,/^}/s/return EPERM;/return err;/' \
+	fd 'gives the same answer' kqueue/eventfd $kqueue
+mutant "kqueue: devices are registered with the wait" $kq \
+	's/if (S_ISCHR(sb.st_mode))/if (0)/' \
+	fd 'gives the same answer' kqueue/eventfd $kqueue
+mutant "kqueue: its own number is watched" $kq \
+	's/if (fd->fd == k->kq)/if (0)/' \
+	fork 'the loop opens what has a number' kqueue/eventfd $kqueue
+mutant "kqueue: an error handler alone hears of data" $kq \
+	's/EV_ADD | EV_CLEAR : 0/EV_ADD : 0/' \
+	fd 'hears of trouble alone' kqueue/eventfd $kqueue
+mutant "kqueue: an error handler alone hears of it once" $kq \
+	'/^static void report(/,/^}/{/^\tif (quiet)/,/^\telse/d;}' \
+	fd 'hears of trouble alone' kqueue/eventfd $kqueue
+mutant "kqueue: a child closes what has the number" $kq \
+	'/^static void kqueue_deinit/,/^}/s/if (!is_inherited(k))/if (1)/' \
+	fork 'closed all that it inherited' kqueue/eventfd $kqueue
+mutant "kqueue: not close-on-exec" $kq \
+	's/fcntl(fd, F_SETFD, FD_CLOEXEC)/fcntl(fd, F_SETFD, 0)/' \
+	process 'survives exec' kqueue/eventfd $kqueue
+mutant "kqueue: waits are as long as the timer is far" $kq \
+	's/if (left->tv_sec >= LONGEST_WAIT)/if (0)/' \
+	timer 'largest times' kqueue/eventfd $kqueue
+mutant "kqueue: waits end before the nanosecond" $kq \
+	's/^\tiv_time_left(left, until);/&\
+	left->tv_nsec = left->tv_nsec \/ 1000000 * 1000000;/' \
+	timer_fuzz "$intime" kqueue/eventfd $kqueue.timer
+mutant "kqueue: waits end after the nanosecond" $kq \
+	's/^\tiv_time_left(left, until);/&\
+	if (left->tv_nsec < 999000000)\
+		left->tv_nsec = (left->tv_nsec + 999999) \/ 1000000 * 1000000;/' \
+	timer_fuzz "$intime" kqueue/eventfd $kqueue.timer
 
 # With the libivykis that the system has installed as the oracle.
 differs "events in reverse order" $event \

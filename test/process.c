@@ -1390,7 +1390,7 @@ static const struct check_case cases[] = {
 	  epoll_goes_away, ONCE, 0 },
 	{ "a loop begun at the limit of descriptors works, the first too",
 	  the_limit_is_no_obstacle, ONCE, 0 },
-	{ "a loop has a descriptor with epoll, and one for timers",
+	{ "a loop has a descriptor unless by poll, and one for timers",
 	  number_of_descriptors, EACH_METHOD, 0 },
 	{ "no descriptor of the library survives exec",
 	  nothing_survives_exec, EACH, 0 },
