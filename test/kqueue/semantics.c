@@ -151,10 +151,10 @@ static void one_for_each_pair(void)
 
 	open_pair();
 	say(b, "1");
-	EV_SET(&kev, a, EVFILT_READ, EV_ADD, 0, 0, (intptr_t)&first);
+	EV_SET(&kev, a, EVFILT_READ, EV_ADD, 0, 0, &first);
 	check_int(kevent(kq, &kev, 1, NULL, 0, NULL), 0);
 	check((intptr_t)only(a, EVFILT_READ)->udata == (intptr_t)&first);
-	EV_SET(&kev, a, EVFILT_READ, EV_ADD, 0, 0, (intptr_t)&second);
+	EV_SET(&kev, a, EVFILT_READ, EV_ADD, 0, 0, &second);
 	check_int(kevent(kq, &kev, 1, NULL, 0, NULL), 0);
 	check((intptr_t)only(a, EVFILT_READ)->udata == (intptr_t)&second);
 	check_int(change(a, EVFILT_WRITE, EV_ADD), 0);
