@@ -190,7 +190,7 @@ static struct {
 	int		quiet_fd;
 	struct fd	fd[6];
 	unsigned int	events_ran;	/* world_waits then */
-	int		posted_by_other;
+	unsigned int	posted_by_other;	/* a bit each: events */
 	unsigned int	to_post;	/* in the next wait */
 	struct iv_inotify	*inotify;
 	struct watch	watch[4];
@@ -557,16 +557,16 @@ int before_sleep(void)
 	return post_in_wait();
 }
 
-static int has_event(unsigned int events)
+static unsigned int registered_of(unsigned int events)
 {
 	int i;
 
 	for (i = 0; i < NUM(p.event); i++) {
-		if ((events >> i & 1) && p.event[i].iv != NULL)
-			return 1;
+		if (p.event[i].iv == NULL)
+			events &= ~(1U << i);
 	}
 
-	return 0;
+	return events;
 }
 
 static void op_other_thread(void)
@@ -593,8 +593,7 @@ static void op_other_thread(void)
 		p.to_post |= events | raws;
 		return;
 	}
-	if (has_event(events))
-		p.posted_by_other = 1;
+	p.posted_by_other |= registered_of(events);
 	world_run_thread(post_all, (void *)(uintptr_t)(events | raws));
 }
 
@@ -606,7 +605,7 @@ static void event_a(void *_e)
 
 	called("event", (int)(e - p.event));
 	p.events_ran = world_waits;
-	p.posted_by_other = 0;
+	p.posted_by_other &= ~(1U << (e - p.event));
 	if (one_in(6)) {
 		iv_event_unregister(e->iv);
 		RELEASE(e);
@@ -640,6 +639,7 @@ static void op_event(void)
 		said("unregister event %d", i);
 		iv_event_unregister(e->iv);
 		RELEASE(e);
+		p.posted_by_other &= ~(1U << i);
 		/* A queue that was emptied so may keep its place. */
 		if (p.kind != SPIN)
 			p.events_ran = world_waits;
