@@ -1208,7 +1208,7 @@ static void put_pool(void)
 	iv_work_pool_put(&p.pool);
 	memset(&p.pool, 0xa5, sizeof(p.pool));
 	p.pool_exists = 0;
-	/* The library may have posted an event of its own. */
+	/* 0.42 has posted an event of its own, before those to come. */
 	p.events_ran = world_waits;
 }
 

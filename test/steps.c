@@ -42,6 +42,7 @@ static struct shared {
 	int		line;
 	atomic_int	posts;		/* to raw */
 	atomic_int	runs;		/* of its handler */
+	atomic_int	tells;		/* two bytes each in the pipe */
 } *shared;
 
 static _Thread_local int counts;	/* the steps of this thread count */
@@ -136,17 +137,27 @@ static void look(void)
 		iv_quit();
 }
 
-/* The other process, if there is one, sees it, too. */
+/* The other process, if there is one, sees it, too: a byte for each. */
 static void tell(void)
 {
-	char c = 0;
+	const char bytes[2] = { 0, 0 };
 
-	check_int(write(tell_fd, &c, 1), 1);
+	atomic_fetch_add(&shared->tells, 1);
+	check_int(write(tell_fd, bytes, 2), 2);
 }
+
+static int times_told;
 
 static void got_told(void *cookie)
 {
+	char bytes[2];
+
 	(void)cookie;
+	if (times_told < shared->tells &&
+	    read(told.fd, bytes, forked > 0 || is_child ? 1 : 2) > 0)
+		times_told++;
+	else
+		pause_briefly();	/* The rest is for the other one. */
 	look();
 }
 
