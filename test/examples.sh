@@ -661,6 +661,39 @@ recipe()
 	fi
 }
 
+# With each poll method that can be embedded, and one that cannot.
+lives_in()
+{
+	for without in "" epoll-timerfd; do
+		IV_EXCLUDE_POLL_METHOD=$without "$examples/$1" >"$dir/out" &&
+		diff "$dir/want" "$dir/out" || return 1
+	done
+	! IV_EXCLUDE_POLL_METHOD="epoll-timerfd epoll" "$examples/$1" \
+		>"$dir/out" 2>"$dir/err" &&
+	grep -q "^$1: iv_loop_fd: " "$dir/err"
+}
+
+lives_in_glib()
+{
+	cat >"$dir/want" <<-END
+	ivykis: all posts are seen
+	glib: idle
+	ivykis: the time is over
+	END
+	lives_in embed_glib
+}
+
+lives_in_uv()
+{
+	cat >"$dir/want" <<-END
+	line 1
+	line 2
+	line 3
+	libuv: timers ran, too
+	END
+	lives_in embed_uv
+}
+
 # recipe_with TOOL PACKAGE-OF-TOOL PROGRAM PACKAGE NAME COMMAND
 recipe_with()
 {
@@ -719,6 +752,10 @@ verdict "chat passes on what clients and web servers say, to the end" chats
 verdict "chat puts out a client that says nothing" chat_loses_patience
 verdict "resolve finds addresses, and says what has none" resolves
 verdict "resolve looks up more names than it has threads" resolves_many
+recipe embed_glib libglib2.0-dev \
+	"embed_glib has both loops served in GLib's" lives_in_glib
+recipe embed_uv libuv1-dev \
+	"embed_uv has both loops served in libuv's" lives_in_uv
 recipe fetch libcurl4-openssl-dev "fetch gets all that there is" fetches
 recipe_with openssl openssl tls_echo libssl-dev \
 	"tls_echo gives each of its clients back what it sent" tls_echoes
