@@ -208,25 +208,28 @@ void iv_sys_take_sigpipe(const sigset_t *sigpipe, int was_pending)
 #if defined(HAVE_F_SETNOSIGPIPE)
 	(void)sigpipe;
 	(void)was_pending;
-#elif defined(HAVE_SIGTIMEDWAIT)
-	static const struct timespec at_once;
+#else
 	sigset_t pending;
+#ifdef HAVE_SIGTIMEDWAIT
+	static const struct timespec at_once;
 
 	/* Linux interrupts no wait that takes no time: GCOVR_EXCL_BR_START */
 	while (sigtimedwait(sigpipe, NULL, &at_once) < 0 && errno == EINTR)
 		;
 	/* GCOVR_EXCL_BR_STOP */
+#else
+	int sig;
+
+	/* None was raised if it is ignored. */
+	(void)sigpending(&pending);
+	if (!sigismember(&pending, SIGPIPE))
+		return;
+	(void)sigwait(sigpipe, &sig);
+#endif
 	/* One that was pending for the process still is: else put it back. */
 	(void)sigpending(&pending);
 	if (was_pending && !sigismember(&pending, SIGPIPE))
 		(void)raise(SIGPIPE);
-#else
-	sigset_t pending;
-	int sig;
-
-	(void)sigpending(&pending);
-	if (!was_pending && sigismember(&pending, SIGPIPE))
-		(void)sigwait(sigpipe, &sig);
 #endif
 }
 

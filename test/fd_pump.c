@@ -422,11 +422,19 @@ static void end_behind_a_full_buffer(void)
 IN_EACH_MODE(end_behind_a_full_buffer)
 
 /* A pipe takes 16 pieces, whose bytes go one by one. */
+static void need_splice(void)
+{
+#ifndef HAVE_SPLICE
+	skip("the library was built without splice(2)");
+#endif
+}
+
 static void part_of_a_piece(void)
 {
 	struct pump p;
 	int i;
 
+	need_splice();
 	set_up(&p, 0);
 	block_output();
 	for (i = 0; p.in; i++) {
@@ -670,6 +678,7 @@ static void splice_moves_more_than_memory(void)
 {
 	int fd = open("/dev/null", O_WRONLY);
 
+	need_splice();
 	iv_init();
 	open_ends();
 	check(moved_at_once(fd) > 4096);
@@ -719,6 +728,7 @@ static void descriptors_come_back(void)
 	struct pump p;
 	int former;
 
+	need_splice();
 	iv_init();
 	open_ends();
 	former = limit_descriptors(lowest_descriptor());
@@ -740,6 +750,7 @@ static void descriptors_come_back_to_a_pump(void)
 	int former;
 	int left;
 
+	need_splice();
 	iv_init();
 	open_ends();
 	former = limit_descriptors(lowest_descriptor());
@@ -1375,6 +1386,7 @@ static void descriptors_are_closed_on_exec(void)
 	struct pump p;
 	int lowest, fd;
 
+	need_splice();
 	set_up(&p, 0);
 	block_output();
 	lowest = lowest_descriptor();
@@ -1412,6 +1424,7 @@ static void modes_do_not_mix(void)
 	struct pump first, p;
 	pthread_t t;
 
+	need_splice();
 	check_int(sem_init(&at_first_splice, 0, 0), 0);
 	check_int(sem_init(&first_splice_fails, 0, 0), 0);
 	check_int(pthread_create(&t, NULL, first_of_all, &first), 0);

@@ -437,8 +437,17 @@ static void need_wiping(void)
 }
 
 /* No handler of pthread_atfork() is called. */
+/* Where the kernel wipes no memory, only fork(3) tells the library of a fork. */
+static void need_wiping(void)
+{
+#ifndef HAVE_MADV_WIPEONFORK
+	skip("the library was built without MADV_WIPEONFORK");
+#endif
+}
+
 static void unregistering_child_of__Fork(void)
 {
+	need_wiping();
 	need_wiping();
 	fork_by = _Fork;
 	unregistering_child();
@@ -467,6 +476,7 @@ static void early_atfork(void)
 	struct world w;
 	pid_t pid;
 
+	need_wiping();
 	need_wiping();
 	check_int(pthread_atfork(NULL, NULL, begin_anew), 0);
 	iv_init();
@@ -1673,8 +1683,16 @@ static void after_loss(void (*deed)(struct household *h))
 	}
 }
 
+static void need_labels(void)
+{
+#ifndef HAVE_F_SETSIG
+	skip("the library was built without labels of descriptors (F_SETSIG)");
+#endif
+}
+
 static void child_that_closed_all(void)
 {
+	need_labels();
 	after_loss(lost_and_unregistered);
 	after_loss(lost_and_deinit);
 	after_loss(lost_and_run);
@@ -1764,6 +1782,7 @@ static void closed_number_is_the_loops(void)
 
 static void child_of__Fork_that_closed_all(void)
 {
+	need_labels();
 	need_wiping();
 	fork_by = _Fork;
 	child_that_closed_all();

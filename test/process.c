@@ -698,6 +698,14 @@ static void set_group_id_program(void)
 	run_as_nobody(path, poll_method(0));
 }
 
+/* Others than Linux give no privileges in this way. */
+static void need_secure_getenv(void)
+{
+#ifndef HAVE_SECURE_GETENV
+	skip("the library was built without secure_getenv(3)");
+#endif
+}
+
 static void program_with_capabilities(void)
 {
 	char path[] = "/tmp/ivykis.XXXXXX";
@@ -707,6 +715,7 @@ static void program_with_capabilities(void)
 		.data[0].permitted = htole32(1U << CAP_NET_BIND_SERVICE),
 	};
 
+	need_secure_getenv();
 	need_root();
 	copy_of_this_program(path, 0755);
 	if (setxattr(path, "security.capability", &caps, XATTR_CAPS_SZ_2, 0)) {
