@@ -21,7 +21,7 @@
 static int open_socket(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	if (strlen(path) >= sizeof(addr.sun_path)) {
 		errno = ENAMETOOLONG;
@@ -52,7 +52,7 @@ static int receive_descriptor(int sock)
 	struct cmsghdr *c;
 	int fd;
 
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) < 0)
+	if (recvmsg(sock, &msg, 0) < 0)
 		return -1;
 
 	c = CMSG_FIRSTHDR(&msg);

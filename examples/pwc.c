@@ -22,13 +22,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "count.h"
 #include "posts.h"
+#if __has_include(<sys/prctl.h>)
+#include <sys/prctl.h>
+#endif
 
 #define BLOCK		4096	/* small, as a post costs little */
 #define TICK_MS		100
@@ -150,7 +152,9 @@ static void worker(struct file *f, int fd, pid_t parent)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 
 	/* Nobody is interested any more if the parent is killed. */
+#ifdef PR_SET_PDEATHSIG
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
 	if (getppid() == parent)
 		work(&shared[f - files], &f->progress);
 	_exit(0);

@@ -21,9 +21,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include "posts.h"
 #include "ring.h"
+#if __has_include(<sys/prctl.h>)
+#include <sys/prctl.h>
+#endif
 
 #define BATCH		256	/* messages before other workers have a turn */
 #define TICK_MS		100
@@ -101,7 +103,9 @@ static void work(void *_w)
 	struct worker *w = _w;
 
 	/* Nobody is interested any more if the parent is killed. */
+#ifdef PR_SET_PDEATHSIG
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
 	if (getppid() != parent)
 		_exit(1);
 

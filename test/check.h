@@ -114,6 +114,9 @@ void refuse(const char *syscall_name, int err);
 /* ... if the argument of that number, from 0, has all of these bits. */
 void refuse_with(const char *syscall_name, int err, int arg, unsigned int bits);
 
+/* Set in a thread that must not make any. */
+extern _Thread_local int check_is_tied;
+
 /* Whatever but exit(2) and exit_group(2) kills the process from now on. */
 void forbid_system_calls(void);
 

@@ -15,11 +15,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#if __has_include(<sys/syscall.h>)
+#include <sys/syscall.h>
+#endif
 #include "check.h"
 
 #define SOME_ERRNO	12345
@@ -532,7 +533,8 @@ struct canary {
 
 static void put_canary(struct canary *c, int at0, int at1)
 {
-	check_int(pipe2(c->fd, O_NONBLOCK), 0);
+	check_int(pipe(c->fd), 0);
+	check_int(fcntl(c->fd[0], F_SETFL, O_NONBLOCK), 0);
 	c->at[0] = at0;
 	c->at[1] = at1;
 	check(c->fd[0] != at0 && c->fd[0] != at1);
@@ -970,7 +972,9 @@ static pid_t tied_child(struct counted *c, const int go[2])
 			_exit(1);
 		forbid_system_calls();
 		post_silently(&c->ev);
+#ifdef SYS_exit_group
 		syscall(SYS_exit_group, 0);
+#endif
 	}
 
 	return pid;

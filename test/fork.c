@@ -426,7 +426,10 @@ static void need_wiping(void)
 
 	check(page != MAP_FAILED);
 	*page = 1;
+	/* Where the library asks for it. */
+#ifdef HAVE_MADV_WIPEONFORK
 	(void)madvise(page, sysconf(_SC_PAGESIZE), MADV_WIPEONFORK);
+#endif
 	pid = fork_checked();
 	if (pid == 0)
 		_exit(*page);
@@ -437,17 +440,8 @@ static void need_wiping(void)
 }
 
 /* No handler of pthread_atfork() is called. */
-/* Where the kernel wipes no memory, only fork(3) tells the library of a fork. */
-static void need_wiping(void)
-{
-#ifndef HAVE_MADV_WIPEONFORK
-	skip("the library was built without MADV_WIPEONFORK");
-#endif
-}
-
 static void unregistering_child_of__Fork(void)
 {
-	need_wiping();
 	need_wiping();
 	fork_by = _Fork;
 	unregistering_child();
@@ -476,7 +470,6 @@ static void early_atfork(void)
 	struct world w;
 	pid_t pid;
 
-	need_wiping();
 	need_wiping();
 	check_int(pthread_atfork(NULL, NULL, begin_anew), 0);
 	iv_init();

@@ -58,7 +58,8 @@ compile() {
 objects() {
 	dir=$tmp/objects$1
 	mkdir -p "$dir"
-	for src in "$top"/src/iv_*.c "$top"/test/check.c "$top/test/$2.c"; do
+	for src in "$top"/src/iv_*.c "$top"/test/check.c \
+			"$top"/test/check_linux.c "$top/test/$2.c"; do
 		# These are for other systems.
 		case $src in
 		*/iv_inotify_none.c) continue ;;
@@ -75,6 +76,7 @@ objects() {
 link() {
 	$CC $1 -o "$5" "$4" $(ls "$tmp/objects$1"/iv_*.o |
 		grep -v "/$3\.o$") "$tmp/objects$1/check.o" \
+		"$tmp/objects$1/check_linux.o" \
 		"$tmp/objects$1/$2.o" -pthread $uring
 }
 

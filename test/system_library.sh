@@ -65,11 +65,12 @@ build_system()
 {
 	program=$1
 	shift
-	for object in check "$program"; do
+	for object in check check_linux "$program"; do
 		[ -f "$system/$object.o" ] ||
 		compile_system "$TOP_SRCDIR/test/$object.c" \
 			"$system/$object.o" || return 1
 	done
-	$CC "$system/$program.o" "$system/check.o" "$@" -pthread \
+	$CC "$system/$program.o" "$system/check.o" \
+		"$system/check_linux.o" "$@" -pthread \
 		-o "$system/$program"
 }

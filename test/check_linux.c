@@ -1,0 +1,348 @@
+/*
+ * libivykis: what only Linux can do for the test programs: system calls that
+ * are refused, processes that are led by steps.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <fcntl.h>
+#include <iv.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "check.h"
+
+static const struct {
+	const char	*name;
+	unsigned int	number;
+} calls[] = {
+#include "syscalls.h"
+};
+
+#define NUM_CALLS	((int)(sizeof(calls) / sizeof(calls[0])))
+
+/* Where time_t was made longer, a call got a second form. */
+static int is_form_of(const char *call, const char *name)
+{
+	size_t len = strlen(name);
+
+	return !strncmp(call, name, len) &&
+	       (call[len] == '\0' || !strcmp(call + len, "_time64"));
+}
+
+static void install_filter(const struct sock_fprog *prog)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, prog) < 0)
+		skip("no seccomp filter can be installed");
+}
+
+/* The lower half of an argument is what a filter is to look at. */
+#define ARG(n)								\
+	(offsetof(struct seccomp_data, args) + 8 * (n) +		\
+	 4 * (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__))
+
+/* For the program as it was built; another may know the number otherwise. */
+static void refuse_call(unsigned int number, int err, int arg,
+			unsigned int bits)
+{
+	struct sock_filter rules[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ARG(arg)),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, bits),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, bits, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | err),
+	};
+	const struct sock_fprog prog = {
+		.len	= sizeof(rules) / sizeof(rules[0]),
+		.filter	= rules,
+	};
+
+	install_filter(&prog);
+}
+
+void refuse_with(const char *syscall_name, int err, int arg, unsigned int bits)
+{
+	int num = 0;
+	int i;
+
+	for (i = 0; i < NUM_CALLS; i++) {
+		if (is_form_of(calls[i].name, syscall_name)) {
+			refuse_call(calls[i].number, err, arg, bits);
+			num++;
+		}
+	}
+
+	/* What a machine does not have is refused anyhow; this one has all. */
+#ifdef __x86_64__
+	if (num == 0)
+		check_failed(__FILE__, __LINE__, syscall_name);
+#endif
+}
+
+void refuse(const char *syscall_name, int err)
+{
+	refuse_with(syscall_name, err, 0, 0);
+}
+
+void forbid_system_calls(void)
+{
+	static struct sock_filter rules[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	static const struct sock_fprog prog = {
+		.len	= sizeof(rules) / sizeof(rules[0]),
+		.filter	= rules,
+	};
+
+	skip_under(TSAN | MEMCHECK, "makes system calls of its own");
+	check_is_tied = 1;
+	install_filter(&prog);
+}
+
+struct tied {
+	void		(*fn)(void *);
+	void		*arg;
+	atomic_int	returned;
+};
+
+static void *tied_thread(void *_t)
+{
+	struct tied *t = _t;
+
+	forbid_system_calls();
+	t->fn(t->arg);
+	atomic_store(&t->returned, 1);
+	syscall(SYS_exit, 0);
+	abort();
+}
+
+void without_system_calls(void (*fn)(void *), void *arg)
+{
+	struct tied t = { .fn = fn, .arg = arg };
+	pthread_t thread;
+
+	check_int(pthread_create(&thread, NULL, tied_thread, &t), 0);
+	while (!atomic_load(&t.returned))
+		sched_yield();
+	/* Not joined: not every libc learns of an end like this. */
+	check_int(pthread_detach(thread), 0);
+}
+
+void need_orphans(void)
+{
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) == 0)
+		return;
+	check_int(errno, EINVAL);
+	skip("no process can become the parent of orphans");
+}
+
+/* Not by opendir(), which needs memory: there are cases in which none is left. */
+int num_descriptors(void)
+{
+	/* Of an entry, this is at 16. */
+	unsigned short len;
+	_Alignas(8) char buf[4096];
+	int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY);
+	int num = 0;
+	long ret;
+	long i;
+
+	check(dir >= 0);
+	while ((ret = syscall(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
+		for (i = 0; i < ret; i += len) {
+			memcpy(&len, buf + i + 16, sizeof(len));
+			num++;
+		}
+	}
+	check_int(ret, 0);
+	close(dir);
+
+	return num;
+}
+
+int num_mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	int num = 0;
+	int c;
+
+	check(f != NULL);
+	while ((c = getc(f)) != EOF)
+		num += c == '\n';
+	fclose(f);
+
+	return num;
+}
+
+void tracee_begins(void)
+{
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+		_exit(77);
+	raise(SIGSTOP);
+}
+
+int tracee_stopped(int pid)
+{
+	int status;
+
+	check_int(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip("no process can be traced");
+
+	return WIFSTOPPED(status);
+}
+
+void tracee_trace(int pid)
+{
+	check(tracee_stopped(pid));
+	if (ptrace(PTRACE_SETOPTIONS, pid, NULL,
+		   PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0)
+		skip("system calls cannot be traced");
+}
+
+void tracee_steps(int pid, int num)
+{
+	while (num-- > 0) {
+		check(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
+		check(tracee_stopped(pid));
+	}
+}
+
+static struct {
+	void	(*in_thread)(void);
+	void	(*in_child)(void);
+	atomic_int ready;
+	int	wanted[2];
+	int	done[2];
+} forks;
+
+static int fork_once(void)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		forks.in_child();
+		_exit(0);
+	}
+
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static void *fork_when_wanted(void *arg)
+{
+	char byte;
+
+	iv_init();
+	if (forks.in_thread != NULL)
+		forks.in_thread();
+	atomic_store(&forks.ready, 1);
+	while (read(forks.wanted[0], &byte, 1) == 1) {
+		byte = fork_once();
+		if (write(forks.done[1], &byte, 1) != 1)
+			break;
+	}
+
+	return arg;
+}
+
+void forks_begin(void (*in_thread)(void))
+{
+	sigset_t sigchld;
+	pthread_t t;
+
+	forks.in_thread = in_thread;
+
+	/* The other thread is to get it: it would be a stop of this one. */
+	sigemptyset(&sigchld);
+	sigaddset(&sigchld, SIGCHLD);
+	check_int(pthread_sigmask(SIG_BLOCK, &sigchld, NULL), 0);
+	check_int(pthread_create(&t, NULL, fork_when_wanted, NULL), 0);
+	while (!atomic_load(&forks.ready))
+		sched_yield();
+	tracee_begins();
+}
+
+void forks_end(void)
+{
+	raise(SIGSTOP);
+}
+
+/* One instruction; 0 at the end. */
+static int forks_step(pid_t pid)
+{
+	int status;
+
+	check(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
+	check_int(waitpid(pid, &status, 0), pid);
+	check(WIFSTOPPED(status));
+
+	return WSTOPSIG(status) != SIGSTOP;
+}
+
+/* fork(3) may want a lock that the thread which has stopped holds. */
+static int forks_fork(pid_t pid)
+{
+	struct pollfd pfd = { .fd = forks.done[0], .events = POLLIN };
+	int left = 1;
+	char byte;
+
+	check_int(write(forks.wanted[1], "", 1), 1);
+	while (left && poll(&pfd, 1, 100) == 0)
+		left = forks_step(pid);
+	check_int(read(forks.done[0], &byte, 1), 1);
+	check_int(byte, 1);
+
+	return left;
+}
+
+void check_forks(void (*fn)(void), void (*in_child)(void))
+{
+	int num = 0;
+	pid_t pid;
+
+	skip_under(TSAN | MEMCHECK, "is what would be led by steps");
+	check_int(pipe2(forks.wanted, O_CLOEXEC), 0);
+	check_int(pipe2(forks.done, O_CLOEXEC), 0);
+	forks.in_child = in_child;
+	fflush(NULL);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		fn();
+		_exit(0);
+	}
+
+	tracee_trace(pid);
+	while (forks_step(pid) && forks_fork(pid))
+		num++;
+	check(num > 100);
+	check(ptrace(PTRACE_DETACH, pid, NULL, 0) == 0);
+	check_child(pid);
+	close(forks.wanted[0]);
+	close(forks.wanted[1]);
+	close(forks.done[0]);
+	close(forks.done[1]);
+}
