@@ -4,36 +4,39 @@
  *
  * A descriptor is watched by a poll request, which completes once, when the
  * descriptor is ready, and is made again before the next wait for as long as
- * something is wanted.  As the kernel looks at the descriptor when a request is
- * made, this is level-triggered.  Requests are submitted by the system call that
- * waits: a descriptor that is registered, served once and unregistered costs
- * none of its own.
+ * something is wanted.  As the kernel looks at the descriptor when a request
+ * is made, this is level-triggered.  Requests are submitted by the system
+ * call that waits: a descriptor that is registered, served once and
+ * unregistered costs none of its own.
  *
- * Each poll request has one last completion, and as a rule no other.  It names
- * a slot and a generation of that.  `told' says that a descriptor has a slot: it
- * is taken with the request, and given back with the completion or when that is
- * cancelled.  The slot's next request has another generation, so a completion
- * that comes late, of a request that was cancelled, is told from it.
+ * Each poll request has one last completion, and as a rule no other.  It
+ * names a slot and a generation of that.  `told' says that a descriptor has a
+ * slot: it is taken with the request, and given back with the completion or
+ * when that is cancelled.  The slot's next request has another generation, so
+ * a completion that comes late, of a request that was cancelled, is told from
+ * it.
  *
  * A request holds a reference to the open file, so that a descriptor which is
  * closed while it is watched stays open for its peers.  Therefore whoever
- * unregisters a descriptor with a request leaves it cancelled and completed, not
- * only on its way: a close(2) that follows is one.  What else completes meanwhile
- * is not reported, for who knows whether it still is so at the next wait: its
- * request is made again, and that one completes if it is.
+ * unregisters a descriptor with a request leaves it cancelled and completed,
+ * not only on its way: a close(2) that follows is one.  What else completes
+ * meanwhile is not reported, for who knows whether it still is so at the next
+ * wait: its request is made again, and that one completes if it is.
  *
- * A forked child must not touch what its parent shares with the kernel.  Where
- * the kernel takes a ring in memory of ours (Linux 6.5), that is private memory,
- * of which a child has a copy: a signal handler that forks may come at any time,
- * and what the child goes on with changes nothing but the copy.  To the ring's
- * descriptor only the thread that made it may submit.  Otherwise the memory is
- * the kernel's, is not mapped in a child, and is not touched but with all signals
- * blocked; requests are then written elsewhere and copied.  In either case a
- * child looks at its generation after the system call, before the ring.
+ * A forked child must not touch what its parent shares with the kernel.
+ * Where the kernel takes a ring in memory of ours (Linux 6.5), that is
+ * private memory, of which a child has a copy: a signal handler that forks
+ * may come at any time, and what the child goes on with changes nothing but
+ * the copy.  To the ring's descriptor only the thread that made it may
+ * submit.  Otherwise the memory is the kernel's, is not mapped in a child,
+ * and is not touched but with all signals blocked; requests are then written
+ * elsewhere and copied.  In either case a child looks at its generation after
+ * the system call, before the ring.
  *
- * Descriptors that cannot be polled are always ready to io_uring(7); whether one
- * can is what epoll(7) knows.  The descriptor that epoll_ctl(2) is given for the
- * set is looked at last: with the ring for it, EINVAL stands for "yes".
+ * Descriptors that cannot be polled are always ready to io_uring(7); whether
+ * one can is what epoll(7) knows.  The descriptor that epoll_ctl(2) is given
+ * for the set is looked at last: with the ring for it, EINVAL stands for
+ * "yes".
  */
 
 #include <fcntl.h>
@@ -52,12 +55,13 @@
 
 /* What liburing's header may be too old for, by the number in the interface. */
 #define SETUP_NO_MMAP		(1U << 14)	/* Linux 6.5 */
-#define FEAT_MIN_TIMEOUT	(1U << 15)	/* Linux 6.12, which also has ... */
+#define FEAT_MIN_TIMEOUT	(1U << 15)	/* Linux 6.12, as is ... */
 #define ENTER_ABS_TIMER		(1U << 5)
 
 /* Linux 5.19 has all of these, as it has IORING_SETUP_COOP_TASKRUN. */
-#define NEEDED_FEATURES		(IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | \
-				 IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP)
+#define NEEDED_FEATURES							\
+	(IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP |			\
+	 IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP)
 
 /* Completions that a ring has room for; the kernel keeps those in excess. */
 #define FEWEST_COMPLETIONS	128
@@ -93,7 +97,7 @@ struct slot {
 	unsigned int		next_free;
 	unsigned int		request;	/* by its number */
 	int			again;		/* the kernel took it before */
-	int			is_done;	/* the request: nothing to cancel */
+	int			is_done;	/* nothing to cancel */
 };
 
 struct ring {
@@ -131,8 +135,8 @@ struct iv_fd_uring {
 	unsigned int		outstanding;	/* polls without a completion */
 	unsigned int		cancelled;	/* of them */
 	int			no_larger;	/* ring can be had */
-	int			more;		/* is to be had from the kernel */
-	struct iv_list_head	completed;	/* to be made again, by changed */
+	int			more;		/* of them in the kernel */
+	struct iv_list_head	completed;	/* to be asked again */
 	struct io_uring_sqe	nowhere;
 
 	/* See is_doubtful(). */
@@ -328,9 +332,10 @@ static int ring_init(struct ring *r, unsigned int completions)
 	struct io_uring_params p;
 	int err;
 
-	r->fd = iv_process_move_fd(create(r, completions, &p));
+	r->fd = create(r, completions, &p);
 	if (r->fd < 0)
 		return -1;
+	r->fd = iv_process_move_fd(r->fd);
 	find_words(r, &p);
 	r->label = iv_process_label_fd(r->fd);
 
@@ -417,8 +422,8 @@ static void report(struct iv_state *st, struct iv_fd_ *fd, int events)
 }
 
 /*
- * Report what poll(2) says at this moment of those that are doubted, or what was
- * said of them, where it is refused.
+ * Report what poll(2) says at this moment of those that are doubted, or what
+ * was said of them, where it is refused.
  */
 static void report_doubted(struct iv_state *st)
 {
@@ -453,17 +458,12 @@ static void doubt(struct iv_state *st, struct iv_fd_ *fd, int events)
 }
 
 /*
- * Which completions are doubted?  A hang-up, as it may be that of a file which
- * was closed while it was registered: the request keeps that, but the number may
- * stand for nothing, or for another file.  And what the kernel may have noticed
- * before the loop began to wait, for the program may have read it since.
+ * What the kernel may have noticed before the loop began to wait is doubted:
+ * the program may have read it since, or closed the descriptor, whose number
+ * may stand for nothing, or for another file.
  */
-static int is_doubtful(const struct iv_fd_uring *u, const struct slot *slot,
-		       int events)
+static int is_doubtful(const struct iv_fd_uring *u, const struct slot *slot)
 {
-	if (events & (POLLERR | POLLHUP))
-		return 1;
-
 	return u->had_some && (int)(slot->request - u->new_requests) < 0;
 }
 
@@ -477,9 +477,9 @@ static void refused(struct iv_fd_ *fd, int was_taken, int err)
 }
 
 /*
- * A request also completes when the peer has shut down its end for writing, which
- * no handler is called for, and would do so for ever.  The next one is one that
- * stays, and completes with each thing that happens: "multishot".
+ * A request also completes when the peer has shut down its end for writing,
+ * which no handler is called for, and would do so for ever.  The next one is
+ * one that stays, and completes with each thing that happens: "multishot".
  */
 static void heard_nothing(struct iv_fd_uring *u, struct slot *slot)
 {
@@ -522,7 +522,7 @@ static void complete(struct iv_state *st, const struct io_uring_cqe *cqe,
 		return;
 	}
 
-	doubtful = is_doubtful(u, slot, events);
+	doubtful = is_doubtful(u, slot);
 	if (is_last)
 		leave_slot(u, index);
 	else
@@ -629,8 +629,8 @@ static int outcome(const struct iv_fd_uring *u, int ret, enum treatment how)
 }
 
 /*
- * Does the kernel have completions yet to be written?  It may say so of some that
- * it wrote since, until it has others.
+ * Does the kernel have completions yet to be written?  It may say so of some
+ * that it wrote since, until it has others.
  */
 static unsigned int seems_to_have_more(const struct ring *r)
 {
@@ -673,7 +673,8 @@ static int exchange(struct iv_state *st, unsigned int min,
 		u->new_requests = r->published;
 		publish(r);
 		iv_step();
-		ret = outcome(u, enter(r, min, until, blocked, how == WAIT), how);
+		ret = enter(r, min, until, blocked, how == WAIT);
+		ret = outcome(u, ret, how);
 		iv_step();
 	}
 	if (!is_inherited(u)) {

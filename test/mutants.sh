@@ -784,6 +784,50 @@ mutant "steps: a child keeps what wakes its parent" $event \
 	's/iv_event_raw_post(&st->event.wake);/;/' \
 	steps 'a fork at each step' eventfd $at_steps
 
+if [ -n "$uring" ]; then
+ring=iv_fd_uring
+kinds=-Wl,--wrap=io_uring_setup
+mutant "uring: a late completion is the next request's" $ring \
+	's/if (slot->generation != cqe->user_data >> 32)/if (slot->fd == NULL)/' \
+	uring 'a completion that is late' '' $kinds
+mutant "uring: a request is not cancelled" $ring \
+	'/^static int uring_tell/,/^}/s/cancel(st, fd);/;/' \
+	uring 'after it was unregistered' '' $kinds
+mutant "uring: a cancellation is left to the next wait" $ring \
+	'/^static void uring_settle/,/^}/s/await_all(.*/;/' \
+	uring 'after it was unregistered' '' $kinds
+mutant "uring: a loop that ends leaves its requests" $ring \
+	'/^static void uring_deinit/,/^}/s/cancel_all(st);/;/' \
+	uring 'after the loop has ended' '' $kinds
+mutant "uring: what has completed is not asked again" $ring \
+	'/^static void uring_wait/,/^}/s/change_completed(st);/;/' \
+	fd 'an input handler runs in each' uring/eventfd
+mutant "uring: what was read before the wait is reported" $ring \
+	's/return u->had_some && .*/return 0;/' \
+	uring 'read before the wait' '' $kinds
+mutant "uring: a half-close wakes the loop for ever" $ring \
+	's/stays = fd->told ==/stays = 0 \&\& fd->told ==/' \
+	fd 'hears of trouble alone' uring/eventfd
+mutant "uring: what there was no room for is left" $ring \
+	'/^static int has_more/,/^}/s/unsigned int hints = .*/unsigned int hints = 0;/' \
+	uring 'cannot grow' '' $kinds
+mutant "uring: a larger ring begins without requests" $ring \
+	'/^static void grow/,/^}/s/again(u, fd);/;/' \
+	uring 'a ring that grows' '' $kinds
+mutant "uring: a child takes its parent's ring for its own" $ring \
+	'/^static int is_inherited/,/^}/s/return .*/return 0;/' \
+	uring 'a ring of its own' '' $kinds
+mutant "uring: its name is not needed" iv_fd \
+	's/#define NUM_USUAL	(NUM_METHODS - 1)/#define NUM_USUAL NUM_METHODS/' \
+	process 'without a usual method uring' ''
+fi
+mutant "methods: the one that is preferred is excluded in vain" iv_fd \
+	's/if ((excluded & (1 << i)) && begin == NULL)/if (n > 0 \&\& (excluded \& (1 << i)) \&\& begin == NULL)/' \
+	process 'IV_SELECT_POLL_METHOD comes first' ''
+mutant "methods: programs with privileges hear of a preference" iv_main \
+	's/iv_process_getenv("IV_SELECT_POLL_METHOD")/getenv("IV_SELECT_POLL_METHOD")/' \
+	process 'set-user-id' ''
+
 echo "# $number of $seen mutants"
 echo "1..$number"
 exit $failed
