@@ -56,10 +56,7 @@ static void restart(struct iv_timer *timer, int sec)
 {
 	if (iv_timer_registered(timer))
 		iv_timer_unregister(timer);
-	iv_validate_now();
-	timer->expires = iv_now;
-	timer->expires.tv_sec += sec;
-	iv_timer_register(timer);
+	iv_timer_register_in_ms(timer, sec * 1000UL);
 }
 
 static void leave(void *_c)

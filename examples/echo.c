@@ -97,14 +97,7 @@ static void readable(void *_c)
 static void rest(void)
 {
 	iv_fd_set_handler_in(&listener, NULL);
-	iv_validate_now();
-	wake_up.expires = iv_now;
-	wake_up.expires.tv_nsec += 100 * 1000000;
-	if (wake_up.expires.tv_nsec >= 1000000000) {
-		wake_up.expires.tv_sec++;
-		wake_up.expires.tv_nsec -= 1000000000;
-	}
-	iv_timer_register(&wake_up);
+	iv_timer_register_in_ms(&wake_up, 100);
 }
 
 static void got_connection(void *cookie)

@@ -111,14 +111,8 @@ static int set_timeout(CURLM *m, long msec, void *cookie)
 	(void)cookie;
 	if (iv_timer_registered(&timeout))
 		iv_timer_unregister(&timeout);
-	if (msec < 0)
-		return 0;
-
-	iv_validate_now();
-	timeout.expires = iv_now;
-	timeout.expires.tv_sec += msec / 1000;
-	timeout.expires.tv_nsec += msec % 1000 * 1000000;
-	iv_timer_register(&timeout);
+	if (msec >= 0)
+		iv_timer_register_in_ms(&timeout, msec);
 
 	return 0;
 }

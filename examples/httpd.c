@@ -51,9 +51,7 @@ static void not_idle(struct connection *c)
 {
 	if (iv_timer_registered(&c->idle))
 		iv_timer_unregister(&c->idle);
-	c->idle.expires = iv_now;
-	c->idle.expires.tv_sec += seconds;
-	iv_timer_register(&c->idle);
+	iv_timer_register_in_ms(&c->idle, seconds * 1000UL);
 }
 
 /* How much has moved.  If that is 0 the connection may be gone. */
@@ -145,9 +143,7 @@ static void got_connection(void *cookie)
 			return;
 		/* The listener stays readable: not to spin, it has a rest. */
 		iv_fd_set_handler_in(&listener, NULL);
-		rest_over.expires = iv_now;
-		rest_over.expires.tv_nsec += 100 * 1000000;
-		iv_timer_register(&rest_over);
+		iv_timer_register_in_ms(&rest_over, 100);
 		return;
 	}
 	c = calloc(1, sizeof(*c));

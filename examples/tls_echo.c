@@ -107,9 +107,7 @@ static void got_connection(void *cookie)
 			return;
 		/* The listener stays readable: not to spin, it has a rest. */
 		iv_fd_set_handler_in(&listener, NULL);
-		rest_over.expires = iv_now;
-		rest_over.expires.tv_nsec += 100 * 1000000;
-		iv_timer_register(&rest_over);
+		iv_timer_register_in_ms(&rest_over, 100);
 		return;
 	}
 
