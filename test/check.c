@@ -37,6 +37,13 @@
 #define SLOWEST		4
 #define SLOWER_BY_TOOL	5
 
+/* Pauses between steps take as long as a tool does. */
+#ifdef IV_STEPS
+#define SLOWER		SLOWER_BY_TOOL
+#else
+#define SLOWER		(tool() ? SLOWER_BY_TOOL : 1)
+#endif
+
 /* What the library was built with: no variant may be another one by its name. */
 static const char *const methods[] = {
 #ifdef HAVE_KQUEUE
@@ -530,8 +537,7 @@ static void run_case(const struct check_case *c, struct variant v)
 	/* To be killed with whatever it leaves behind. */
 	(void)setpgid(0, 0);
 	default_signals();
-	alarm(SLOWEST * (tool() ? SLOWER_BY_TOOL : 1) *
-	      (c->seconds ? c->seconds : 30));
+	alarm(SLOWEST * SLOWER * (c->seconds ? c->seconds : 30));
 
 	running = v;
 	if (v.method >= 0)
@@ -724,16 +730,23 @@ static unsigned int next_random(void)
 	return step_random * UINT64_C(2685821657736338717) >> 40;
 }
 
+/* No cancellation point, as the library has none there. */
 static void pause_now_and_then(void)
 {
 	const unsigned int random = next_random();
 	const struct timespec ts = { .tv_nsec = random / 1024 % 64 * 2048 };
 	int saved_errno = errno;
+	int state;
 
-	if (!check_is_tied && random % 128 == 0)
+	if (check_is_tied || random % 16 != 0)
+		return;
+
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	if (random % 128 == 0)
 		(void)nanosleep(&ts, NULL);
-	else if (!check_is_tied && random % 16 == 0)
+	else
 		(void)sched_yield();
+	(void)pthread_setcancelstate(state, NULL);
 	errno = saved_errno;
 }
 
