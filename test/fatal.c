@@ -922,7 +922,7 @@ static void init_tries_without_descriptors(void)
 static void init_without_method(void)
 {
 	check_int(setenv("IV_EXCLUDE_POLL_METHOD",
-			 "epoll epoll-timerfd ppoll poll", 1), 0);
+			 "kqueue epoll epoll-timerfd ppoll poll", 1), 0);
 	iv_init();
 }
 
@@ -930,7 +930,7 @@ static void init_tries_without_method(void)
 {
 	check_fatal(init_without_method, "iv_init: no suitable event");
 	check_int(setenv("IV_EXCLUDE_POLL_METHOD",
-			 "epoll epoll-timerfd ppoll poll", 1), 0);
+			 "kqueue epoll epoll-timerfd ppoll poll", 1), 0);
 	check_errno(iv_init_try(), ENOSYS);
 	check_int(iv_inited(), 0);
 }

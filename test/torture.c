@@ -158,7 +158,7 @@ static const struct {
 } fatals[] = {
 	{ "iv_init: out of memory", " mmap malloc" },
 	/* The variants exclude what it would fall back on. */
-	{ "iv_init: cannot initialise event dispatcher: ", " epoll_create1" },
+	{ "iv_init: cannot make a loop: ", " epoll_create1 malloc" },
 	{ "iv_init: no suitable event dispatcher", " epoll_create1" },
 	{ "iv_main: cannot start anew after fork: ",
 	  " epoll_create1 malloc" },
