@@ -607,12 +607,6 @@ static int enter(struct ring *r, unsigned int min, const struct timespec *until,
 	return ret;
 }
 
-static void restore_mask(void *mask)
-{
-	if (mask != NULL)
-		(void)pthread_sigmask(SIG_SETMASK, mask, NULL);
-}
-
 /* -1: to no avail, as this is a child, or for lack of memory; signals: 0. */
 static int outcome(const struct iv_fd_uring *u, int ret, enum treatment how)
 {
@@ -666,7 +660,6 @@ static int exchange(struct iv_state *st, unsigned int min,
 		(void)pthread_sigmask(SIG_SETMASK, &all, &mask);
 		blocked = &mask;
 	}
-	pthread_cleanup_push(restore_mask, blocked);
 	if (!is_inherited(u)) {
 		u->had_some = cq_end(r) != *r->cq_head ||
 			      seems_to_have_more(r);
@@ -682,7 +675,9 @@ static int exchange(struct iv_state *st, unsigned int min,
 		r->taken = io_uring_smp_load_acquire(r->sq_head);
 		u->more = has_more(r, complete_all(st, how));
 	}
-	pthread_cleanup_pop(1);
+	/* A thread that is cancelled before ends with its signals blocked. */
+	if (blocked != NULL)
+		(void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
 
 	return ret;
 }

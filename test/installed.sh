@@ -55,7 +55,7 @@ has_library()
 needs_libc_alone()
 {
 	test "$(readelf -d "$lib/libivykis.so" | grep NEEDED |
-		grep -cv '\[libc\.')" = 0
+		grep -cvE '\[lib(c|uring)\.')" = 0
 }
 
 is_never_unloaded()
@@ -251,7 +251,7 @@ uninstall_it()
 
 verdict "it installs below DESTDIR" install_it
 verdict "the library has its file, its links and its soname" has_library
-verdict "the library needs the libc alone" needs_libc_alone
+verdict "the library needs the libc alone, or liburing as well" needs_libc_alone
 verdict "the library asks never to be unloaded" is_never_unloaded
 verdict "all headers are installed" has_headers
 verdict "all manual pages are installed" has_pages
