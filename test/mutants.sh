@@ -329,6 +329,9 @@ mutant "busy poll: the window stays" iv_busy_poll \
 mutant "busy poll: nonsense is a number" iv_busy_poll \
 	's/if (\*word == .*usec <= MAX_USEC)/if (1)/' \
 	busy_poll 'for all loops' ''
+mutant "busy poll: privileged programs ask for it" iv_main \
+	's/iv_process_getenv("IV_BUSY_POLL")/getenv("IV_BUSY_POLL") ?: ""/' \
+	process 'set-user-id' ''
 mutant "busy poll: on one processor" iv_busy_poll \
 	's/has_one_processor = .*;/has_one_processor = 0;/' \
 	busy_poll 'one processor' ''

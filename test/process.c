@@ -23,6 +23,7 @@
 #include <linux/io_uring.h>
 #endif
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -634,6 +635,41 @@ static void copy_of_this_program(char *path, mode_t mode)
 	check_int(close(to), 0);
 }
 
+static void quit(void *unused)
+{
+	(void)unused;
+	iv_quit();
+}
+
+/* Does the loop sleep until a timer is due?  One that polls does not. */
+static int loop_sleeps(void)
+{
+	struct iv_timer timer = { .handler = quit };
+	struct rusage before, after;
+	struct iv_event_raw raw;
+
+	IV_EVENT_RAW_INIT(&raw);
+	check_int(iv_event_raw_register(&raw), 0);
+	IV_TIMER_INIT(&timer);
+	timer.expires = iv_now;
+	timer.expires.tv_sec++;
+	iv_timer_register(&timer);
+	check_int(getrusage(RUSAGE_THREAD, &before), 0);
+	iv_main();
+	check_int(getrusage(RUSAGE_THREAD, &after), 0);
+	iv_event_raw_unregister(&raw);
+
+	return after.ru_nvcsw != before.ru_nvcsw;
+}
+
+static int has_processors(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 &&
+	       CPU_COUNT(&set) > 1;
+}
+
 /* The program: was the environment heard? */
 static int privileged(const char *want)
 {
@@ -648,6 +684,8 @@ static int privileged(const char *want)
 		skip("the file system gives no privileges");
 	iv_init();
 	expect_method(want);
+	if (has_processors())
+		check_int(loop_sleeps(), !strcmp(want, poll_method(0)));
 
 	return 0;
 }
@@ -663,6 +701,7 @@ static void run_as_nobody(const char *path, const char *want)
 		become_nobody();
 		exclude(poll_method(0));
 		prefer("poll");
+		check_int(setenv("IV_BUSY_POLL", "1000000", 1), 0);
 		execl(path, path, "privileged", want, (char *)NULL);
 		_exit(errno == EACCES ? 126 : errno);
 	}
