@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Nodes are embedded in the caller's structures.  No function allocates memory
- * or takes a lock; each takes O(log n).  They need no loop, may be called from
- * any thread, and do not lock the tree: the caller ensures that nobody else uses
- * it while one thread changes it.
+ * or takes a lock; each takes O(log n).  They need no loop and may be called
+ * from any thread.  The caller ensures that nobody else uses a tree while one
+ * thread changes it.
  */
 
 #ifndef __IV_AVL_H
