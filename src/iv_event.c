@@ -302,22 +302,9 @@ void iv_event_deinit(struct iv_state *st)
 	free(st->event.queue);
 }
 
-/* While the child has no thread but this one. */
-static void forked(void)
+void iv_event_forked(struct iv_state *st)
 {
-	if (iv_self != NULL)
-		fork_marks(iv_self);
-}
-
-int iv_event_process_init(void)
-{
-	static int done;
-
-	if (!done && iv_process_at_fork(NULL, forked) < 0)
-		return -1;
-	done = 1;
-
-	return 0;
+	fork_marks(st);
 }
 
 void iv_event_init(struct iv_state *st)

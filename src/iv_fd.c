@@ -175,6 +175,7 @@ int iv_fd_start(struct iv_state *st)
 
 static void end_method(struct iv_state *st)
 {
+	st->fd.waiting = 0;
 	iv_loop_fd_forget(st);
 	if (st->fd.method != NULL)
 		st->fd.method->deinit(st);
@@ -188,6 +189,8 @@ void iv_fd_deinit(struct iv_state *st)
 
 static int reserve(struct iv_state *st, const struct iv_fd_ *fd)
 {
+	/* If a wait was left by cancellation. */
+	st->fd.waiting = 0;
 	/* Without a method it is made up for in start_anew(). */
 	if (st->fd.method == NULL)
 		return 0;
@@ -250,15 +253,10 @@ static int start_anew(struct iv_state *st)
 	return 0;
 }
 
-static int is_inherited(const struct iv_state *st)
-{
-	return st->fd.generation != iv_process_generation();
-}
-
 /* NULL with errno if a loop that is to start anew can have none. */
 static const struct iv_fd_poll_method *method_of(struct iv_state *st)
 {
-	if ((is_inherited(st) || st->fd.method == NULL) && start_anew(st) < 0)
+	if ((iv_fd_is_inherited(st) || st->fd.method == NULL) && start_anew(st) < 0)
 		return NULL;
 
 	return st->fd.method;
@@ -379,7 +377,25 @@ void iv_fd_wait(struct iv_state *st, const struct timespec *until)
 	if (iv_fd_ready(st))
 		until = &at_once;
 
-	st->fd.method->wait(st, until);
+	/* From here on, a child does not wait: iv_fd_forked(). */
+	st->fd.waiting = 1;
+	atomic_signal_fence(memory_order_seq_cst);
+	if (!iv_fd_is_inherited(st)) {
+		iv_step();
+		st->fd.method->wait(st, until);
+	}
+	st->fd.waiting = 0;
+}
+
+/*
+ * A signal handler may fork when everything has been looked at, right before the
+ * system call that waits.  What that handler posts in the child would not be
+ * noticed: the child's wait is to return at once.
+ */
+void iv_fd_forked(struct iv_state *st)
+{
+	if (st->fd.waiting && st->fd.method->forked != NULL)
+		st->fd.method->forked(st);
 }
 
 /*
@@ -607,7 +623,7 @@ void iv_fd_unregister(struct iv_fd *_fd)
 
 	fd->wanted = 0;
 	/* Otherwise what was told are the parent's kernel objects, or none. */
-	if (fd->told && st->fd.method != NULL && !is_inherited(st)) {
+	if (fd->told && st->fd.method != NULL && !iv_fd_is_inherited(st)) {
 		tell_kernel(st, fd, "iv_fd_unregister");
 		if (st->fd.method != NULL && st->fd.method->settle != NULL)
 			st->fd.method->settle(st);

@@ -217,7 +217,7 @@ static void epoll_wait_and_report(struct iv_state *st,
 	int i;
 
 	num = wait_until(e->epfd, events, until);
-	if (num < 0 && errno != EINTR)
+	if (num < 0 && errno != EINTR && !iv_fd_is_inherited(st))
 		iv_fatal("iv_main: cannot wait for descriptors: %s (errno %d)",
 			 strerror(errno), errno);
 
@@ -227,6 +227,15 @@ static void epoll_wait_and_report(struct iv_state *st,
 		else
 			report(st, &events[i]);
 	}
+}
+
+/* The child's copy of the parent's set is of no use to it. */
+static void epoll_forked(struct iv_state *st)
+{
+	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
+
+	iv_close(e->epfd);
+	e->epfd = -1;
 }
 
 static int epoll_descriptor(const struct iv_state *st)
@@ -243,6 +252,7 @@ const struct iv_fd_poll_method iv_fd_poll_method_epoll = {
 	.tell_now = epoll_tell,
 	.probe	 = epoll_probe,
 	.wait	 = epoll_wait_and_report,
+	.forked	 = epoll_forked,
 	.descriptor = epoll_descriptor,
 };
 
@@ -328,6 +338,7 @@ const struct iv_fd_poll_method iv_fd_poll_method_epoll_timerfd = {
 	.tell_now = epoll_tell,
 	.probe	 = epoll_probe,
 	.wait	 = timerfd_wait_and_report,
+	.forked	 = epoll_forked,
 	.descriptor = epoll_descriptor,
 };
 

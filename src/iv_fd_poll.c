@@ -16,6 +16,7 @@
 #endif
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,15 @@ static void report_all(struct iv_state *st, int num)
 	}
 }
 
+/* None of the numbers of open descriptors: POLLNVAL. */
+static void poll_forked(struct iv_state *st)
+{
+	struct iv_fd_poll_state *p = &st->fd.u.poll;
+
+	if (p->num > 0)
+		p->pfds[0].fd = INT_MAX;
+}
+
 static void poll_wait(struct iv_state *st, const struct timespec *until)
 {
 	struct iv_fd_poll_state *p = &st->fd.u.poll;
@@ -176,6 +186,7 @@ const struct iv_fd_poll_method iv_fd_poll_method_poll = {
 	.tell_now = poll_tell,
 	.probe	 = poll_probe,
 	.wait	 = poll_wait,
+	.forked	 = poll_forked,
 };
 
 #ifdef HAVE_PPOLL
@@ -208,6 +219,7 @@ const struct iv_fd_poll_method iv_fd_poll_method_ppoll = {
 	.tell_now = poll_tell,
 	.probe	 = poll_probe,
 	.wait	 = ppoll_wait,
+	.forked	 = poll_forked,
 };
 
 #endif

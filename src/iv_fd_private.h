@@ -58,6 +58,9 @@ struct iv_fd_ {
  * wait:    wait until the given time (NULL: for ever, {0, 0}: not at all), and
  *          call iv_fd_report() for each descriptor that is ready.  May return
  *          early; rounds up when it cannot wait exactly.
+ * forked:  in a child that was forked right before wait's system call: let that
+ *          return at once, whatever it returns.  Called in signal handlers.
+ *          NULL: it does by itself.
  * descriptor: the one that is readable while a wait would report something,
  *          until deinit; NULL: there is no such thing.  What was told counts at
  *          once, not only in the next wait.
@@ -74,6 +77,7 @@ struct iv_fd_poll_method {
 	int		(*probe)(struct iv_state *st, struct iv_fd_ *fd);
 	void		(*wait)(struct iv_state *st,
 				const struct timespec *until);
+	void		(*forked)(struct iv_state *st);
 	int		(*descriptor)(const struct iv_state *st);
 };
 
@@ -83,6 +87,12 @@ extern const struct iv_fd_poll_method iv_fd_poll_method_kqueue;
 extern const struct iv_fd_poll_method iv_fd_poll_method_ppoll;
 extern const struct iv_fd_poll_method iv_fd_poll_method_poll;
 extern const struct iv_fd_poll_method iv_fd_poll_method_uring;
+
+/* Are the kernel objects the parent's? */
+static inline int iv_fd_is_inherited(const struct iv_state *st)
+{
+	return st->fd.generation != iv_process_generation();
+}
 
 /* Note that a descriptor is ready in the given bands. */
 static inline void

@@ -48,11 +48,31 @@ static void end_thread(void *st)
 	free(st);
 }
 
+/* In the child, which has no other thread yet; or in a signal handler of it. */
+static void forked(void)
+{
+	if (iv_self == NULL)
+		return;
+	iv_event_forked(iv_self);
+	iv_fd_forked(iv_self);
+}
+
+static int tell_of_forks(void)
+{
+	static int done;
+
+	if (!done && iv_process_at_fork(NULL, forked) < 0)
+		return -1;
+	done = 1;
+
+	return 0;
+}
+
 static int init_process(void)
 {
 	int err;
 
-	if (iv_process_init() < 0 || iv_event_process_init() < 0)
+	if (iv_process_init() < 0 || tell_of_forks() < 0)
 		return -1;
 	iv_fd_exclude_methods(iv_process_getenv("IV_EXCLUDE_POLL_METHOD"));
 	iv_fd_select_method(iv_process_getenv("IV_SELECT_POLL_METHOD"));

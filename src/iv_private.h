@@ -110,6 +110,7 @@ struct iv_fd_state {
 	struct iv_list_head	changed;	/* the kernel is to be told */
 	struct iv_list_head	ready;		/* reported, not yet served */
 	struct iv_fd_		*handled;
+	int			waiting;	/* or about to, or left it */
 	union {
 		struct iv_fd_epoll_state	epoll;
 		struct iv_fd_kqueue_state	kqueue;
@@ -542,6 +543,8 @@ void iv_fd_select_method(const char *name);
 void iv_fd_init(struct iv_state *st);
 int iv_fd_start(struct iv_state *st);
 void iv_fd_deinit(struct iv_state *st);
+/* In the child of a loop's thread. */
+void iv_fd_forked(struct iv_state *st);
 /* Wait for descriptors until the given time; NULL: no limit, {0, 0}: not. */
 void iv_fd_wait(struct iv_state *st, const struct timespec *until);
 void iv_fd_run(struct iv_state *st);
@@ -579,8 +582,9 @@ static inline int iv_fd_ready(const struct iv_state *st)
 }
 
 /* iv_event.c */
-int iv_event_process_init(void);
 void iv_event_init(struct iv_state *st);
+/* In the child of a loop's thread. */
+void iv_event_forked(struct iv_state *st);
 void iv_event_deinit(struct iv_state *st);
 
 static inline int iv_event_any(const struct iv_state *st)

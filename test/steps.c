@@ -458,29 +458,6 @@ static void end_soon(void)
 	(void)setitimer(ITIMER_REAL, &soon, NULL);
 }
 
-static void interrupted(int signum)
-{
-	static int left = 100;
-
-	if (left-- == 0)
-		(void)signal(signum, SIG_DFL);
-}
-
-/*
- * SIGCHLD comes when it likes, and its handler's steps count.  A child that it
- * forks right before the system call that waits sleeps there, as nothing has
- * interrupted that.
- */
-static void interrupt_often(void)
-{
-	static const struct itimerval often = {
-		.it_value.tv_usec = 20000, .it_interval.tv_usec = 20000,
-	};
-
-	(void)signal(SIGALRM, interrupted);
-	(void)setitimer(ITIMER_REAL, &often, NULL);
-}
-
 /*
  * As a signal handler that forks: the child has what the thread was doing, and
  * goes on with it.  A post in the child right then is heard there.
@@ -498,8 +475,6 @@ static void a_fork(void)
 		pause_for(20);
 	if (begin == begin_work && other_counts)
 		end_soon();
-	if (begin == begin_wait)
-		interrupt_often();
 	if (!iv_inited())
 		return;
 	if (ending) {
