@@ -256,7 +256,8 @@ static int start_anew(struct iv_state *st)
 /* NULL with errno if a loop that is to start anew can have none. */
 static const struct iv_fd_poll_method *method_of(struct iv_state *st)
 {
-	if ((iv_fd_is_inherited(st) || st->fd.method == NULL) && start_anew(st) < 0)
+	if ((iv_fd_is_inherited(st) || st->fd.method == NULL) &&
+	    start_anew(st) < 0)
 		return NULL;
 
 	return st->fd.method;

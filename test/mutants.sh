@@ -609,6 +609,46 @@ mutant "left: a loop that was ended is not noticed" iv_main \
 	's/if (st->life != life)/if (0)/' \
 	leave 'that ended the loop and returns' poll/eventfd
 
+mutant "once: a signal ends the wait" iv_main \
+	's/if (is_due(st) || is_over(st, limit))/if (1)/' \
+	once 'signals do not end the wait' poll/eventfd
+mutant "once: a turn waits although a handler was called" iv_main \
+	's/if (calls_before_wait(st) != calls)/if (0)/' \
+	once 'in which a handler was called' epoll/eventfd
+mutant "once: a turn forgets what its handler said before" iv_main \
+	's/st->quit |= quit;/;/' \
+	once 'keeps an earlier iv_quit' epoll/eventfd
+mutant "once: the clock stands still between turns" iv_main \
+	'/^int iv_main_once/,/^}/s/iv_time_invalidate(st);/;/' \
+	once 'the time between two turns' epoll/eventfd
+
+embedded="a million posts of each thread"
+mutant "loop_fd: no last look before the loop falls asleep" iv_main \
+	'/^iv_main_sleep/,/^}/s/if (!fall_asleep(st))/if (fall_asleep(st), 0)/' \
+	loop_fd "$embedded" epoll/eventfd
+mutant "loop_fd: the last look comes before the loop says that it sleeps" \
+	iv_main '/^iv_main_sleep/,/^}/s/if (!fall_asleep(st))/int has = \
+		iv_main_has_work(st); (void)fall_asleep(st); if (has)/' \
+	loop_fd "$embedded" epoll/eventfd
+mutant "loop_fd: the loop is awake between turns" iv_main \
+	'/^iv_main_sleep/,/^}/s/if (!fall_asleep(st))/if (iv_main_has_work(st))/' \
+	loop_fd 'posted between turns' epoll/eventfd
+mutant "loop_fd: a turn that is left does not settle" iv_main \
+	's/__attribute__((cleanup(settle)))//' \
+	loop_fd 'after a cancelled turn' epoll/eventfd "-fexceptions"
+mutant "loop_fd: a timer between turns is not heard of" iv_timer \
+	's/iv_loop_fd_registered(st);/;/' \
+	loop_fd 'posted between turns' epoll/eventfd
+mutant "loop_fd: an adopted object is not heard of" iv_event_raw \
+	'/^int iv_event_raw_adopt/,/^}/s/iv_loop_fd_registered(st);/;/' \
+	loop_fd 'posted between turns' epoll/eventfd
+mutant "loop_fd: the set is not told of another descriptor" iv_fd \
+	's/iv_loop_fd_forget(st);/;/' \
+	loop_fd 'another descriptor of its own' epoll/eventfd
+mutant "loop_fd: a child goes on with the parent's" iv_loop_fd \
+	's/return l->generation == iv_process_generation();/return l->generation;/' \
+	loop_fd 'a forked child begins anew' epoll/eventfd
+
 mutant "board: what a handler posts is served in the same pass" $board \
 	's/r->due\[w\] & posted_in(r, w)/posted_in(r, w)/
 	s/if (r->due\[w\] == 0)/if (0)/' \
@@ -783,6 +823,12 @@ mutant "steps: a child says that its parent is awake" iv_board \
 mutant "steps: a child sleeps before it has noticed the fork" iv_main \
 	's/if (!must_notice_fork(st))/if (1)/' \
 	steps 'a fork at each step' eventfd $at_steps
+mutant "steps: a child waits that is forked right before the wait" iv_fd \
+	's/if (st->fd.waiting && st->fd.method->forked != NULL)/if (0)/' \
+	steps 'a loop that is served forks' epoll/eventfd $at_steps
+mutant "steps: the same with poll(2)" iv_fd_poll \
+	's/if (p->num > 0)/if (0)/' \
+	steps 'a loop that is served forks' poll/eventfd $at_steps
 mutant "steps: a child keeps what wakes its parent" $event \
 	's/iv_event_raw_post(&st->event.wake);/;/' \
 	steps 'a fork at each step' eventfd $at_steps

@@ -737,6 +737,12 @@ static void a_fork_at_each_step(void)
 	at_each_step_of_all(a_fork);
 }
 
+/* How a child is kept from waiting is up to the poll method. */
+static void a_fork_with_each_method(void)
+{
+	at_each_step(a_fork, &served);
+}
+
 static void a_fork_at_each_step_of_a_poster(void)
 {
 	at_each_step(a_fork_of_the_loop, &posting);
@@ -1003,6 +1009,8 @@ static const struct check_case cases[] = {
 	{ "a signal whose handler posts, at each step", a_signal_at_each_step,
 	  EACH_BACKEND, 60 },
 	{ "a fork at each step", a_fork_at_each_step, EACH_BACKEND, 60 },
+	{ "a loop that is served forks at each step", a_fork_with_each_method,
+	  EACH_METHOD, 60 },
 	{ "the loop's thread forks at each step of a poster",
 	  a_fork_at_each_step_of_a_poster, EACH_BACKEND, 60 },
 	{ "a cancellation at each step", a_cancellation_at_each_step,
