@@ -826,9 +826,6 @@ mutant "steps: a child sleeps before it has noticed the fork" iv_main \
 mutant "steps: a child waits that is forked right before the wait" iv_fd \
 	's/if (st->fd.waiting && st->fd.method->forked != NULL)/if (0)/' \
 	steps 'a loop that is served forks' epoll/eventfd $at_steps
-mutant "steps: the same with poll(2)" iv_fd_poll \
-	's/if (p->num > 0)/if (0)/' \
-	steps 'a loop that is served forks' poll/eventfd $at_steps
 mutant "steps: a child keeps what wakes its parent" $event \
 	's/iv_event_raw_post(&st->event.wake);/;/' \
 	steps 'a fork at each step' eventfd $at_steps
