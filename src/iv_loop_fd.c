@@ -142,9 +142,20 @@ static void arm(struct iv_loop_fd_state *l, const struct timespec *until)
 	l->armed = it.it_value;
 }
 
+static const struct timespec at_once;
+
+/*
+ * A handler may throw, and so leave the turn: then the descriptor is readable,
+ * and the next turn, which follows, ends as it should.
+ */
+void iv_loop_fd_begin_turn(struct iv_state *st)
+{
+	if (is_own(&st->loop_fd))
+		arm(&st->loop_fd, &at_once);
+}
+
 void iv_loop_fd_settle(struct iv_state *st)
 {
-	static const struct timespec at_once;
 	struct iv_loop_fd_state *l = &st->loop_fd;
 	const struct timespec *until;
 	struct timespec next;
@@ -189,6 +200,11 @@ void iv_loop_fd_deinit(struct iv_state *st)
 }
 
 void iv_loop_fd_forget(struct iv_state *st)
+{
+	(void)st;
+}
+
+void iv_loop_fd_begin_turn(struct iv_state *st)
 {
 	(void)st;
 }

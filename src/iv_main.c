@@ -444,20 +444,12 @@ static unsigned long enter(struct iv_state *st)
 	st->running++;
 	if (st->idle) {
 		st->idle = 0;
+		iv_loop_fd_begin_turn(st);
 		iv_board_wake_up(st);
 	}
 
 	return st->life;
 }
-
-/* The last of a call, even if a handler throws or ends the thread. */
-static void settle(struct iv_state **st)
-{
-	if ((*st)->loop_fd.generation != 0)
-		iv_loop_fd_settle(*st);
-}
-
-#define SETTLED	__attribute__((cleanup(settle)))
 
 static void leave(struct iv_state *st, unsigned long life)
 {
@@ -466,11 +458,13 @@ static void leave(struct iv_state *st, unsigned long life)
 			 "returned: call iv_quit() there, and iv_deinit() "
 			 "after iv_main()");
 	st->running--;
+	if (st->loop_fd.generation != 0)
+		iv_loop_fd_settle(st);
 }
 
 void iv_main(void)
 {
-	struct iv_state *st SETTLED = iv_state_for("iv_main");
+	struct iv_state *st = iv_state_for("iv_main");
 	unsigned long life = enter(st);
 
 	run(st);
@@ -534,7 +528,7 @@ static unsigned long calls_before_wait(const struct iv_state *st)
 int iv_main_once(const struct timespec *timeout)
 {
 	static const struct timespec at_once;
-	struct iv_state *st SETTLED = iv_state_for("iv_main_once");
+	struct iv_state *st = iv_state_for("iv_main_once");
 	unsigned long calls = calls_before_wait(st);
 	unsigned long life = enter(st);
 	int quit = st->quit;
