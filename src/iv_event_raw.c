@@ -481,8 +481,14 @@ post_by_write(struct iv_place at, unsigned long life, int fd)
 {
 	struct iv_board_own *own;
 	int saved_errno = errno;
-	int state = iv_cancel_disable();
+	int state, type;
 
+	/*
+	 * Deferred first: glibc may act, at any time, on an asynchronous
+	 * cancellation that was on its way when it was disabled.
+	 */
+	(void)pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+	state = iv_cancel_disable();
 	own = iv_board_begin_write(at.bell);
 	iv_step();
 	if (fd < 0)
@@ -490,6 +496,7 @@ post_by_write(struct iv_place at, unsigned long life, int fd)
 	write_if_need_be(at, life, fd);
 	iv_board_end_write(own);
 	iv_cancel_restore(state);
+	(void)pthread_setcanceltype(type, &type);
 	errno = saved_errno;
 }
 

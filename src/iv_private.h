@@ -679,8 +679,9 @@ void iv_busy_poll_slept(struct iv_state *st);
 void iv_loop_fd_deinit(struct iv_state *st);
 /* The descriptor of the poll method will be closed. */
 void iv_loop_fd_forget(struct iv_state *st);
-/* The loop goes to sleep in another one's wait, if it is inside of one. */
+/* A turn begins, which a handler may leave for good. */
 void iv_loop_fd_begin_turn(struct iv_state *st);
+/* The loop goes to sleep in another one's wait, if it is inside of one. */
 void iv_loop_fd_settle(struct iv_state *st);
 
 /* Something was registered: if the loop sleeps like that, it is to know. */

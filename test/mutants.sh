@@ -218,6 +218,9 @@ mutant "raw post: cancelled in the middle" $raw \
 	's/if (!make_ring(fd))/if (!make_readable(fd, RING))/
 	/^post_by_write/,/^}/s/state = iv_cancel_disable();/state = 0;/' \
 	event 'a thread to be cancelled' poll/eventfd
+mutant "raw post: cancelled asynchronously" $raw \
+	'/pthread_setcanceltype(/d' \
+	event_raw_attack 'threads cancelled as they post' eventfd
 mutant "raw delivery: the bit is taken after the handler" $raw \
 	'/^static void got_event/,/^}/{
 	s/iv_board_take_bit(at)/is_set(at)/
@@ -633,8 +636,8 @@ mutant "loop_fd: the last look comes before the loop says that it sleeps" \
 mutant "loop_fd: the loop is awake between turns" iv_main \
 	'/^iv_main_sleep/,/^}/s/if (!fall_asleep(st))/if (iv_main_has_work(st))/' \
 	loop_fd 'posted between turns' epoll/eventfd
-mutant "loop_fd: a turn that is left does not settle" iv_main \
-	's/__attribute__((cleanup(settle)))//' \
+mutant "loop_fd: a turn that is left is forgotten" iv_main \
+	's/iv_loop_fd_begin_turn(st);/;/' \
 	loop_fd 'after a cancelled turn' epoll/eventfd "-fexceptions"
 mutant "loop_fd: a timer between turns is not heard of" iv_timer \
 	's/iv_loop_fd_registered(st);/;/' \
