@@ -309,7 +309,6 @@ static int create(struct ring *r, unsigned int completions,
 		errno = errno_of(-fd);
 		return -1;
 	}
-	fd = iv_process_move_fd(fd);
 	if (map_shared(r, fd, p) < 0) {
 		iv_close(fd);
 		errno = ENOMEM;
@@ -597,7 +596,8 @@ static int enter(struct ring *r, unsigned int min, const struct timespec *until,
 		arg.ts = (uintptr_t)&ts;
 	}
 
-	if (may_cancel)
+	/* The system call and nothing else is cancelled, as libc does it. */
+	if (may_cancel) /* NOLINTNEXTLINE(*-pos47-c,*-canceltype-asynchronous) */
 		(void)pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
 	ret = io_uring_enter2(r->fd, r->published - r->taken, min, flags,
 			      (void *)&arg, sizeof(arg));

@@ -30,7 +30,8 @@ analyze()
 analyzer()
 {
 	echo '{ "none", 0 },' >"$tmp/syscalls.h"
-	printf '%s\n' src/*.c examples/*.c | analyze &&
+	printf '%s\n' src/*.c examples/*.c |
+		analyze $(pkg-config --cflags glib-2.0) &&
 	printf '%s\n' test/*.c test/fuzz/*.c test/kqueue/*.c |
 		analyze -I"$tmp" -Itest -DIV_STEPS -Wno-analyzer-malloc-leak \
 			-Wno-analyzer-possible-null-argument \

@@ -76,7 +76,7 @@ configure()
 
 build()
 {
-	rm -rf "$here/$1" && mkdir "$here/$1" && cd "$here/$1" &&
+	rm -rf "${here:?}/$1" && mkdir "$here/$1" && cd "$here/$1" &&
 	configure "$1" && "$MAKE" -s -C src && "$MAKE" -s -C examples &&
 	"$MAKE" -s -C test check TESTS=
 }

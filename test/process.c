@@ -454,7 +454,7 @@ static void expect_match(const char *format)
 
 static void names_are_whole_words(void)
 {
-	expect_no_match("");
+	expect_no_match("%.0s");
 	expect_no_match(" \t\n");
 	expect_no_match("%.3s");
 	expect_no_match("%s2");
