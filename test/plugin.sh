@@ -11,6 +11,7 @@ cd "$dir" || exit 1
 
 lib=$TOP_BUILDDIR/src/.libs
 strict="-std=gnu11 -Wall -Wextra -Werror"
+uring=$(sed -n 's/^URING_LIBS = //p' "$TOP_BUILDDIR/Makefile")
 
 # part NAME FLAG...
 part()
@@ -28,8 +29,8 @@ build()
 	$CC $strict -pthread "$TOP_SRCDIR/test/plugin_host.c" -o host -ldl &&
 	part shared -L"$lib" -Wl,-rpath,"$lib" -livykis &&
 	part shared_area -DWITH_AREA -L"$lib" -Wl,-rpath,"$lib" -livykis &&
-	part archive libpic.a &&
-	part archive_area -DWITH_AREA libpic.a
+	part archive libpic.a $uring &&
+	part archive_area -DWITH_AREA libpic.a $uring
 }
 
 is_not_linked()

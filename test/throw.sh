@@ -18,12 +18,14 @@ dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
 
+uring=$(sed -n 's/^URING_LIBS = //p' "$TOP_BUILDDIR/Makefile")
+
 # Frames of C that an exception crosses.
 $CC -g -O2 -Wall -fexceptions -DCXX -I"$TOP_SRCDIR/src/include" \
 	-c "$TOP_SRCDIR/test/leave.c" -o "$dir/leave.o" &&
 $CXX -g -O2 -Wall -c "$TOP_SRCDIR/test/throw.cc" -o "$dir/throw.o" &&
 $CXX -o "$dir/throw" "$dir/leave.o" "$dir/throw.o" \
 	"$TOP_BUILDDIR/test/libcheck.a" \
-	"$TOP_BUILDDIR/src/.libs/libivykis.a" -pthread || exit 1
+	"$TOP_BUILDDIR/src/.libs/libivykis.a" $uring -pthread || exit 1
 
 "$dir/throw" 'may throw'
