@@ -752,10 +752,15 @@ verdict "chat passes on what clients and web servers say, to the end" chats
 verdict "chat puts out a client that says nothing" chat_loses_patience
 verdict "resolve finds addresses, and says what has none" resolves
 verdict "resolve looks up more names than it has threads" resolves_many
-recipe embed_glib libglib2.0-dev \
-	"embed_glib has both loops served in GLib's" lives_in_glib
-recipe embed_uv libuv1-dev \
-	"embed_uv has both loops served in libuv's" lives_in_uv
+if grep -q -e '-DHAVE_EPOLL .*-DHAVE_TIMERFD' "$TOP_BUILDDIR/Makefile"; then
+	recipe embed_glib libglib2.0-dev \
+		"embed_glib has both loops served in GLib's" lives_in_glib
+	recipe embed_uv libuv1-dev \
+		"embed_uv has both loops served in libuv's" lives_in_uv
+else
+	skip "the loop is served in another one" \
+		"no poll method of this build can be embedded"
+fi
 recipe fetch libcurl4-openssl-dev "fetch gets all that there is" fetches
 recipe_with openssl openssl tls_echo libssl-dev \
 	"tls_echo gives each of its clients back what it sent" tls_echoes
