@@ -1169,7 +1169,7 @@ static void relative_time_is_from_now(void)
 static void any_relative_time_is_legal(void)
 {
 	static const unsigned long numbers[] = {
-		INT_MAX, UINT_MAX, LONG_MAX, ULONG_MAX - 1, ULONG_MAX,
+		INT_MAX - 1, INT_MAX, LONG_MAX, ULONG_MAX - 1, ULONG_MAX,
 	};
 	struct timespec latest = past;
 	struct iv_timer t[5];
