@@ -823,9 +823,6 @@ mutant "steps: boards are given up for whoever has just been forked" iv_board \
 mutant "steps: a child says that its parent is awake" iv_board \
 	'/^static void set_mode_if_own/,/^}/s/if (!is_own(r))/if (0)/' \
 	steps 'a fork at each step' eventfd $at_steps
-mutant "steps: a child sleeps before it has noticed the fork" iv_main \
-	's/if (!must_notice_fork(st))/if (1)/' \
-	steps 'a fork at each step' eventfd $at_steps
 mutant "steps: a child waits that is forked right before the wait" iv_fd \
 	's/if (st->fd.waiting && st->fd.method->forked != NULL)/if (0)/' \
 	steps 'a loop that is served forks' epoll/eventfd $at_steps
