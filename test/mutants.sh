@@ -321,7 +321,7 @@ mutant "busy poll: posts are not looked at" iv_busy_poll \
 	's/if (iv_main_has_work(st))/if (0)/' \
 	busy_poll 'without a doorbell' poll/eventfd
 mutant "busy poll: instead of asking the kernel" iv_main \
-	'/^static void wait_for_events(/,/^}/s/if (is_something_due(st))/if (iv_task_queued(st))/' \
+	'/^wait_for_events(/,/^}/s/if (is_something_due(st))/if (iv_task_queued(st))/' \
 	busy_poll 'beside work' poll/eventfd
 mutant "busy poll: beyond the next timer" iv_busy_poll \
 	's/until != NULL && iv_time_compare(until, &end) < 0/0/' \
@@ -343,13 +343,13 @@ mutant "raw post_fd: SIGPIPE not blocked" $raw \
 	(void)pthread_sigmask(SIG_SETMASK, NULL, \&mask);' \
 	event_raw_process 'an owner that died' pipe
 mutant "raw post_fd: SIGPIPE not taken back" $raw \
-	'/take_sigpipe(&sigpipe, /d' \
+	'/iv_sys_take_sigpipe(/,/;/d' \
 	event_raw_process 'an owner that died' pipe
-mutant "raw post_fd: a SIGPIPE that waited is taken" $raw \
+mutant "raw post_fd: a SIGPIPE that waited is taken" iv_sys \
 	's/(void)raise(SIGPIPE);/;/' \
 	event_raw_process 'waits for the thread' pipe
-mutant "raw post_fd: a SIGPIPE that waited is doubled" $raw \
-	's/waited && !sigismember(&pending, SIGPIPE)/waited/' \
+mutant "raw post_fd: a SIGPIPE that waited is doubled" iv_sys \
+	's/was_pending && !sigismember(&pending, SIGPIPE)/was_pending/' \
 	event_raw_process 'waits for the process' pipe
 
 mutant "event post: the look comes before the push" $event \
@@ -419,7 +419,8 @@ mutant "fork: what an earlier handler began is wiped" iv_process \
 	'/^static void wipe_state/,/^}/{/if (/d;/forking_generation/d;}' \
 	fork 'begin anew in a handler' epoll/eventfd
 mutant "fork: the parent's kernel objects are changed" iv_fd \
-	's/return st->fd.generation != iv_process_generation();/return 0;/' \
+	's/^#include "iv_fd_private.h"/&\
+#define iv_fd_is_inherited(st) ((void)(st), 0)/' \
 	fork 'a child that changes handlers' epoll/eventfd
 lost='closed all that it inherited'
 mutant "fork: all labels are found" iv_process \
@@ -459,7 +460,7 @@ mutant "fd: the loop's descriptor is standard input" iv_process \
 	'/^int iv_process_move_fd/,/^}/s/fd > STDERR_FILENO/1/' \
 	fd 'standard input may be closed' epoll-timerfd/eventfd
 mutant "fd: poll takes a path alone" iv_fd_poll \
-	's/if (flags >= 0 && (flags & O_PATH))/if (0)/' \
+	's/if (flags >= 0 && (flags & IV_SYS_O_PATH))/if (0)/' \
 	fd 'gives the same answer' ppoll/eventfd
 mutant "pump: an error of input is told at once" iv_fd_pump \
 	'/^static int input(/,/^}/s/if (!bytes_left(p))/if (1)/' \
@@ -561,7 +562,7 @@ mutant "timer next: what a step has left is not due" $timer \
 	'/^struct timespec iv_timer_next/,/^}/s/ || !iv_list_empty(&ts->batch)//' \
 	timer 'leaves an inner loop' poll/eventfd
 mutant "timer next: the loop may sleep longer" $timer \
-	's/return time_of(first_list(ts)->min);/return time_of(first_list(ts)->min + 1000000000);/' \
+	's/time_of(first->min)/time_of(first->min + 1000000000)/' \
 	timer 'delays no other' ''
 
 mutant "wait: an end without a status is not reported" iv_wait \
@@ -586,6 +587,10 @@ for name in aligned_alloc calloc free malloc realloc reallocarray close read \
 	wait4 waitid pthread_join; do
 	echo "-Wl,--wrap=$name"
 done >"$tmp/wraps"
+case $defs in *HAVE_URING*)
+	echo "-Wl,--wrap=pthread_setcanceltype,--wrap=pthread_testcancel" \
+		>>"$tmp/wraps"
+esac
 wraps=@$tmp/wraps
 whole='is a cancellation point'
 mutant "cancel: inotify is read at a cancellation point" iv_inotify \
@@ -765,12 +770,12 @@ differs "a task that is initialised in a round runs in it" iv_task \
 differs "timers without order" iv_timer \
 	's/is_before(b, a) ? &b : &a/\&a/'
 differs "tasks before timers" iv_main \
-	'/^static void run(/,/^}/{/iv_timer_any/d;/iv_timer_run(st);/d;
+	'/^static inline int begin_pass(/,/^}/{/iv_timer_any/d;/iv_timer_run(st);/d;
 	s/run_round(st);/&\
 		if (iv_timer_any(st))\
 			iv_timer_run(st);/;}'
 differs "a quit leaves out the round of tasks" iv_main \
-	's/^\t\trun_round(st);/\t\tif (st->quit) break;\
+	's/^\trun_round(st);/\tif (st->quit) return 0;\
 &/'
 differs "a quit from before iv_main() counts" iv_main \
 	'/^static void run(/,/^}/s/st->quit = 0;/;/'
