@@ -16,25 +16,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include "check.h"
-
-/* What happened, one letter each. */
-static char trace[64];
-
-static void mark(void *letter)
-{
-	size_t len = strlen(trace);
-
-	check(len + 1 < sizeof(trace));
-	trace[len] = *(char *)letter;
-}
-
-static void expect(const char *want)
-{
-	if (strcmp(trace, want))
-		fprintf(stderr, "# \"%s\" happened, not \"%s\"\n", trace, want);
-	check(!strcmp(trace, want));
-	memset(trace, 0, sizeof(trace));
-}
+#include "trace.h"
 
 static void mark_and_quit(void *letter)
 {

@@ -18,26 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
+#include "trace.h"
 
 static const struct timespec at_once;
-
-static char trace[64];
-
-static void mark(void *letter)
-{
-	size_t len = strlen(trace);
-
-	check(len + 1 < sizeof(trace));
-	trace[len] = *(char *)letter;
-}
-
-static void expect(const char *want)
-{
-	if (strcmp(trace, want))
-		fprintf(stderr, "# \"%s\" happened, not \"%s\"\n", trace, want);
-	check(!strcmp(trace, want));
-	memset(trace, 0, sizeof(trace));
-}
 
 static int loop_fd;
 

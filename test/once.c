@@ -20,30 +20,12 @@
 #include <time.h>
 #include <unistd.h>
 #include "check.h"
+#include "trace.h"
 
 #define TIME_MAX	((time_t)(sizeof(time_t) == 8 ? INT64_MAX : INT32_MAX))
 
 static const struct timespec at_once;
 static const struct timespec an_hour = { .tv_sec = 3600 };
-
-/* What happened, one letter each. */
-static char trace[64];
-
-static void mark(void *letter)
-{
-	size_t len = strlen(trace);
-
-	check(len + 1 < sizeof(trace));
-	trace[len] = *(char *)letter;
-}
-
-static void expect(const char *want)
-{
-	if (strcmp(trace, want))
-		fprintf(stderr, "# \"%s\" happened, not \"%s\"\n", trace, want);
-	check(!strcmp(trace, want));
-	memset(trace, 0, sizeof(trace));
-}
 
 static struct iv_timer timer;
 static struct iv_task task, other_task;

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include "check.h"
+#include "trace.h"
 
 #define NSEC_PER_SEC	1000000000L
 #define TIME_MAX	((time_t)(sizeof(time_t) == 8 ? INT64_MAX : INT32_MAX))
@@ -48,25 +49,6 @@ int poll(struct pollfd *fds, nfds_t num, int ms)
 	poll_ms = ms;
 
 	return ppoll(fds, num, ms < 0 ? NULL : &ts, NULL);
-}
-
-/* What happened, one letter each. */
-static char trace[64];
-
-static void mark(void *letter)
-{
-	size_t len = strlen(trace);
-
-	check(len + 1 < sizeof(trace));
-	trace[len] = *(char *)letter;
-}
-
-static void expect(const char *want)
-{
-	if (strcmp(trace, want))
-		fprintf(stderr, "# \"%s\" happened, not \"%s\"\n", trace, want);
-	check(!strcmp(trace, want));
-	memset(trace, 0, sizeof(trace));
 }
 
 static struct timespec at(time_t sec, long nsec)
