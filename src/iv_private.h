@@ -320,14 +320,6 @@ int iv_main_has_work(const struct iv_state *st);
 const struct timespec *
 iv_main_sleep(struct iv_state *st, struct timespec *next);
 
-/*
- * What contains the address stays loaded, whoever calls dlclose(3).  The
- * process keeps pointers into the library for as long as it runs: thread keys,
- * handlers of fork(3) and of signals, threads.  The shared library is linked
- * never to be unloaded; this is for plugins that contain the archive.
- */
-void iv_process_keep_loaded(const void *address);
-
 /* All zeroes in a process that has just been forked. */
 struct iv_process_state {
 	atomic_uint		generation;

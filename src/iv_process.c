@@ -12,11 +12,6 @@
 #include <time.h>
 #include "iv_private.h"
 
-void iv_process_keep_loaded(const void *address)
-{
-	iv_sys_keep_loaded(address);
-}
-
 /*
  * Right when it is loaded: later, a thread that does this might wait for one
  * that loads a plugin and waits for the thread.
@@ -24,7 +19,7 @@ void iv_process_keep_loaded(const void *address)
 __attribute__((constructor))
 static void keep_library_loaded(void)
 {
-	iv_process_keep_loaded(&iv_process);
+	iv_sys_keep_loaded(&iv_process);
 }
 
 #define WANTED_DESCRIPTORS	131072

@@ -133,7 +133,12 @@ void *iv_sys_map_wiped_by_fork(size_t size);
 /* getenv(3), NULL for all of a program that runs with privileges. */
 const char *iv_sys_getenv(const char *name);
 
-/* What contains the address is never unloaded. */
+/*
+ * What contains the address stays loaded, whoever calls dlclose(3).  The
+ * process keeps pointers into the library for as long as it runs: thread keys,
+ * handlers of fork(3) and of signals, threads.  The shared library is linked
+ * never to be unloaded; this is for plugins that contain the archive.
+ */
 void iv_sys_keep_loaded(const void *address);
 
 void *iv_sys_reallocarray(void *mem, size_t num, size_t size);

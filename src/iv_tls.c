@@ -37,7 +37,7 @@ void iv_tls_user_register(struct iv_tls_user *u)
 			 u->sizeof_state, (void *)u);
 
 	/* It is called for ever, so its plugin stays. */
-	iv_process_keep_loaded(u);
+	iv_sys_keep_loaded(u);
 
 	u->state_offset = areas_end;
 	areas_end = ROUND_UP(areas_end + u->sizeof_state);
