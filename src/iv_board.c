@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "iv_board.h"
+#include "iv_cpu.h"
 
 struct iv_board_record {
 	struct iv_board		*board;

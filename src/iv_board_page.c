@@ -17,7 +17,12 @@
 
 #include <stdint.h>
 #include <sys/mman.h>
-#include "iv_board.h"
+#include <unistd.h>
+#include "iv_board_page.h"
+#include "iv_cancel.h"
+#include "iv_cpu.h"
+#include "iv_process.h"
+#include "iv_step.h"
 
 struct page {
 	struct page		*next;	/* that waits to be used again */

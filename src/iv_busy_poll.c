@@ -12,8 +12,10 @@
  * long as the limit would have spared.
  */
 
+#include "iv_cpu.h"
 #include "iv_private.h"
 #include "iv_probe.h"
+#include "iv_time.h"
 
 #define ASK_NSEC	5000	/* between two questions to the kernel */
 #define LOOKS		32	/* between two looks at the clock */
@@ -29,9 +31,9 @@ static int64_t ns_since(const struct timespec *from, const struct timespec *to)
 
 static struct timespec look_at_clock(struct iv_state *st)
 {
-	iv_time_invalidate(st);
+	iv_clock_invalidate(st);
 
-	return *iv_time_now(st);
+	return *iv_clock_now(st);
 }
 
 /* Until something is posted or ready, or the time is over: 1 or 0. */
@@ -95,7 +97,7 @@ int iv_busy_poll(struct iv_state *st, const struct timespec *until)
 	IV_PROBE_LOOP_POLLED(st, hit);
 	st->stats.polls++;
 	st->stats.poll_hits += hit;
-	st->stats.poll_ns += ns_since(&b->began, iv_time_latest(st));
+	st->stats.poll_ns += ns_since(&b->began, iv_clock_latest(st));
 	if (hit)
 		b->in_vain = 0;
 	else if (!is_short)

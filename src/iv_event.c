@@ -26,6 +26,7 @@
  * touches neither any more, but only the loop's board, which stays mapped.
  */
 
+#include <iv_event.h>
 #include <stdlib.h>
 #include <string.h>
 #include "iv_board.h"

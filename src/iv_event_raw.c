@@ -62,6 +62,8 @@
 #include <string.h>
 #include <unistd.h>
 #include "iv_board.h"
+#include "iv_cancel.h"
+#include "iv_cpu.h"
 #include "iv_probe.h"
 
 /*
@@ -639,7 +641,7 @@ int iv_event_raw_prepare(struct iv_event_raw *this)
 	int saved_errno = errno;
 	int fd[2];
 
-	if (iv_process_begin() < 0)
+	if (iv_main_init_process() < 0)
 		return -1;
 	close_to_posts(this);
 	IV_FD_INIT(&this->event_rfd);

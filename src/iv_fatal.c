@@ -3,13 +3,17 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
+#include <iv.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include "iv_private.h"
+#include "iv_cancel.h"
+#include "iv_sys.h"
 
 /* Errors of message handlers that a message handler is called for. */
 #define MAX_NESTED	8

@@ -15,7 +15,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
+#include "iv_cancel.h"
 #include "iv_fd_private.h"
+#include "iv_time.h"
 
 /* Descriptors that one wait can report; the kernel keeps the rest in turn. */
 #define BATCH			256

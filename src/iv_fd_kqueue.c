@@ -29,7 +29,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "iv_cancel.h"
 #include "iv_fd_private.h"
+#include "iv_time.h"
 
 /* Changes that are collected, and events that one call can return. */
 #define BATCH		128

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "iv_fd_private.h"
+#include "iv_time.h"
 
 #define MOST_SLOTS	(1U << 30)
 

@@ -24,6 +24,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include "iv_cancel.h"
 #include "iv_private.h"
 
 _Static_assert(sizeof(struct iv_fd_pump) == (sizeof(void *) == 8 ? 56 : 36),

@@ -51,7 +51,9 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "iv_cancel.h"
 #include "iv_fd_private.h"
+#include "iv_time.h"
 
 /* What liburing's header may be too old for, by the number in the interface. */
 #define SETUP_NO_MMAP		(1U << 14)	/* Linux 6.5 */

@@ -27,6 +27,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include "iv_cancel.h"
 #include "iv_private.h"
 
 _Static_assert(sizeof(struct iv_inotify) ==

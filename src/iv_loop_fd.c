@@ -27,7 +27,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
+#include "iv_cancel.h"
 #include "iv_fd_private.h"
+#include "iv_time.h"
 
 static int is_own(const struct iv_loop_fd_state *l)
 {
@@ -165,7 +167,7 @@ void iv_loop_fd_settle(struct iv_state *st)
 	if (!st->idle)
 		return;
 
-	iv_time_invalidate(st);
+	iv_clock_invalidate(st);
 	iv_fd_flush(st);
 	until = iv_main_sleep(st, &next);
 	/* It has fallen back to a method that has to be asked all the time. */

@@ -23,8 +23,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "iv_cancel.h"
 #include "iv_private.h"
 #include "iv_probe.h"
+#include "iv_time.h"
 
 static pthread_key_t thread_end;
 
@@ -88,7 +90,7 @@ static int init_process(void)
 }
 
 /* The process has no generation yet, so its number holds the lock. */
-int iv_process_begin(void)
+int iv_main_init_process(void)
 {
 	static struct iv_lock lock;
 	static atomic_int begun;
@@ -169,7 +171,7 @@ static int begin_loop(void)
 {
 	struct iv_state *st;
 
-	if (iv_process_begin() < 0)
+	if (iv_main_init_process() < 0)
 		return -1;
 
 	/* What a loop has left that ended inside iv_main(). */
@@ -268,12 +270,12 @@ static int skip_wait(struct iv_state *st)
 	if (!is_something_due(st))
 		return 0;
 
-	iv_time_invalidate(st);
+	iv_clock_invalidate(st);
 	st->rounds++;
 	if (st->rounds & (st->rounds - 1))
 		return 1;
 
-	now = iv_time_now(st);
+	now = iv_clock_now(st);
 	if (st->rounds == 1) {
 		st->rounds_end = *now;
 		st->rounds_end.tv_nsec += ROUNDS_NSEC;
@@ -302,7 +304,7 @@ static int poll_instead(struct iv_state *st, const struct timespec *until)
 		return 0;
 	if (!iv_fd_ready(st))
 		return skip_wait(st);
-	iv_time_invalidate(st);
+	iv_clock_invalidate(st);
 	st->rounds = 0;
 
 	return 1;
@@ -333,7 +335,7 @@ static void ask_kernel(struct iv_state *st, const struct timespec *until)
 		iv_board_wake_up(st);
 	if (sleeps)
 		iv_busy_poll_slept(st);
-	iv_time_invalidate(st);
+	iv_clock_invalidate(st);
 	st->rounds = 0;
 }
 
@@ -481,13 +483,13 @@ static int is_due(struct iv_state *st)
 		return 0;
 	next = iv_timer_next(st);
 
-	return iv_time_compare(&next, iv_time_now(st)) <= 0;
+	return iv_time_compare(&next, iv_clock_now(st)) <= 0;
 }
 
 static int is_over(struct iv_state *st, const struct timespec *limit)
 {
 	return limit != NULL && (iv_time_is_zero(limit) ||
-				 iv_time_compare(limit, iv_time_now(st)) <= 0);
+				 iv_time_compare(limit, iv_clock_now(st)) <= 0);
 }
 
 static struct timespec end_of(const struct timespec *timeout)
@@ -535,7 +537,7 @@ int iv_main_once(const struct timespec *timeout)
 	int ret;
 
 	st->quit = 0;
-	iv_time_invalidate(st);
+	iv_clock_invalidate(st);
 	if (begin_pass(st)) {
 		/* What a handler has done may be what the caller waits for. */
 		if (calls_before_wait(st) != calls)
@@ -549,7 +551,7 @@ int iv_main_once(const struct timespec *timeout)
 	ret = !st->quit && st->numobjs != 0;
 	/* That of before is for the iv_main() which this one may be inside of. */
 	st->quit |= quit;
-	iv_time_invalidate(st);
+	iv_clock_invalidate(st);
 
 	return ret;
 }

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "iv_cancel.h"
 #include "iv_private.h"
 
 /* One SIGTERM after another, then one SIGKILL after another. */

@@ -12,15 +12,13 @@
 #define IV_PRIVATE_H
 
 #include <iv.h>
-#include <iv_avl.h>
-#include <iv_event.h>
 #include <iv_event_raw.h>
 #include <iv_list.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <time.h>
-#include "iv_step.h"
+#include "iv_process.h"
 #include "iv_sys.h"
 
 #pragma GCC visibility push(hidden)
@@ -35,8 +33,8 @@ struct iv_fd_uring;
 struct kevent;
 struct pollfd;
 
-/* iv_time.c */
-struct iv_time_state {
+/* iv_clock.c */
+struct iv_clock_state {
 	struct timespec		now;
 	int			valid;
 };
@@ -205,7 +203,7 @@ struct iv_state {
 	struct timespec		rounds_end;
 	unsigned int		numobjs;
 	int			idle;		/* in another loop's wait */
-	struct iv_time_state	time;
+	struct iv_clock_state	clock;
 	struct iv_task_state	task;
 	struct iv_timer_state	timer;
 	struct iv_fd_state	fd;
@@ -226,37 +224,6 @@ static inline struct iv_state *iv_state_for(const char *call)
 }
 
 /*
- * A thread that is cancelled ends at the next cancellation point, close(2),
- * read(2) and write(2) among them.  What would be half done then is done
- * between these two, so that it is the caller's next cancellation point which
- * acts.  Not around calls of the user's functions.
- */
-static inline int iv_cancel_disable(void)
-{
-	int state;
-
-	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-
-	return state;
-}
-
-static inline void iv_cancel_restore(int state)
-{
-	(void)pthread_setcancelstate(state, NULL);
-}
-
-/* Not a cancellation point, and keeps errno. */
-static inline void iv_close(int fd)
-{
-	int saved_errno = errno;
-	int state = iv_cancel_disable();
-
-	(void)close(fd);
-	iv_cancel_restore(state);
-	errno = saved_errno;
-}
-
-/*
  * For a function that has called a handler: is the loop that it works for still
  * there?  Not if the number is another one than before the call.
  */
@@ -265,223 +232,38 @@ static inline unsigned long iv_loop_life(void)
 	return iv_self != NULL ? iv_self->life : 0;
 }
 
+/* iv_main.c */
 /*
- * A full fence.  Compilers make it an mfence, or a locked operation on what the
- * stack pointer points to, which is the return address: whoever returns right
- * afterwards waits for that.  Below it nothing waits.
+ * iv_process_init() and the like of all modules, before a loop or anything else
+ * of the process is used.  0, or -1 with errno: then it can be called again.
  */
-static inline void iv_full_fence(void)
-{
-#ifdef __x86_64__
-	__asm__ __volatile__("lock; addl $0, -4(%%rsp)" ::: "memory", "cc");
-#else
-	atomic_thread_fence(memory_order_seq_cst);
-#endif
-}
-
-/* The same, right after a sequentially consistent read-modify-write. */
-static inline void iv_fence_after_atomic(void)
-{
-#ifdef __x86_64__
-	atomic_signal_fence(memory_order_seq_cst);
-#else
-	atomic_thread_fence(memory_order_seq_cst);
-#endif
-}
-
-/* To be called in a loop that waits for another processor. */
-static inline void iv_pause(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#endif
-}
-
-/* iv_board_page.c */
-struct iv_board_pages {
-	struct page	*open;
-	struct page	*waiting;
-	unsigned long	lives;
-};
-
-/*
- * iv_process.c: what is done once a process, and what changes with fork.  Here
- * and in the other modules' parts of it: 0, or -1 with errno, to be tried again.
- */
-int iv_process_init(void);
-/* iv_main.c: the same for all modules; before anything of a process is used. */
-int iv_process_begin(void);
-/* Is there something that the kernel need not be asked for? */
+int iv_main_init_process(void);
+/* Is there work for which the kernel need not be asked? */
 int iv_main_has_work(const struct iv_state *st);
 /*
- * Announce that the loop will sleep, and until when: *next, or NULL for ever; {0,
- * 0} if it must not.
+ * Announce that the loop will sleep.  Returns until when: *next, or NULL for
+ * ever; {0, 0} if it must not sleep.
  */
 const struct timespec *
 iv_main_sleep(struct iv_state *st, struct timespec *next);
 
-/* All zeroes in a process that has just been forked. */
-struct iv_process_state {
-	atomic_uint		generation;
-	struct iv_board_pages	boards;
-};
-
-extern struct iv_process_state *iv_process;
-
-/* Constant once there is a loop or a board: posts ask for it. */
-extern size_t iv_process_page_size;
-
-/* getenv(3), "" for an unset variable and for all of a privileged program. */
-const char *iv_process_getenv(const char *name);
-
-unsigned int iv_process_new_generation(void);
-
-/* pthread_atfork(3): 0, or -1 with errno.  Nothing is called in the parent. */
-int iv_process_at_fork(void (*before)(void), void (*in_child)(void));
-
-/* A number that differs between a process and its children, never 0. */
-static inline unsigned int iv_process_generation(void)
+/* iv_clock.c */
+static inline void iv_clock_invalidate(struct iv_state *st)
 {
-	/* Relaxed: the numbers are all that is exchanged. */
-	unsigned int now = atomic_load_explicit(&iv_process->generation,
-						memory_order_relaxed);
-
-	return now != 0 ? now : iv_process_new_generation();
+	st->clock.valid = 0;
 }
 
-/*
- * The library labels the descriptors that it opens, so that a child can tell them
- * from those that it opened itself after it had closed all that it inherited.
- * iv_fd_register_own() and iv_fd_close_own() do all this for what is in an
- * iv_fd.  A label of 0 stands for a descriptor that cannot have one.
- */
-unsigned int iv_process_label_fd(int fd);	/* returns its label */
-int iv_process_has_label(int fd, unsigned int label);
-void iv_process_close(int fd, unsigned int label);	/* if it has it */
+const struct timespec *iv_clock_read(struct iv_state *st);
 
-/* The label that descriptors get in this process. */
-unsigned int iv_process_label(void);
-
-/*
- * A close-on-exec descriptor that was just opened, or -1, moved away from the
- * numbers of the standard ones: what is written to these is not for us.
- */
-int iv_process_move_fd(int fd);
-
-/*
- * A lock whose holder is a process: what was held by another thread when a
- * process forked is free in the child, whoever forked and however.  Not for
- * waiting long under it.  While it is held the thread cannot be cancelled; a
- * signal handler may take it if all who do block signals.
- */
-struct iv_lock {
-	atomic_uint	holder;		/* 0, or a process's generation */
-};
-
-/* Back off, the longer the more often it was in vain. */
-void iv_lock_pause(unsigned int times);
-
-/* Returns the cancellation state that iv_lock_release() is to restore. */
-static inline int iv_lock_take_as(struct iv_lock *lock, unsigned int self)
+static inline const struct timespec *iv_clock_now(struct iv_state *st)
 {
-	unsigned int times = 0;
-	unsigned int seen;
-	int state;
-
-	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	for (;;) {
-		seen = atomic_load_explicit(&lock->holder,
-					    memory_order_relaxed);
-		/* Acquire: pairs with the release in iv_lock_release(). */
-		if (seen != self &&
-		    atomic_compare_exchange_weak_explicit(&lock->holder, &seen,
-							  self,
-							  memory_order_acquire,
-							  memory_order_relaxed))
-			break;
-		iv_lock_pause(times++);
-	}
-	iv_step();
-
-	return state;
+	return st->clock.valid ? &st->clock.now : iv_clock_read(st);
 }
 
-static inline int iv_lock_take(struct iv_lock *lock)
+/* What the clock was when it was last read, or {0, 0}. */
+static inline const struct timespec *iv_clock_latest(const struct iv_state *st)
 {
-	return iv_lock_take_as(lock, iv_process_generation());
-}
-
-static inline void iv_lock_release(struct iv_lock *lock, int state)
-{
-	iv_step();
-	/* Release: pairs with the acquire in iv_lock_take(). */
-	atomic_store_explicit(&lock->holder, 0, memory_order_release);
-	(void)pthread_setcancelstate(state, &state);
-}
-
-/* iv_time.c */
-static inline void iv_time_invalidate(struct iv_state *st)
-{
-	st->time.valid = 0;
-}
-
-const struct timespec *iv_time_look(struct iv_state *st);
-
-static inline const struct timespec *iv_time_now(struct iv_state *st)
-{
-	return st->time.valid ? &st->time.now : iv_time_look(st);
-}
-
-/* The latest time that a look at the clock gave, or {0, 0}. */
-static inline const struct timespec *iv_time_latest(const struct iv_state *st)
-{
-	return &st->time.now;
-}
-
-struct timespec iv_time_normalised_odd(const struct timespec *ts);
-int iv_time_compare_odd(const struct timespec *a, const struct timespec *b);
-
-#define IV_NSEC_PER_SEC	1000000000L
-
-static inline int iv_time_is_normal(const struct timespec *ts)
-{
-	return ts->tv_nsec >= 0 && ts->tv_nsec < IV_NSEC_PER_SEC;
-}
-
-/* Users set tv_nsec to anything: the sum of both members is what counts. */
-static inline struct timespec iv_time_normalised(const struct timespec *ts)
-{
-	return iv_time_is_normal(ts) ? *ts : iv_time_normalised_odd(ts);
-}
-
-/* By the sums of both members: negative, 0, positive. */
-static inline int
-iv_time_compare(const struct timespec *a, const struct timespec *b)
-{
-	if (!iv_time_is_normal(a) || !iv_time_is_normal(b))
-		return iv_time_compare_odd(a, b);
-	if (a->tv_sec != b->tv_sec)
-		return a->tv_sec < b->tv_sec ? -1 : 1;
-
-	return (a->tv_nsec > b->tv_nsec) - (a->tv_nsec < b->tv_nsec);
-}
-
-/*
- * The normalised span, not negative, after a fresh look at the clock, which is
- * not noted; the last time that a time_t can have if that is beyond it.
- */
-struct timespec iv_time_in(const struct timespec *span);
-
-/* *left = what is left until the given time, by a fresh look at the clock. */
-void iv_time_left(struct timespec *left, const struct timespec *until);
-
-/* The same in milliseconds, rounded up, a day at the most; NULL: -1. */
-int iv_time_left_ms(const struct timespec *until);
-
-/* {0, 0}: in the past on every clock. */
-static inline int iv_time_is_zero(const struct timespec *ts)
-{
-	return ts->tv_sec == 0 && ts->tv_nsec == 0;
+	return &st->clock.now;
 }
 
 /* iv_task.c: rounds. */

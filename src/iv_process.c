@@ -10,7 +10,9 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
-#include "iv_private.h"
+#include "iv_cancel.h"
+#include "iv_process.h"
+#include "iv_sys.h"
 
 /*
  * Right when it is loaded: later, a thread that does this might wait for one
@@ -215,6 +217,8 @@ int iv_process_init(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGURG, SIG_IGN);
 	raise_descriptor_limit();
+	if (iv_sys_init() < 0)
+		return -1;
 	if (iv_process == NULL && map_state() < 0)
 		return -1;
 	if (!wiped && iv_process_at_fork(note_generation, wipe_state) < 0)

@@ -21,6 +21,7 @@
 
 #include <string.h>
 #include <iv_tls.h>
+#include "iv_cancel.h"
 #include "iv_signal_private.h"
 
 struct iv_signal_ {

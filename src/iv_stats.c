@@ -6,9 +6,9 @@
  * anyway costs less than a look whether to count.
  */
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include "iv_cancel.h"
 #include "iv_private.h"
 
 /* Constant since iv_init(). */
@@ -23,7 +23,6 @@ void iv_stats_tell(const struct iv_state *st)
 {
 	const struct iv_stats *s = &st->stats;
 	char line[512];
-	ssize_t ret;
 	int state;
 	int len;
 
@@ -35,7 +34,7 @@ void iv_stats_tell(const struct iv_state *st)
 		       "sleeps=%lu fds=%lu raws=%lu quiet=%lu doorbells=%lu "
 		       "spurious=%lu wakes=%lu events=%lu tasks=%lu "
 		       "timers=%lu polls=%lu poll_hits=%lu poll_us=%llu\n",
-		       (long)getpid(), iv_get_thread_id(), s->passes, s->waits,
+		       (long)getpid(), iv_sys_thread_id(), s->passes, s->waits,
 		       s->sleeps, s->fds, s->raws, s->quiet, s->doorbells,
 		       s->spurious, s->wakes, s->events, s->tasks, s->timers,
 		       s->polls, s->poll_hits,
@@ -45,8 +44,7 @@ void iv_stats_tell(const struct iv_state *st)
 	 * In one piece, as other threads' loops may end, too.  A thread may be
 	 * cancelled at a write, and would leave the loop half ended.
 	 */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	ret = write(STDERR_FILENO, line, len);
-	(void)ret;
-	pthread_setcancelstate(state, NULL);
+	state = iv_cancel_disable();
+	(void)!write(STDERR_FILENO, line, len);
+	iv_cancel_restore(state);
 }

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,8 @@
 #ifdef HAVE__LWP_SELF
 #include <lwp.h>
 #endif
-#include "iv_private.h"
+#include "iv_cancel.h"
+#include "iv_sys.h"
 
 #ifdef HAVE_INITIAL_EXEC
 
@@ -43,10 +45,15 @@ IV_THREAD_LOCAL struct iv_state *iv_self;
 static pthread_key_t self;
 static atomic_int has_self;
 
-static int create_self(void)
+int iv_sys_init(void)
 {
-	int err = pthread_key_create(&self, NULL);
+	int err;
 
+	/* Relaxed: the callers come one after the other. */
+	if (atomic_load_explicit(&has_self, memory_order_relaxed))
+		return 0;
+
+	err = pthread_key_create(&self, NULL);
 	if (err) {
 		errno = err;
 		return -1;
@@ -68,19 +75,8 @@ struct iv_state *iv_sys_self(void)
 
 int iv_sys_set_self(struct iv_state *st)
 {
-	static struct iv_lock lock;
-	int state = iv_lock_take(&lock);
-	int ret = 0;
-	int err;
+	int err = pthread_setspecific(self, st);
 
-	/* Relaxed: the lock gives the order. */
-	if (!atomic_load_explicit(&has_self, memory_order_relaxed))
-		ret = create_self();
-	iv_lock_release(&lock, state);
-	if (ret < 0)
-		return -1;
-
-	err = pthread_setspecific(self, st);
 	if (err)
 		errno = err;
 

@@ -35,6 +35,12 @@ struct iv_state;
 
 extern IV_THREAD_LOCAL struct iv_state *iv_self;
 
+/* For the process, before the next: 0, or -1 with errno, to be called again. */
+static inline int iv_sys_init(void)
+{
+	return 0;
+}
+
 /* 0, or -1 with errno; NULL cannot fail in a thread that has a loop. */
 static inline int iv_sys_set_self(struct iv_state *st)
 {
@@ -46,6 +52,7 @@ static inline int iv_sys_set_self(struct iv_state *st)
 #define IV_THREAD_LOCAL	_Thread_local
 
 struct iv_state *iv_sys_self(void);
+int iv_sys_init(void);
 int iv_sys_set_self(struct iv_state *st);
 
 #define iv_self		iv_sys_self()

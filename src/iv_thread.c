@@ -21,12 +21,14 @@
  *			ENDED was set by now: free the record
  */
 
+#include <iv_event.h>
 #include <iv_thread.h>
 #include <iv_tls.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "iv_cancel.h"
 #include "iv_private.h"
 
 #define ENDED		1U

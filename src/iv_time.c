@@ -1,34 +1,25 @@
 /*
- * libivykis: the loop's clock.
+ * libivykis: points in time and spans of it.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A loop reads CLOCK_MONOTONIC at the first look after each wait and keeps
- * the value, at one address, until the next.  How long to wait is computed
- * from a reading of its own: handlers may have run for long since the look.
+ * How long to wait is computed from a fresh reading of the clock, as handlers
+ * may have run for long since the loop read it.
  */
 
+#include <errno.h>
+#include <iv.h>
+#include <stdint.h>
 #include <string.h>
-#include "iv_private.h"
+#include "iv_time.h"
 
 #define MSEC_PER_DAY	86400000
 
-static void read_clock(struct timespec *ts)
+void iv_time_read(struct timespec *now)
 {
-	if (clock_gettime(CLOCK_MONOTONIC, ts) < 0 &&
-	    clock_gettime(CLOCK_REALTIME, ts) < 0)
+	if (clock_gettime(CLOCK_MONOTONIC, now) < 0 &&
+	    clock_gettime(CLOCK_REALTIME, now) < 0)
 		iv_fatal("iv_now: no clock can be read: %s (errno %d)",
 			 strerror(errno), errno);
-}
-
-/* Once a pass, where iv_now is asked for by each handler. */
-__attribute__((noinline))
-const struct timespec *iv_time_look(struct iv_state *st)
-{
-	read_clock(&st->time.now);
-	/* Nobody says when another loop's wait is over. */
-	st->time.valid = !st->idle;
-
-	return &st->time.now;
 }
 
 struct timespec iv_time_normalised_odd(const struct timespec *ts)
@@ -63,7 +54,7 @@ struct timespec iv_time_in(const struct timespec *span)
 {
 	struct timespec end;
 
-	read_clock(&end);
+	iv_time_read(&end);
 	end.tv_nsec += span->tv_nsec;
 	if (__builtin_add_overflow(end.tv_sec, span->tv_sec, &end.tv_sec))
 		end.tv_sec = (UINT64_C(1) << (8 * sizeof(time_t) - 1)) - 1;
@@ -79,7 +70,7 @@ void iv_time_left(struct timespec *left, const struct timespec *until)
 	if (iv_time_is_zero(until))
 		return;
 
-	read_clock(&now);
+	iv_time_read(&now);
 	if (iv_time_compare(until, &now) <= 0)
 		return;
 
@@ -103,30 +94,4 @@ int iv_time_left_ms(const struct timespec *until)
 		return MSEC_PER_DAY;
 
 	return left.tv_sec * 1000 + (left.tv_nsec + 999999) / 1000000;
-}
-
-const struct timespec *__iv_now_location_valid(void)
-{
-	return iv_time_now(iv_state_for("iv_now"));
-}
-
-void iv_invalidate_now(void)
-{
-	iv_time_invalidate(iv_state_for("iv_invalidate_now"));
-}
-
-/* No header declares these two any more; older binaries call them. */
-/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
-const struct timespec *__iv_now_location(void);
-void (iv_validate_now)(void);
-
-/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
-const struct timespec *__iv_now_location(void)
-{
-	return &iv_state_for("iv_now")->time.now;
-}
-
-void (iv_validate_now)(void)
-{
-	(void)iv_time_now(iv_state_for("iv_validate_now"));
 }

@@ -24,6 +24,7 @@
  */
 
 #include "iv_private.h"
+#include "iv_time.h"
 
 #define LEVELS		IV_TIMER_LEVELS
 #define DIGIT_BITS	3
@@ -342,7 +343,7 @@ static inline void check_invariant(struct iv_timer_state *ts)
 void iv_timer_run(struct iv_state *st)
 {
 	struct iv_timer_state *ts = &st->timer;
-	uint64_t now = key_of(iv_time_now(st));
+	uint64_t now = key_of(iv_clock_now(st));
 	struct iv_timer_ *t;
 
 	check_invariant(ts);
@@ -408,7 +409,7 @@ static void insert_rarely(struct iv_state *st, struct iv_timer_ *t)
 	struct iv_timer_state *ts = &st->timer;
 
 	if (ts->num == 1) {
-		ts->now = key_of(iv_time_latest(st));
+		ts->now = key_of(iv_clock_latest(st));
 		ts->base = ts->now;
 	}
 	insert(ts, t);

@@ -26,6 +26,7 @@
 #include <iv_wait.h>
 #include <stdlib.h>
 #include <string.h>
+#include "iv_cancel.h"
 #include "iv_signal_private.h"
 
 struct report {

@@ -26,6 +26,7 @@
  * iv_timer and iv_tls.
  */
 
+#include <iv_event.h>
 #include <iv_thread.h>
 #include <iv_tls.h>
 #include <iv_work.h>

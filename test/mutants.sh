@@ -489,7 +489,7 @@ mutant "main: rounds without a look at the clock" iv_main \
 	's/iv_time_compare(now, &st->rounds_end) < 0/1/' \
 	task 'longer than 50 microseconds' poll/eventfd
 mutant "main: rounds with the time of the first" iv_main \
-	'/^static int skip_wait/,/^}/s/iv_time_invalidate(st);/;/' \
+	'/^static int skip_wait/,/^}/s/iv_clock_invalidate(st);/;/' \
 	time 'fresh in each round' poll/eventfd
 
 timer=iv_timer
@@ -627,7 +627,7 @@ mutant "once: a turn forgets what its handler said before" iv_main \
 	's/st->quit |= quit;/;/' \
 	once 'keeps an earlier iv_quit' epoll/eventfd
 mutant "once: the clock stands still between turns" iv_main \
-	'/^int iv_main_once/,/^}/s/iv_time_invalidate(st);/;/' \
+	'/^int iv_main_once/,/^}/s/iv_clock_invalidate(st);/;/' \
 	once 'the time between two turns' epoll/eventfd
 
 embedded="a million posts of each thread"

@@ -45,6 +45,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "iv_fd_private.h"
+#include "iv_time.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
