@@ -22,33 +22,17 @@
 _Static_assert(sizeof(struct iv_fd_) <= offsetof(struct iv_fd, pad[9]),
 	       "struct iv_fd_ has to leave the last two private words to others");
 
-/* In order of preference; the last ones only for who selects them by name. */
-static const struct iv_fd_poll_method *const methods[] = {
-#ifdef HAVE_KQUEUE
+/* The last one is not tried unless it is selected by name. */
+const struct iv_fd_poll_method *const iv_fd_poll_methods[NUM_METHODS] = {
 	&iv_fd_poll_method_kqueue,
-#endif
-#ifdef HAVE_EPOLL
-#ifdef HAVE_TIMERFD
 	&iv_fd_poll_method_epoll_timerfd,
-#endif
 	&iv_fd_poll_method_epoll,
-#endif
-#ifdef HAVE_PPOLL
 	&iv_fd_poll_method_ppoll,
-#endif
 	&iv_fd_poll_method_poll,
-#ifdef HAVE_URING
 	&iv_fd_poll_method_uring,
-#endif
 };
 
-#define NUM_METHODS	((int)(sizeof(methods) / sizeof(methods[0])))
-
-#ifdef HAVE_URING
 #define NUM_USUAL	(NUM_METHODS - 1)
-#else
-#define NUM_USUAL	NUM_METHODS
-#endif
 
 /*
  * The method that the process's first loop chose, where later ones begin.
@@ -79,8 +63,9 @@ void iv_fd_exclude_methods(const char *names)
 		size_t len = strcspn(s, " \t\n");
 
 		for (i = 0; i < NUM_METHODS; i++) {
-			if (len == strlen(methods[i]->name) &&
-			    !memcmp(s, methods[i]->name, len))
+			const char *name = iv_fd_poll_methods[i]->name;
+
+			if (len == strlen(name) && !memcmp(s, name, len))
 				excluded |= 1 << i;
 		}
 		s += len;
@@ -92,7 +77,7 @@ void iv_fd_select_method(const char *name)
 	int i;
 
 	for (i = 0; i < NUM_METHODS; i++) {
-		if (!strcmp(name, methods[i]->name))
+		if (!strcmp(name, iv_fd_poll_methods[i]->name))
 			selected = i;
 	}
 }
@@ -123,28 +108,33 @@ static int choose_method(struct iv_state *st)
 {
 	const struct iv_fd_poll_method *begin =
 		atomic_load_explicit(&process_method, memory_order_relaxed);
+	const struct iv_fd_poll_method *method;
+	int saved_errno = errno;
 	int err = ENOSYS;
 	int n;
 
 	for (n = 0; n <= NUM_USUAL; n++) {
 		int i = nth_method(n);
 
-		if (i == NUM_METHODS || (begin != NULL && methods[i] != begin))
+		if (i == NUM_METHODS)
+			continue;
+		method = iv_fd_poll_methods[i];
+		if (begin != NULL && method != begin)
 			continue;
 		/* What replaced a method for lack of a system call is in use. */
 		if ((excluded & (1 << i)) && begin == NULL)
 			continue;
 		begin = NULL;
 
-		/* None is NULL.  NOLINTNEXTLINE(*core.NullDereference) */
-		if (methods[i]->init(st) == 0) {
-			st->fd.method = methods[i];
-			set_process_method(NULL, methods[i]);
+		if (method->init(st) == 0) {
+			st->fd.method = method;
+			set_process_method(NULL, method);
+			errno = saved_errno;
 			return 0;
 		}
 		if (!iv_fd_not_here_with_flags(errno)) {
 			err = errno;
-			set_process_method(NULL, methods[i]);
+			set_process_method(NULL, method);
 		}
 	}
 	errno = err;

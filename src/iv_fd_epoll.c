@@ -258,8 +258,6 @@ const struct iv_fd_poll_method iv_fd_poll_method_epoll = {
 	.descriptor = epoll_descriptor,
 };
 
-#ifdef HAVE_TIMERFD
-
 static int is_same(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
@@ -343,5 +341,3 @@ const struct iv_fd_poll_method iv_fd_poll_method_epoll_timerfd = {
 	.forked	 = epoll_forked,
 	.descriptor = epoll_descriptor,
 };
-
-#endif

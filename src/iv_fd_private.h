@@ -81,12 +81,17 @@ struct iv_fd_poll_method {
 	int		(*descriptor)(const struct iv_state *st);
 };
 
+extern const struct iv_fd_poll_method iv_fd_poll_method_kqueue;
 extern const struct iv_fd_poll_method iv_fd_poll_method_epoll_timerfd;
 extern const struct iv_fd_poll_method iv_fd_poll_method_epoll;
-extern const struct iv_fd_poll_method iv_fd_poll_method_kqueue;
 extern const struct iv_fd_poll_method iv_fd_poll_method_ppoll;
 extern const struct iv_fd_poll_method iv_fd_poll_method_poll;
 extern const struct iv_fd_poll_method iv_fd_poll_method_uring;
+
+/* All of them, in order of preference; init fails where the system has not. */
+#define NUM_METHODS	6
+
+extern const struct iv_fd_poll_method *const iv_fd_poll_methods[NUM_METHODS];
 
 /* Are the kernel objects the parent's? */
 static inline int iv_fd_is_inherited(const struct iv_state *st)

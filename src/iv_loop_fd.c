@@ -20,10 +20,6 @@
  * is not idle in this sense: it begins when it calls iv_loop_fd() itself.
  */
 
-#include "iv_private.h"
-
-#if defined(HAVE_EPOLL) && defined(HAVE_TIMERFD)
-
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -193,35 +189,3 @@ int iv_loop_fd(void)
 
 	return st->loop_fd.fd;
 }
-
-#else
-
-void iv_loop_fd_deinit(struct iv_state *st)
-{
-	(void)st;
-}
-
-void iv_loop_fd_forget(struct iv_state *st)
-{
-	(void)st;
-}
-
-void iv_loop_fd_begin_turn(struct iv_state *st)
-{
-	(void)st;
-}
-
-void iv_loop_fd_settle(struct iv_state *st)
-{
-	(void)st;
-}
-
-int iv_loop_fd(void)
-{
-	(void)iv_state_for("iv_loop_fd");
-	errno = ENOSYS;
-
-	return -1;
-}
-
-#endif

@@ -50,9 +50,7 @@ static const char *const methods[] = {
 	"kqueue",
 #endif
 #ifdef HAVE_EPOLL
-#ifdef HAVE_TIMERFD
 	"epoll-timerfd",
-#endif
 	"epoll",
 #endif
 #ifdef HAVE_PPOLL

@@ -33,7 +33,7 @@ echo '#include <sys/syscall.h>' | $CC -E -dM -x c - | sed -n \
 # A system that has a kqueue: see test/kqueue/README.
 $CC -std=gnu11 -D_GNU_SOURCE -O2 -w -I"$top/test/kqueue" -c \
 	"$top/test/kqueue/kqueue.c" -o "$tmp/kqueue.o" || exit 1
-echo "-UHAVE_EPOLL -UHAVE_EPOLL_CREATE1 -UHAVE_TIMERFD -DHAVE_KQUEUE
+echo "-UHAVE_EPOLL -UHAVE_EPOLL_CREATE1 -DHAVE_KQUEUE
 	-I$top/test/kqueue $tmp/kqueue.o" >"$tmp/kqueue"
 kqueue=@$tmp/kqueue
 echo "$kqueue -Wl,--wrap=iv_timer_run" >"$tmp/kqueue.timer"
@@ -62,7 +62,8 @@ objects() {
 			"$top"/test/check_linux.c "$top/test/$2.c"; do
 		# These are for other systems.
 		case $src in
-		*/iv_inotify_none.c) continue ;;
+		*/iv_inotify_none.c | */iv_loop_fd_none.c) continue ;;
+		*/iv_fd_epoll.c) [ "${1#"$kqueue"}" = "$1" ] || continue ;;
 		*/iv_fd_kqueue.c) [ "${1#"$kqueue"}" != "$1" ] || continue ;;
 		*/iv_fd_uring.c) [ -n "$uring" ] || continue ;;
 		esac
