@@ -18,10 +18,11 @@
 # listed with the reason.
 #
 # Environment: CC and MAKE; TOP_SRCDIR; TESTS, the programs to run; QUICK, if
-# not empty, for those where a tool sees most, in two of the eight variants.
+# not empty, for those where a tool sees most, in a few of the variants;
+# WITH_URING, configure's option, for the poll method uring as well.
 set -u
 
-: "${CC:=cc}" "${MAKE:=make}" "${QUICK:=}" "${TESTS:=}"
+: "${CC:=cc}" "${MAKE:=make}" "${QUICK:=}" "${TESTS:=}" "${WITH_URING:=}"
 : "${TOP_SRCDIR:=$(cd "$(dirname "$0")/.." && pwd)}"
 
 top=$PWD
@@ -41,7 +42,7 @@ build()
 	cd "$build_in" &&
 	"$TOP_SRCDIR/configure" -q --disable-shared --disable-hardening \
 		CC="$CC" CFLAGS="$build_flags" CPPFLAGS="$build_cppflags" \
-		"$@" &&
+		$WITH_URING "$@" &&
 	"$MAKE" -s -j"$jobs" ${QUICK:+-C src} &&
 	cd "$top" || return
 }
@@ -74,6 +75,7 @@ run()
 	shift 3
 	if [ -n "$QUICK" ]; then
 		TEST_VARIANT=${variants-epoll-timerfd/eventfd poll/pipe eventfd pipe}
+		TEST_VARIANT="$TEST_VARIANT${WITH_URING:+ uring/eventfd}"
 		export TEST_VARIANT
 	fi
 	LIMITS=few "$MAKE" -k -j"$jobs" -C "$tool.build/test" check \
@@ -159,6 +161,7 @@ steps()
 # whose udata is a pointer or, as NetBSD had it, a number.
 over_kqueue()
 {
+	WITH_URING=
 	shim=$TOP_SRCDIR/test/kqueue
 	for udata in "" -DKQUEUE_UDATA_IS_INTPTR; do
 		# shellcheck disable=SC2086
@@ -243,7 +246,7 @@ coverage()
 
 failed=
 for tool in "$@"; do
-	"$tool" && passed=yes || passed=no
+	("$tool") && passed=yes || passed=no
 	no_reports "$tool" || passed=no
 	[ "$passed" = yes ] || failed="$failed $tool"
 done

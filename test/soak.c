@@ -2,9 +2,9 @@
  * libivykis: long work, in which nothing may grow.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Two processes of several threads register, post, fork, let timers run and
- * begin and end loops, for SOAK_SECONDS; one by what the system has, the other
- * by poll(2) and pipes.  Each looks at what it takes: descriptors, mappings and
+ * Processes of several threads register, post, fork, let timers run and begin
+ * and end loops, for SOAK_SECONDS: one by what the system has, another by
+ * poll(2) and pipes, and a third by io_uring(7) if the library was built with it.  Each looks at what it takes: descriptors, mappings and
  * resident pages.  The verdict is about growth alone: what the last quarter
  * needed at the least must not be more than what the second quarter needed at
  * the most, and a little.
@@ -23,7 +23,11 @@
 #include <unistd.h>
 #include "check.h"
 
+#ifdef HAVE_URING
+#define PROCESSES	3
+#else
 #define PROCESSES	2
+#endif
 #define THREADS		3
 #define TIMERS		50
 #define SAMPLES		40
@@ -377,6 +381,19 @@ static void go_without_epoll_and_eventfd(void)
 	refuse("eventfd", EPERM);
 }
 
+static void go_by_uring(void)
+{
+	check_int(setenv("IV_SELECT_POLL_METHOD", "uring", 1), 0);
+	iv_init();
+	if (!variant_is_uring())
+		skip("the kernel refuses io_uring_setup(2)");
+	iv_deinit();
+}
+
+static void (*const preparations[])(void) = {
+	NULL, go_without_epoll_and_eventfd, go_by_uring,
+};
+
 static void nothing_grows(void)
 {
 	pid_t pid[PROCESSES];
@@ -388,8 +405,8 @@ static void nothing_grows(void)
 		check(pid[i] >= 0);
 		if (pid[i] == 0) {
 			before = num_descriptors();
-			if (i == 1)
-				go_without_epoll_and_eventfd();
+			if (preparations[i] != NULL)
+				preparations[i]();
 			work(i);
 			check_int(num_descriptors(), before);
 			_exit(0);

@@ -25,7 +25,9 @@
  * The linker's --wrap shows this file each wait, which ends at once, and lets
  * it refuse eventfd(2) and set the clock, by which the loop tells how many
  * rounds it goes without a wait; each of these rounds, of which some bring no
- * call; and where raw events have their turn.  What can be read and written is asked of the kernel.
+ * call; and where raw events have their turn.  The waits of io_uring(7) are seen
+ * in a copy of its poll method.  What can be read and written is asked of the
+ * kernel.
  *
  *	FUZZ_TRACE=1		in the environment: tell each call
  */
@@ -572,10 +574,10 @@ void __wrap_iv_task_begin_round(struct iv_state *st)
 	__real_iv_task_begin_round(st);
 }
 
-/* With a kqueue it is a question about one descriptor. */
+/* Other methods ask it about single descriptors. */
 int __wrap_poll(struct pollfd *fds, nfds_t num, int ms)
 {
-	if (!uses_kqueue())
+	if (iv_self != NULL && iv_self->fd.method == &iv_fd_poll_method_poll)
 		waits(ms == 0);
 
 	return __real_poll(fds, num, 0);
@@ -1201,32 +1203,57 @@ static void operate(int num)
 /*
  * An input.
  */
-static const struct iv_fd_poll_method *const methods[] = {
-#ifdef HAVE_KQUEUE
-	&iv_fd_poll_method_kqueue,
-#endif
-#ifdef HAVE_EPOLL
-#ifdef HAVE_TIMERFD
-	&iv_fd_poll_method_epoll_timerfd,
-#endif
-	&iv_fd_poll_method_epoll,
-#endif
-#ifdef HAVE_PPOLL
-	&iv_fd_poll_method_ppoll,
-#endif
-	&iv_fd_poll_method_poll,
-};
+/* What the system has, but for uring, which waits as a copy of it does. */
+static const struct iv_fd_poll_method *usual[NUM_METHODS];
+static unsigned int num_usual;
+static struct iv_fd_poll_method ring;
 
-#define NUM_METHODS	(sizeof(methods) / sizeof(methods[0]))
+static void ring_wait(struct iv_state *st, const struct timespec *until)
+{
+	static const struct timespec at_once;
+	struct timespec left = { 0 };
 
-static void use_method(const struct iv_fd_poll_method *method)
+	if (until != NULL)
+		iv_time_left(&left, until);
+	waits(until != NULL && iv_time_is_zero(&left));
+	iv_fd_poll_method_uring.wait(st, &at_once);
+}
+
+static void note_method(const struct iv_fd_poll_method *method)
+{
+	if (method != &iv_fd_poll_method_uring) {
+		usual[num_usual++] = method;
+		return;
+	}
+	ring = *method;
+	ring.wait = ring_wait;
+}
+
+static void find_methods(struct iv_state *st)
+{
+	int i;
+
+	for (i = 0; i < NUM_METHODS; i++) {
+		const struct iv_fd_poll_method *method = iv_fd_poll_methods[i];
+
+		if (method->init(st) < 0)
+			continue;
+		method->deinit(st);
+		note_method(method);
+	}
+}
+
+static void use_method(unsigned int how)
 {
 	struct iv_state *st = iv_self;
 
 	st->fd.method->deinit(st);
-	st->fd.method = method;
-	if (method->init(st) < 0)
-		wrong("poll method %s", method->name);
+	if (num_usual == 0)
+		find_methods(st);
+	st->fd.method = how & 16 && ring.init != NULL ? &ring :
+			usual[how % num_usual];
+	if (st->fd.method->init(st) < 0)
+		wrong("poll method %s", st->fd.method->name);
 }
 
 static void set_up(void)
@@ -1277,7 +1304,7 @@ static void begin(unsigned int how)
 	fake.set = 1;
 
 	iv_init();
-	use_method(methods[how % NUM_METHODS]);
+	use_method(how);
 	set_up();
 	m.calls = byte();
 	m.calls |= byte() << 8 | 1 << RUN;

@@ -11,6 +11,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <iv.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* In the first byte: the poll method is io_uring's. */
+#define BY_URING	16
+
+static uint8_t choice;
+
 static void replay(int dir, const char *name)
 {
 	uint8_t buf[4 * MAX_SIZE];
@@ -33,6 +39,7 @@ static void replay(int dir, const char *name)
 	size = read(fd, buf, sizeof(buf));
 	check(size >= 0);
 	close(fd);
+	buf[0] = (buf[0] & ~BY_URING) | choice;
 	(void)LLVMFuzzerTestOneInput(buf, size);
 }
 
@@ -96,13 +103,51 @@ static void random_inputs(void)
 			state = state * 1664525 + 1013904223;
 			buf[size] = state >> 24;
 		}
+		buf[0] = (buf[0] & ~BY_URING) | choice;
 		(void)LLVMFuzzerTestOneInput(buf, size);
 	}
 }
 
+#ifdef HAVE_URING
+/* In a process of its own, as the method that a process begins with stays. */
+static void need_uring(void)
+{
+	pid_t pid = fork();
+
+	check(pid >= 0);
+	if (pid == 0) {
+		check_int(setenv("IV_SELECT_POLL_METHOD", "uring", 1), 0);
+		iv_init();
+		if (!variant_is_uring())
+			skip("the kernel refuses io_uring_setup(2)");
+		_exit(0);
+	}
+	check_child(pid);
+	choice = BY_URING;
+}
+
+static void corpus_by_uring(void)
+{
+	need_uring();
+	corpus();
+}
+
+static void random_inputs_by_uring(void)
+{
+	need_uring();
+	random_inputs();
+}
+#endif
+
 static const struct check_case cases[] = {
 	{ "inputs that were found", corpus, ONCE, 60 },
 	{ "inputs at random", random_inputs, ONCE, 120 },
+#ifdef HAVE_URING
+	{ "the same inputs that were found, by io_uring", corpus_by_uring,
+	  ONCE, 60 },
+	{ "the same inputs at random, by io_uring", random_inputs_by_uring,
+	  ONCE, 120 },
+#endif
 };
 
 int main(int argc, char **argv)
