@@ -136,7 +136,7 @@ struct iv_fd_uring {
 	unsigned int		first_free;
 	unsigned int		outstanding;	/* polls without a completion */
 	unsigned int		cancelled;	/* of them */
-	int			no_larger;	/* ring can be had */
+	unsigned int		asked_for;	/* completions, at the most */
 	int			more;		/* of them in the kernel */
 	struct iv_list_head	completed;	/* to be asked again */
 	struct io_uring_sqe	nowhere;
@@ -866,8 +866,8 @@ static void grow(struct iv_state *st, unsigned int completions)
 	struct ring larger;
 	unsigned int i;
 
+	u->asked_for = completions;
 	if (ring_init(&larger, completions) < 0) {
-		u->no_larger = 1;
 		errno = saved_errno;
 		return;
 	}
@@ -921,7 +921,7 @@ static int uring_reserve(struct iv_state *st, unsigned int num, int number)
 		return -1;
 	while (completions < num && completions < MOST_COMPLETIONS)
 		completions *= 2;
-	if (completions != u->ring.completions && !u->no_larger &&
+	if (completions > u->ring.completions && completions > u->asked_for &&
 	    !is_inherited(u))
 		grow(st, completions);
 

@@ -4,14 +4,18 @@
  *
  * Each case runs with the rings of Linux 6.5, 6.1 and 5.19: the linker's --wrap
  * has the library ask this file for one, which refuses what older kernels do.
- * What is common to all poll methods is in the other programs.
+ * Other refusals are the kernel's own, by seccomp(2) and setrlimit(2).  What is
+ * common to all poll methods is in the other programs.
  */
 
+#include <fcntl.h>
 #include <iv.h>
 #include <liburing.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -217,6 +221,140 @@ static void read_in_between(void)
 	iv_deinit();
 }
 
+static void check_that_loop_works(void)
+{
+	struct watched w;
+
+	watch(&w);
+	say(&w);
+	run_passes(1);
+	check(w.calls > 0);
+	leave(&w);
+}
+
+/* Rings that this process has open; there may be no memory. */
+static int num_open_rings(void)
+{
+	char link[32], text[32];
+	int num = 0;
+	int fd;
+
+	for (fd = 0; fd < 256; fd++) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		memset(text, 0, sizeof(text));
+		if (readlink(link, text, sizeof(text) - 1) > 0)
+			num += strstr(text, "io_uring") != NULL;
+	}
+
+	return num;
+}
+
+static const int refusals[] = { ENOSYS, EPERM, EACCES, ENOMEM, EINVAL, EMFILE };
+
+#define NUM_REFUSALS	((int)(sizeof(refusals) / sizeof(refusals[0])))
+
+/* Loops work without, and take nothing with every attempt. */
+static void live_without(const char *call, int err)
+{
+	int before = num_descriptors();
+	int mappings = 0;
+	int i;
+
+	refuse(call, err);
+	for (i = 0; i < 4; i++) {
+		iv_init();
+		check_int(num_open_rings(), 0);
+		check_that_loop_works();
+		iv_deinit();
+		check_int(num_descriptors(), before);
+		if (i == 0)
+			mappings = num_mappings();
+		check_int(num_mappings(), mappings);
+	}
+}
+
+static void rings_that_are_refused(void)
+{
+	static const char *const calls[] = { "io_uring_setup", "io_uring_enter" };
+	int i;
+
+	iv_deinit();
+	for (i = 0; i < 2 * NUM_REFUSALS; i++) {
+		pid_t pid = fork();
+
+		check(pid >= 0);
+		if (pid == 0) {
+			alarm(60);
+			live_without(calls[i % 2], refusals[i / 2]);
+			_exit(0);
+		}
+		check_child(pid);
+	}
+}
+
+static void need_limit(void)
+{
+	skip_under(ASAN | TSAN | MEMCHECK, "maps memory of its own");
+	need_memory_limit(RLIMIT_AS);
+}
+
+static void limit_memory(long room)
+{
+	struct rlimit lim = { RLIM_INFINITY, RLIM_INFINITY };
+	int fd = open("/proc/self/statm", O_RDONLY);
+	char text[64] = "";
+
+	check(read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	if (room >= 0)
+		lim.rlim_cur = atol(text) * sysconf(_SC_PAGESIZE) + room;
+	check_int(setrlimit(RLIMIT_AS, &lim), 0);
+}
+
+/* What comes from malloc(3) is to be there; maps of a ring are not. */
+static void fill_heap(void)
+{
+	char *mem = malloc(100000);
+
+	check(mem != NULL);
+	memset(mem, 1, 100000);
+	free(mem);
+}
+
+/* Returns whether a loop that has so much room has a ring; it works anyhow. */
+static int has_ring_within(long room)
+{
+	int before = num_descriptors();
+	int mappings = num_mappings();
+	int has_ring;
+
+	limit_memory(room);
+	iv_init();
+	has_ring = num_open_rings();
+	check_that_loop_works();
+	iv_deinit();
+	limit_memory(-1);
+	check_int(num_descriptors(), before);
+	check_int(num_mappings(), mappings);
+
+	return has_ring;
+}
+
+/* None of the mappings is to be had, one, and so on. */
+static void memory_that_is_refused(void)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	int pages = 0;
+
+	need_limit();
+	iv_deinit();
+	fill_heap();
+	while (!has_ring_within(pages * page))
+		check(++pages < 100);
+	check(pages > 1);
+	check_int(has_ring_within(-1), 1);
+}
+
 /* More than a ring had room for at first, and than one submission takes. */
 #define MANY	700
 
@@ -248,19 +386,66 @@ static void rings_that_grow(void)
 }
 
 /* It cannot: the kernel keeps what there is no room for. */
-static void rings_that_cannot_grow(void)
+static void work_with_small_ring(void (*begin)(void))
 {
 	static struct watched w[MANY];
 	int i;
 
 	(void)limit_descriptors(2 * MANY + 50);
-	unknown = ~0U;
+	fill_heap();
+	begin();
 	for (i = 0; i < MANY; i++)
 		watch(&w[i]);
 	run_passes(2);
 	for (i = 0; i < MANY; i++)
 		say(&w[i]);
-	check_int(num_rings, 1);
+	run_passes(1);
+	check_int(num_open_rings(), 1);
+	for (i = 0; i < MANY; i++) {
+		check_int(w[i].calls, 1);
+		leave(&w[i]);
+	}
+	iv_deinit();
+}
+
+static void refuse_setup(void)
+{
+	refuse("io_uring_setup", EPERM);
+}
+
+static void rings_that_cannot_grow(void)
+{
+	work_with_small_ring(refuse_setup);
+}
+
+static void allow_no_memory(void)
+{
+	limit_memory(0);
+}
+
+static void rings_without_memory_to_grow(void)
+{
+	need_limit();
+	work_with_small_ring(allow_no_memory);
+}
+
+/* What was refused once is asked for again when more is needed. */
+static void rings_that_grow_later(void)
+{
+	static struct watched w[MANY];
+	unsigned int known = unknown;
+	int i;
+
+	(void)limit_descriptors(2 * MANY + 50);
+	unknown = ~0U;
+	for (i = 0; i < MANY; i++) {
+		if (i == MANY / 3)
+			unknown = known;
+		watch(&w[i]);
+	}
+	check_int(num_rings, 3);
+	for (i = 0; i < MANY; i++)
+		say(&w[i]);
 	run_passes(1);
 	for (i = 0; i < MANY; i++) {
 		check_int(w[i].calls, 1);
@@ -270,16 +455,18 @@ static void rings_that_cannot_grow(void)
 }
 
 /* The parent has all its completions, whatever the child does with its loop. */
-static void use_in_child(struct watched *w)
+static void use_in_child(struct watched *w, int rings)
 {
 	struct watched own;
-	int rings = num_rings;
+	int before = num_descriptors();
 
 	iv_fd_unregister(&w[0].fd);
 	watch(&own);
 	say(&own);
 	run_passes(3);
-	check_int(num_rings, rings + 1);
+	check_int(num_open_rings(), rings);
+	/* One is the parent's, of which it has no copy any more. */
+	check_int(num_descriptors(), before + 2);
 	check(own.calls > 0);
 	check(w[1].calls > 0);
 	check_int(w[2].calls, 0);
@@ -290,7 +477,7 @@ static void use_in_child(struct watched *w)
 	_exit(0);
 }
 
-static void forked_children(void)
+static void fork_with_ring(void (*begin)(void))
 {
 	struct watched w[3];
 	pid_t pid;
@@ -303,8 +490,11 @@ static void forked_children(void)
 	say(&w[1]);
 	pid = fork();
 	check(pid >= 0);
-	if (pid == 0)
-		use_in_child(w);
+	if (pid == 0) {
+		if (begin != NULL)
+			begin();
+		use_in_child(w, begin == NULL);
+	}
 	check_child(pid);
 	run_passes(2);
 	for (i = 0; i < 3; i++) {
@@ -312,6 +502,16 @@ static void forked_children(void)
 		leave(&w[i]);
 	}
 	iv_deinit();
+}
+
+static void forked_children(void)
+{
+	fork_with_ring(NULL);
+}
+
+static void children_that_are_refused(void)
+{
+	fork_with_ring(refuse_setup);
 }
 
 static void *end_with_objects(void *_w)
@@ -358,9 +558,14 @@ CASE(close_after_unregister)
 CASE(close_after_deinit)
 CASE(completions_that_are_late)
 CASE(read_in_between)
+CASE(rings_that_are_refused)
+CASE(memory_that_is_refused)
 CASE(rings_that_grow)
 CASE(rings_that_cannot_grow)
+CASE(rings_without_memory_to_grow)
+CASE(rings_that_grow_later)
 CASE(forked_children)
+CASE(children_that_are_refused)
 CASE(nothing_is_left)
 
 static const struct check_case cases[] = {
@@ -372,11 +577,21 @@ static const struct check_case cases[] = {
 	  each_completions_that_are_late, ONCE, 0 },
 	{ "what was read before the wait is not reported",
 	  each_read_in_between, ONCE, 0 },
+	{ "a loop to which a ring is refused works without",
+	  each_rings_that_are_refused, ONCE, 60 },
+	{ "... also one to which its memory is refused",
+	  each_memory_that_is_refused, ONCE, 60 },
 	{ "a ring that grows loses nothing", each_rings_that_grow, ONCE, 0 },
 	{ "a ring that cannot grow loses nothing",
 	  each_rings_that_cannot_grow, ONCE, 0 },
+	{ "... also one that lacks memory for it",
+	  each_rings_without_memory_to_grow, ONCE, 0 },
+	{ "a ring that could not grow does so later",
+	  each_rings_that_grow_later, ONCE, 0 },
 	{ "a child has a ring of its own, and takes nothing from the parent",
 	  each_forked_children, ONCE, 0 },
+	{ "a child to which a ring is refused works without",
+	  each_children_that_are_refused, ONCE, 0 },
 	{ "loops that end leave nothing behind", each_nothing_is_left, ONCE,
 	  0 },
 };
