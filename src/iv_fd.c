@@ -4,14 +4,14 @@
  *
  * What a descriptor is watched for follows from its handlers.  Changes are
  * noted (`changed') and told to the kernel right before the next wait, so any
- * number of them costs one update at the most; only unregistering tells it at
- * once.  What a wait reports is noted too (`ready') before the first handler
+ * number of them costs at most one update; only unregistering tells it at
+ * once.  What a wait reports is also noted (`ready') before the first handler
  * runs, so that unregistering withdraws it.
  *
- * A forked child never touches the parent's kernel objects: whoever is about
- * to talk to the kernel asks for the loop's method by method_of(), which
- * gives a loop that came over a fork objects of its own first.  If these cannot
- * be had the loop has no method, and the next who asks tries again.
+ * A forked child never touches the parent's kernel objects: code that is about
+ * to call the kernel gets the loop's method from method_of(), which first
+ * gives an inherited loop objects of its own.  If these cannot be created the
+ * loop has no method, and the next call of method_of() tries again.
  */
 
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 #include "iv_fd_private.h"
 
 _Static_assert(sizeof(struct iv_fd_) <= offsetof(struct iv_fd, pad[9]),
-	       "struct iv_fd_ has to leave the last two private words to others");
+	       "struct iv_fd_ must leave the last two private words to others");
 
 /* The last one is not tried unless it is selected by name. */
 const struct iv_fd_poll_method *const iv_fd_poll_methods[NUM_METHODS] = {
@@ -51,7 +51,7 @@ const char *iv_poll_method_name(void)
 /* Bits of methods that the environment forbids; constant since iv_init(). */
 static unsigned int excluded;
 
-/* The one that it prefers; the same. */
+/* The method that the environment prefers; constant since iv_init(). */
 static int selected = NUM_METHODS;
 
 void iv_fd_exclude_methods(const char *names)
@@ -82,7 +82,7 @@ void iv_fd_select_method(const char *name)
 	}
 }
 
-/* The number of the one that is tried as the nth, or NUM_METHODS: of none. */
+/* The number of the method that is tried nth; NUM_METHODS stands for none. */
 static int nth_method(int n)
 {
 	if (n == 0)
@@ -100,9 +100,10 @@ static void set_process_method(const struct iv_fd_poll_method *from,
 }
 
 /*
- * Set up the first usable method.  One that is merely short of descriptors or
- * memory stays the method of the process; this loop makes do with the next.
- * -1 with errno if there is none: ENOSYS, unless it was such a shortage.
+ * Set up the first usable method.  One that merely lacks descriptors or
+ * memory remains the method of the process, and this loop makes do with the
+ * next one.  Returns -1 with errno if none is usable: ENOSYS, unless there was
+ * a shortage.
  */
 static int choose_method(struct iv_state *st)
 {
@@ -121,7 +122,7 @@ static int choose_method(struct iv_state *st)
 		method = iv_fd_poll_methods[i];
 		if (begin != NULL && method != begin)
 			continue;
-		/* What replaced a method for lack of a system call is in use. */
+		/* A method that replaced another one is used, excluded or not. */
 		if ((excluded & (1 << i)) && begin == NULL)
 			continue;
 		begin = NULL;
@@ -179,9 +180,9 @@ void iv_fd_deinit(struct iv_state *st)
 
 static int reserve(struct iv_state *st, const struct iv_fd_ *fd)
 {
-	/* If a wait was left by cancellation. */
+	/* A cancelled thread has left its wait without doing this. */
 	st->fd.waiting = 0;
-	/* Without a method it is made up for in start_anew(). */
+	/* Without a method, start_anew() will do it. */
 	if (st->fd.method == NULL)
 		return 0;
 
@@ -209,9 +210,9 @@ static void note_change(struct iv_state *st, struct iv_fd_ *fd)
 }
 
 /*
- * Kernel objects of its own for a loop that came over a fork; new ones for a
- * loop whose user closed a descriptor that was registered, as the kernel would
- * go on reporting that one while a duplicate of it is open.
+ * Give a loop new kernel objects: one that was inherited over a fork, and one
+ * whose user has closed a registered descriptor, which the kernel would go on
+ * reporting while a duplicate of it is open.
  */
 static int start_anew(struct iv_state *st)
 {
@@ -230,7 +231,7 @@ static int start_anew(struct iv_state *st)
 		return -1;
 	}
 
-	/* The latest first: what has its number besides was closed. */
+	/* The latest first: an earlier one with the same number was closed. */
 	for (ilh = st->fd.all.prev; ilh != &st->fd.all; ilh = ilh->prev) {
 		struct iv_fd_ *fd = iv_container_of(ilh, struct iv_fd_, all);
 
@@ -243,7 +244,7 @@ static int start_anew(struct iv_state *st)
 	return 0;
 }
 
-/* NULL with errno if a loop that is to start anew can have none. */
+/* NULL with errno if the loop has to start anew and cannot. */
 static const struct iv_fd_poll_method *method_of(struct iv_state *st)
 {
 	if ((iv_fd_is_inherited(st) || st->fd.method == NULL) &&
@@ -253,7 +254,7 @@ static const struct iv_fd_poll_method *method_of(struct iv_state *st)
 	return st->fd.method;
 }
 
-/* What the program could do about a descriptor that the kernel refuses. */
+/* What the program could do about a descriptor that the kernel rejects. */
 static const char *remedy(int err)
 {
 	switch (err) {
@@ -263,7 +264,7 @@ static const char *remedy(int err)
 		return "it has been registered by another iv_fd: dup(2) it";
 	case EPERM:
 		return "files of its kind are always ready and cannot be "
-		       "polled: iv_fd_register_try() says so";
+		       "polled: iv_fd_register_try() reports that";
 	default:
 		return "iv_fd_register_try() reports it instead";
 	}
@@ -278,8 +279,9 @@ int iv_fd_is_lost(const struct iv_fd *_fd)
 }
 
 /*
- * Has the user closed it since the kernel took it?  Its number may stand for
- * something else, which may be in another object, or be the epoll set itself.
+ * Has the user closed it since the kernel accepted it?  Its number may by now
+ * stand for something else: the descriptor of another object, or even the
+ * epoll set itself.
  */
 static int is_closed(const struct iv_fd_ *fd, int err)
 {
@@ -287,7 +289,7 @@ static int is_closed(const struct iv_fd_ *fd, int err)
 	       err == (fd->told != 0 ? ENOENT : EEXIST);
 }
 
-/* 0, or -1 with errno.  What is closed or lost is left untold. */
+/* 0, or -1 with errno.  The kernel is not told of a closed or lost one. */
 static int tell_or_forget(struct iv_state *st, struct iv_fd_ *fd)
 {
 	int ret;
@@ -364,11 +366,11 @@ void iv_fd_wait(struct iv_state *st, const struct timespec *until)
 	static const struct timespec at_once;
 
 	iv_fd_flush(st);
-	/* Lost descriptors, or what a handler that never returned left. */
+	/* Lost descriptors, and those left by a handler that never returned. */
 	if (iv_fd_ready(st))
 		until = &at_once;
 
-	/* From here on, a child does not wait: iv_fd_forked(). */
+	/* From here on, iv_fd_forked() keeps a child from waiting. */
 	st->fd.waiting = 1;
 	atomic_signal_fence(memory_order_seq_cst);
 	if (!iv_fd_is_inherited(st)) {
@@ -379,9 +381,9 @@ void iv_fd_wait(struct iv_state *st, const struct timespec *until)
 }
 
 /*
- * A signal handler may fork when everything has been looked at, right before the
- * system call that waits.  What that handler posts in the child would not be
- * noticed: the child's wait is to return at once.
+ * A signal handler may fork when the loop has checked everything, right before
+ * the system call that waits.  The child would not notice what that handler
+ * posts there, so its wait has to return at once.
  */
 void iv_fd_forked(struct iv_state *st)
 {
@@ -390,9 +392,10 @@ void iv_fd_forked(struct iv_state *st)
 }
 
 /*
- * Each handler may unregister the descriptor, and free or register it again:
- * `handled' then no longer names it, and it must not be touched.  The pointers
- * are read afresh, as a handler may change the ones after it.
+ * Each handler may unregister the descriptor, and free it or register it
+ * again: then `handled' no longer points to it, and it must not be touched.
+ * Each pointer is read right before its call, as a handler may change later
+ * ones.
  */
 static void serve(struct iv_state *st, struct iv_fd_ *fd)
 {
@@ -472,7 +475,7 @@ static void check(const struct iv_fd_ *fd, const char *call)
 			 "open one", call, fd->fd, (const void *)fd);
 }
 
-/* Make it a registered one, of which the kernel does not know yet. */
+/* Make it a registered descriptor that the kernel does not know yet. */
 static int enlist(struct iv_state *st, struct iv_fd_ *fd)
 {
 	st->fd.num++;
@@ -506,7 +509,7 @@ static void delist(struct iv_state *st, struct iv_fd_ *fd)
 	st->numobjs--;
 }
 
-/* A descriptor that is not open is found out when the kernel is told. */
+/* A descriptor that is not open is detected when the kernel is told of it. */
 static void set_flags(int fd)
 {
 	int saved_errno = errno;
@@ -517,7 +520,7 @@ static void set_flags(int fd)
 	flags = fcntl(fd, F_GETFL);
 	if (flags >= 0 && !(flags & O_NONBLOCK))
 		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-	/* Fails for what is not a socket. */
+	/* This fails for everything but sockets. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &yes, sizeof(yes));
 
 	errno = saved_errno;
@@ -587,7 +590,7 @@ int iv_fd_register_own(struct iv_fd *_fd)
 
 	if (register_try(fd) < 0)
 		return -1;
-	/* Other processes may know it by the label that it has. */
+	/* Other processes may recognise it by a label that it has already. */
 	if (fd->label == 0)
 		iv_fd_set_label(_fd);
 
@@ -613,7 +616,7 @@ void iv_fd_unregister(struct iv_fd *_fd)
 	struct iv_state *st = owner_of(fd, "iv_fd_unregister");
 
 	fd->wanted = 0;
-	/* Otherwise what was told are the parent's kernel objects, or none. */
+	/* Otherwise only the parent's kernel objects know it, or none do. */
 	if (fd->told && st->fd.method != NULL && !iv_fd_is_inherited(st)) {
 		tell_kernel(st, fd, "iv_fd_unregister");
 		if (st->fd.method != NULL && st->fd.method->settle != NULL)

@@ -2,11 +2,11 @@
  * libivykis: poll methods that use epoll(7).
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * `epoll' gives the time to wait to each wait.  `epoll-timerfd' sets a timer
- * descriptor instead once several waits running had the same limit, so that a
- * busy loop with a far timer does not set up a kernel timer in every pass.  The
- * descriptor is left armed when the limit changes: at worst it wakes the loop
- * once for nothing.
+ * `epoll' passes a timeout to each wait.  `epoll-timerfd' sets a timer
+ * descriptor instead once several successive waits had the same limit, so that
+ * a busy loop with a distant timer does not set up a kernel timer in every
+ * iteration.  The descriptor stays armed when the limit changes: at worst it
+ * wakes the loop once for nothing.
  */
 
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include "iv_fd_private.h"
 #include "iv_time.h"
 
-/* Descriptors that one wait can report; the kernel keeps the rest in turn. */
+/* Descriptors that one wait can report; the kernel reports the rest next. */
 #define BATCH			256
 
 /* Waits with the same limit before the timer descriptor takes it over. */
@@ -29,7 +29,7 @@ static int create_epoll(void)
 {
 	int fd = epoll_create1(EPOLL_CLOEXEC);
 
-	/* Linux before 2.6.27 knows epoll, but not how to be born right. */
+	/* Linux before 2.6.27 has no epoll_create1(2). */
 	if (fd < 0 && iv_fd_not_here_with_flags(errno)) {
 		fd = epoll_create(BATCH);
 		if (fd >= 0)
@@ -66,10 +66,10 @@ static void epoll_deinit(struct iv_state *st)
 }
 
 /*
- * Numbers that the kernel was told.  It knows descriptors by the open file
- * besides: who closes one that is registered, and registers what gets its
- * number next, has both in the set, and what is said of the number then concerns
- * the latter.
+ * Numbers that the kernel was told.  Its set is keyed by the open file as
+ * well: if a registered descriptor is closed and another one that gets its
+ * number is registered, the set may have both, and calls with the number
+ * affect the latter.
  */
 #define LONG_BITS	(sizeof(long) * CHAR_BIT)
 #define FEWEST_NUMBERS	1024
@@ -117,7 +117,7 @@ static uint32_t events_of(int bands)
 {
 	uint32_t events = 0;
 
-	/* The kernel adds EPOLLERR and EPOLLHUP to whatever is asked for. */
+	/* The kernel always adds EPOLLERR and EPOLLHUP. */
 	if (bands & BAND_IN)
 		events |= EPOLLIN;
 	if (bands & BAND_OUT)
@@ -166,7 +166,7 @@ static int wait_until(int epfd, struct epoll_event *events,
 		      const struct timespec *until)
 {
 #ifdef HAVE_EPOLL_PWAIT2
-	/* Linux 5.11; containers answer EPERM.  Relaxed: a hint for later. */
+	/* Linux 5.11; EPERM in containers.  Relaxed: a hint for later calls. */
 	static atomic_int no_pwait2;
 
 	if (until != NULL && !iv_time_is_zero(until) &&
@@ -204,7 +204,7 @@ static void timerfd_fired(struct iv_fd_epoll_state *e)
 	uint64_t times;
 	int state = iv_cancel_disable();
 
-	/* Nothing to be read: armed anew since it was reported. */
+	/* Nothing can be read if it was armed again since it was reported. */
 	(void)!read(e->timerfd, &times, sizeof(times));
 	iv_cancel_restore(state);
 	e->armed = (struct timespec){ 0 };
@@ -231,7 +231,7 @@ static void epoll_wait_and_report(struct iv_state *st,
 	}
 }
 
-/* The child's copy of the parent's set is of no use to it. */
+/* A wait for a closed set fails; the child does not need the parent's. */
 static void epoll_forked(struct iv_state *st)
 {
 	struct iv_fd_epoll_state *e = &st->fd.u.epoll;
@@ -281,7 +281,7 @@ static int create_timerfd(int epfd)
 	return fd;
 }
 
-/* Let the timer descriptor end the wait; 0 if it cannot, this time. */
+/* Let the timer descriptor end the wait; 0 if it cannot this time. */
 static int arm(struct iv_state *st, const struct timespec *until)
 {
 	struct iv_fd_epoll_state *e = &st->fd.u.epoll;

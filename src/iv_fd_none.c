@@ -2,8 +2,8 @@
  * libivykis: the poll methods that this system does not have.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * They fail as those do which the kernel lacks, so that nothing else has to know
- * what the library was built with.
+ * They fail as those do which the kernel lacks, so that nothing else has to
+ * know what the library was built with.
  */
 
 #include "iv_fd_private.h"

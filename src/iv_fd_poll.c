@@ -2,14 +2,14 @@
  * libivykis: poll methods that use ppoll(2) and poll(2).
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The descriptors of interest stand in an array without gaps; a descriptor
- * knows its slot.  The array has room for all registered descriptors, so that
- * a change of interest needs no memory.
+ * The descriptors of interest are in an array without gaps, and each knows its
+ * index.  The array has room for all registered descriptors, so that a change
+ * of interest needs no memory.
  */
 
 /*
- * Where time_t was made longer, glibc's fortified ppoll() may still be the call
- * for the shorter one, which finds another time in what it is given.
+ * With 64-bit time_t on 32-bit machines, glibc's fortified ppoll() may still
+ * be the one for 32 bits, which would misread the timeout.
  */
 #if __SIZEOF_LONG__ == 4 && defined(_TIME_BITS)
 #undef _FORTIFY_SOURCE
@@ -45,7 +45,7 @@ static int poll_reserve(struct iv_state *st, unsigned int num, int number)
 	void *mem;
 
 	(void)number;
-	/* Slots are counted by int, and memory ends first as a rule. */
+	/* Indices are int, but memory normally runs out first. */
 	if (num > MOST_SLOTS) {
 		errno = ENOMEM; /* GCOVR_EXCL_LINE */
 		return -1; /* GCOVR_EXCL_LINE */
@@ -70,8 +70,8 @@ static int poll_reserve(struct iv_state *st, unsigned int num, int number)
 }
 
 /*
- * poll(2) says POLLNVAL for these, but only when it waits: a descriptor that is
- * not open, and one that stands for a place in the file system alone.
+ * poll(2) reports POLLNVAL, but not before the wait, for a descriptor that is
+ * not open and for one that only stands for a place in the file system.
  */
 static int poll_probe(struct iv_state *st, struct iv_fd_ *fd)
 {
@@ -125,7 +125,7 @@ static void report(struct iv_state *st, struct pollfd *pfd, struct iv_fd_ *fd)
 	int revents = pfd->revents;
 	int bands = 0;
 
-	/* Closed while registered: nothing is heard of it, as by epoll(7). */
+	/* Closed while registered: nothing is reported, as with epoll(7). */
 	if (revents & POLLNVAL) {
 		pfd->fd = -1;
 		return;
@@ -162,7 +162,7 @@ static void report_all(struct iv_state *st, int num)
 	}
 }
 
-/* None of the numbers of open descriptors: POLLNVAL. */
+/* A number that no open descriptor has makes poll(2) return POLLNVAL. */
 static void poll_forked(struct iv_state *st)
 {
 	struct iv_fd_poll_state *p = &st->fd.u.poll;

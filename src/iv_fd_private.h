@@ -33,37 +33,39 @@ struct iv_fd_ {
 	uint8_t			wanted;		/* bands, by the handlers */
 	uint8_t			told;		/* bands the kernel knows */
 	uint8_t			reported;	/* bands to be served */
-	uint8_t			again : 1;	/* the kernel took it before */
+	uint8_t			again : 1;	/* the kernel accepted it once */
 	uint8_t			label : 7;	/* 0: the user opened it */
 };
 
 /*
  * A poll method: one way to ask the kernel.  All calls are made in the loop's
- * thread.  Those that return int give 0, or -1 with errno and nothing changed.
+ * thread.  Those that return int return 0, or -1 with errno and nothing
+ * changed.
  *
- * init:    set up for a loop; ENOSYS, EPERM and EINVAL mean "not here".
- * deinit:  give everything back, without touching what a parent process uses.
- * reserve: make room for num descriptors, one of them with this number, so that
- *          nothing else can fail for lack of memory.
- * tell:    bring the kernel's idea of a descriptor (told) to what is wanted.
- *          1: done, but another object has been told with the same number, so
- *          that one's descriptor was closed.  What the kernel answers may be
- *          left to the next wait, which reports a refusal as an error, or ends
- *          the process.
- * tell_now: the same at once, for an object that has not been told; or nothing,
- *          if the next wait is sure to tell it.
- * settle:  make the kernel forget what is not wanted; NULL: tell() has.
- * probe:   refuse a descriptor that cannot be polled, though nothing is
+ * init:    set up for a loop; ENOSYS, EPERM and EINVAL mean that the method is
+ *          not available.
+ * deinit:  release everything, without touching what a parent process uses.
+ * reserve: make room for num descriptors, one of which has this number, so that
+ *          no other call can fail for lack of memory.
+ * tell:    tell the kernel what is wanted of a descriptor, and set `told'.
+ *          Returns 1 if that is done but another object with the same number
+ *          was told before, so that one's descriptor has been closed.  The
+ *          kernel may answer only in the next wait, which then reports an error
+ *          or ends the process.
+ * tell_now: the same at once, for an object that has not been told; may do
+ *          nothing if the next wait is certain to succeed in telling it.
+ * settle:  make the kernel forget what is not wanted; NULL if tell() has.
+ * probe:   fail for a descriptor that cannot be polled, although nothing is
  *          wanted of it; changes nothing.
  * wait:    wait until the given time (NULL: for ever, {0, 0}: not at all), and
  *          call iv_fd_report() for each descriptor that is ready.  May return
- *          early; rounds up when it cannot wait exactly.
- * forked:  in a child that was forked right before wait's system call: let that
- *          return at once, whatever it returns.  Called in signal handlers.
- *          NULL: it does by itself.
- * descriptor: the one that is readable while a wait would report something,
- *          until deinit; NULL: there is no such thing.  What was told counts at
- *          once, not only in the next wait.
+ *          early; rounds up if it cannot wait exactly.
+ * forked:  in a child that was forked right before wait's system call, make
+ *          that return at once with any result.  Called in signal handlers.
+ *          NULL if it returns without this.
+ * descriptor: the descriptor that is readable while a wait would report
+ *          something, until deinit; NULL if there is none.  What was told takes
+ *          effect at once, not only in the next wait.
  */
 struct iv_fd_poll_method {
 	const char	*name;
@@ -88,7 +90,7 @@ extern const struct iv_fd_poll_method iv_fd_poll_method_ppoll;
 extern const struct iv_fd_poll_method iv_fd_poll_method_poll;
 extern const struct iv_fd_poll_method iv_fd_poll_method_uring;
 
-/* All of them, in order of preference; init fails where the system has not. */
+/* All of them, in order of preference; init fails if the system lacks one. */
 #define NUM_METHODS	6
 
 extern const struct iv_fd_poll_method *const iv_fd_poll_methods[NUM_METHODS];
@@ -108,24 +110,24 @@ iv_fd_report(struct iv_state *st, struct iv_fd_ *fd, int bands)
 		iv_list_add_tail(&fd->ready, &st->fd.ready);
 }
 
-/* What the named call told the kernel of a descriptor, it refuses: fatal. */
+/* Fatal: the kernel has rejected what the named call told it. */
 void iv_fd_refused(const struct iv_fd_ *fd, const char *call, int err)
 	__attribute__((noreturn));
 
 /*
- * The loop's method lacks a system call: go on with one that shares its
- * state, in this loop and, for loops to come, in the process.
+ * The kernel lacks a system call of the loop's method: replace the method by
+ * one that shares its state, in this loop and in later ones of the process.
  */
 void iv_fd_replace_method(struct iv_state *st,
 			  const struct iv_fd_poll_method *method);
 
-/* Does this errno of an optional system call mean that it is not here? */
+/* Does this errno of an optional system call mean that it is unavailable? */
 static inline int iv_fd_not_here(int err)
 {
 	return err == ENOSYS || err == EPERM;
 }
 
-/* The same of one that is asked for flags, which may not be here either. */
+/* The same of a call with flags, which may be unknown. */
 static inline int iv_fd_not_here_with_flags(int err)
 {
 	return iv_fd_not_here(err) || err == EINVAL;

@@ -2,20 +2,20 @@
  * libivykis: moving bytes from one descriptor to another.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Bytes come out in order, each once, whatever kinds of descriptor there are
- * at the ends.  The pump asks for input only if it could take it and for
- * output only if it has some; while it has none it holds no buffer.
+ * Bytes come out in order, each once, whatever kinds of descriptor are at the
+ * two ends.  The pump asks for input only if it has room for it, and for
+ * output only if it holds bytes; while it holds none it has no buffer.
  *
  * A buffer is a pipe, which splice(2) fills and empties without copying, or
  * memory for read(2) and write(2).  Which of the two is a property of the
- * buffer: when no pipe is to be had the next buffer is memory, and the one
- * after it is tried again.  A pump that meets a descriptor for which splice(2)
- * is not made takes what its pipe holds over into memory, and copies from then
- * on.  Empty pipes wait in a cache of the thread for the next pump.
+ * buffer: if a pipe cannot be opened this buffer is memory, and the next one
+ * is tried as a pipe again.  When splice(2) does not support one of the
+ * descriptors the pump moves what its pipe holds into memory, and copies from
+ * then on.  Each thread keeps empty pipes in a cache for the next pump.
  *
- * A child has its parent's pipes after fork: two processes that took the same
- * one from their caches would mix what they move, so that a process takes only
- * pipes that it made itself.
+ * After fork a child shares its parent's pipes.  Two processes that took the
+ * same one from their caches would mix their bytes, so a process takes only
+ * pipes that it opened itself.
  */
 
 #include <fcntl.h>
@@ -28,21 +28,21 @@
 #include "iv_private.h"
 
 _Static_assert(sizeof(struct iv_fd_pump) == (sizeof(void *) == 8 ? 56 : 36),
-	       "struct iv_fd_pump stands in programs");
+	       "programs contain struct iv_fd_pump");
 _Static_assert(offsetof(struct iv_fd_pump, buf) ==
 	       (sizeof(void *) == 8 ? 32 : 20),
-	       "what a program sets stands before it");
+	       "the members that programs set are before it");
 
-/* Bytes in memory; more only if they come from a pipe. */
+/* Bytes in memory; there may be more if they come from a pipe. */
 #define MEMORY_SIZE	4096
 
-/* More than any pipe holds, unless somebody made ours larger. */
+/* More than a pipe holds, unless a program has enlarged ours. */
 #define SPLICE_MAX	(1 << 20)
 
 #define CACHE_SIZE	20
 
 enum state {
-	UNUSED,				/* as zeroed memory is */
+	UNUSED,				/* zero */
 	OPEN,
 	SAW_EOF,
 	SAW_ERROR,			/* what is held is written out first */
@@ -52,8 +52,8 @@ enum state {
 
 
 /*
- * Buffers.  A pipe has no room in memory.  It may be full with few bytes in it:
- * it counts pieces.
+ * Buffers.  One that is a pipe has no memory.  A pipe may be full with few
+ * bytes in it, as it has room for a number of pieces.
  */
 struct buffer {
 	int		fd[2];		/* -1: memory */
@@ -68,7 +68,7 @@ struct buffer {
 struct cache {
 	struct buffer	*pipes[CACHE_SIZE];
 	int		num;
-	int		ended;		/* the thread shuts down */
+	int		ended;		/* the loop is being torn down */
 };
 
 static int is_pipe(const struct buffer *b)
@@ -172,7 +172,7 @@ static void buffer_put(struct buffer *b)
 }
 
 
-/* One operation each; like read(2) and write(2), but for EINTR. */
+/* One operation each; like read(2) and write(2), but repeated after EINTR. */
 static ssize_t do_splice(int from, int to, size_t len)
 {
 	ssize_t ret;
@@ -207,16 +207,16 @@ static ssize_t do_write(int fd, const void *buf, size_t len)
 }
 
 /*
- * A kind of file without it, or a file opened with O_APPEND; a kernel or a
- * container without it.  If the fault is another one, read(2) or write(2) will
- * say so.
+ * The kind of file does not have it, the file was opened with O_APPEND, or the
+ * kernel or a container does not allow it.  If the error means something else,
+ * read(2) or write(2) will fail, too.
  */
 static int splice_is_unsupported(int err)
 {
 	return err == EINVAL || err == ENOSYS || err == EPERM;
 }
 
-/* EAGAIN does not tell "no room in the pipe" from "no input"; the pipe does. */
+/* EAGAIN means "no room in the pipe" or "no input"; the pipe knows which. */
 static int pipe_is_full(const struct buffer *b)
 {
 	struct pollfd pfd = { .fd = b->fd[1], .events = POLLOUT };
@@ -262,7 +262,7 @@ static ssize_t buffer_output(struct buffer *b, int fd)
 
 	b->bytes -= ret;
 	if (is_pipe(b)) {
-		/* Part of a piece may be gone, which makes no room. */
+		/* If only part of a piece was taken there is no new room. */
 		b->full = b->full && b->bytes > 0 && pipe_is_full(b);
 	} else {
 		b->start += ret;
@@ -272,7 +272,7 @@ static ssize_t buffer_output(struct buffer *b, int fd)
 	return ret;
 }
 
-/* What a pipe holds, in memory; NULL with errno: some of it may be lost. */
+/* Move a pipe's bytes to memory; NULL with errno, and some may be lost. */
 static struct buffer *memory_from_pipe(struct buffer *pipe)
 {
 	const int bytes = pipe->bytes;
@@ -317,12 +317,12 @@ static int is_full(const struct iv_fd_pump *p)
 	return b != NULL && b->full;
 }
 
-/* From here on -1 with errno is what ends the pump. */
+/* From here on, functions return -1 with errno for what ends the pump. */
 static int get_buffer(struct iv_fd_pump *p)
 {
 	if (p->buf == NULL && !p->copies && iv_sys_can_splice())
 		p->buf = pipe_get();
-	/* Descriptors may be short, now; memory will do. */
+	/* There may be no descriptor left; memory will do. */
 	if (p->buf == NULL)
 		p->buf = buffer_new(MEMORY_SIZE);
 
@@ -349,7 +349,7 @@ static int copy_from_now_on(struct iv_fd_pump *p)
 	return 0;
 }
 
-/* 1: try again, with another kind of buffer.  0: there is nothing now. */
+/* 1: try again with another kind of buffer.  0: nothing can be moved now. */
 static int transfer_failed(struct iv_fd_pump *p)
 {
 	if (errno == EAGAIN)
@@ -369,7 +369,7 @@ static int try_input(struct iv_fd_pump *p)
 		return -1;
 
 	do {
-		/* Taking it over into memory may have filled that. */
+		/* The bytes that were moved to memory may have filled it. */
 		if (is_full(p))
 			return 0;
 		ret = buffer_input(p->buf, p->from_fd);
@@ -384,7 +384,7 @@ static int try_input(struct iv_fd_pump *p)
 	return ret < 0 ? again : 0;
 }
 
-/* An error of input is the program's concern once the output has all bytes. */
+/* The program learns of an input error once the output has all bytes. */
 static int input(struct iv_fd_pump *p)
 {
 	if (try_input(p) == 0)
@@ -426,7 +426,7 @@ static int transfer(struct iv_fd_pump *p)
 	return 0;
 }
 
-/* No system call in it ends a thread, which would lose count of the bytes. */
+/* A thread that was cancelled in here would lose count of the bytes. */
 static int transfer_uncancelled(struct iv_fd_pump *p)
 {
 	int state = iv_cancel_disable();
@@ -450,7 +450,7 @@ static int failed(struct iv_fd_pump *p)
 static void done(struct iv_fd_pump *p)
 {
 	p->state = DONE;
-	/* Fails for what is not a socket. */
+	/* This fails for everything but sockets. */
 	if (p->flags & IV_FD_PUMP_FLAG_RELAY_EOF)
 		(void)shutdown(p->to_fd, SHUT_WR);
 }

@@ -4,39 +4,39 @@
  *
  * A descriptor is watched by a poll request, which completes once, when the
  * descriptor is ready, and is made again before the next wait for as long as
- * something is wanted.  As the kernel looks at the descriptor when a request
- * is made, this is level-triggered.  Requests are submitted by the system
- * call that waits: a descriptor that is registered, served once and
- * unregistered costs none of its own.
+ * something is wanted.  As the kernel checks the descriptor when a request is
+ * made, this is level-triggered.  Requests are submitted by the system call
+ * that waits, so a descriptor that is registered, served once and unregistered
+ * costs no system call here.
  *
- * Each poll request has one last completion, and as a rule no other.  It
- * names a slot and a generation of that.  `told' says that a descriptor has a
- * slot: it is taken with the request, and given back with the completion or
- * when that is cancelled.  The slot's next request has another generation, so
- * a completion that comes late, of a request that was cancelled, is told from
- * it.
+ * Each poll request has one last completion, and normally no other.  It names
+ * a slot and the slot's generation.  `told' is nonzero while a descriptor has
+ * a slot: it gets one with the request, and gives it back with the completion
+ * or when the request is cancelled.  The slot's next request has another
+ * generation, which distinguishes it from a cancelled request that completes
+ * late.
  *
- * A request holds a reference to the open file, so that a descriptor which is
- * closed while it is watched stays open for its peers.  Therefore whoever
- * unregisters a descriptor with a request leaves it cancelled and completed,
- * not only on its way: a close(2) that follows is one.  What else completes
- * meanwhile is not reported, for who knows whether it still is so at the next
- * wait: its request is made again, and that one completes if it is.
+ * A request holds a reference to the open file: a descriptor that is closed
+ * while it is watched would stay open for its peers.  Therefore unregistering
+ * a descriptor waits until its request is cancelled and completed, so that a
+ * close(2) after that takes effect.  Other requests that complete meanwhile
+ * are not reported, as what they say may no longer be true at the next wait:
+ * they are made again, and complete again if it is.
  *
  * A forked child must not touch what its parent shares with the kernel.
- * Where the kernel takes a ring in memory of ours (Linux 6.5), that is
- * private memory, of which a child has a copy: a signal handler that forks
- * may come at any time, and what the child goes on with changes nothing but
- * the copy.  To the ring's descriptor only the thread that made it may
- * submit.  Otherwise the memory is the kernel's, is not mapped in a child,
- * and is not touched but with all signals blocked; requests are then written
- * elsewhere and copied.  In either case a child looks at its generation after
- * the system call, before the ring.
+ * Where the kernel accepts a ring in the program's memory (Linux 6.5), that is
+ * private memory, and a child has a copy of it: even if a signal handler forks
+ * in the middle of a change, the child goes on with the copy.  Only the
+ * thread that made the ring may submit to its descriptor.  On older kernels
+ * the memory is the kernel's: it is not mapped in a child, and is only touched
+ * with all signals blocked; requests are written elsewhere and then copied.
+ * In both cases a child checks its generation after the system call, before it
+ * touches the ring.
  *
- * Descriptors that cannot be polled are always ready to io_uring(7); whether
- * one can is what epoll(7) knows.  The descriptor that epoll_ctl(2) is given
- * for the set is looked at last: with the ring for it, EINVAL stands for
- * "yes".
+ * To io_uring(7), descriptors that cannot be polled are always ready; epoll(7)
+ * knows whether one can be.  epoll_ctl(2) checks last whether the descriptor
+ * of the set is one: given the ring for it, EINVAL means that the other
+ * descriptor can be polled.
  */
 
 #include <fcntl.h>
@@ -55,17 +55,17 @@
 #include "iv_fd_private.h"
 #include "iv_time.h"
 
-/* What liburing's header may be too old for, by the number in the interface. */
+/* The kernel's numbers, for liburing's headers that are too old for them. */
 #define SETUP_NO_MMAP		(1U << 14)	/* Linux 6.5 */
-#define FEAT_MIN_TIMEOUT	(1U << 15)	/* Linux 6.12, as is ... */
-#define ENTER_ABS_TIMER		(1U << 5)
+#define FEAT_MIN_TIMEOUT	(1U << 15)	/* Linux 6.12 ... */
+#define ENTER_ABS_TIMER		(1U << 5)	/* ... which also has this */
 
 /* Linux 5.19 has all of these, as it has IORING_SETUP_COOP_TASKRUN. */
 #define NEEDED_FEATURES							\
 	(IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP |			\
 	 IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP)
 
-/* Completions that a ring has room for; the kernel keeps those in excess. */
+/* Completions that a ring has room for; the kernel keeps the excess. */
 #define FEWEST_COMPLETIONS	128
 #define MOST_COMPLETIONS	65536
 #define MOST_REQUESTS		1024
@@ -73,13 +73,13 @@
 /* The kernel's own words in a ring, with room to spare. */
 #define WORDS_SIZE		1024
 
-/* In place of a slot and its generation: the completion says nothing. */
+/* In place of a slot and its generation: the completion is ignored. */
 #define NO_SLOT			UINT64_MAX
 
 #define NO_INDEX		UINT_MAX
 #define FEWEST_SLOTS		64
 
-/* Completions that one poll(2) is asked about. */
+/* Completions that are verified by one poll(2). */
 #define DOUBTS			64
 
 /* In `told': to be told again, though nothing has changed. */
@@ -89,7 +89,7 @@
 enum treatment {
 	WAIT,			/* report them; the thread may be cancelled */
 	REPORT,			/* report them */
-	REPEAT,			/* ask anew at the next wait */
+	REPEAT,			/* make the request again at the next wait */
 	DISCARD,
 };
 
@@ -97,8 +97,8 @@ struct slot {
 	struct iv_fd_		*fd;
 	unsigned int		generation;
 	unsigned int		next_free;
-	unsigned int		request;	/* by its number */
-	int			again;		/* the kernel took it before */
+	unsigned int		request;	/* its number */
+	int			again;		/* the kernel accepted it once */
 	int			is_done;	/* nothing to cancel */
 };
 
@@ -120,7 +120,7 @@ struct ring {
 	unsigned int		*cq_tail;
 	struct io_uring_cqe	*cqes;
 
-	struct io_uring_sqe	*written;	/* sqes, or a copy to be */
+	struct io_uring_sqe	*written;	/* sqes, or what is copied there */
 	unsigned int		requests;	/* it has room for */
 	unsigned int		completions;
 	unsigned int		taken;		/* by the kernel */
@@ -134,12 +134,12 @@ struct iv_fd_uring {
 	struct slot		*slots;
 	unsigned int		room;
 	unsigned int		first_free;
-	unsigned int		outstanding;	/* polls without a completion */
-	unsigned int		cancelled;	/* of them */
-	unsigned int		asked_for;	/* completions, at the most */
-	int			more;		/* of them in the kernel */
-	struct iv_list_head	completed;	/* to be asked again */
-	struct io_uring_sqe	nowhere;
+	unsigned int		outstanding;	/* polls not yet completed */
+	unsigned int		cancelled;	/* of these */
+	unsigned int		asked_for;	/* most completions so far */
+	int			more;		/* completions in the kernel */
+	struct iv_list_head	completed;	/* to be requested again */
+	struct io_uring_sqe	nowhere;	/* for a child to write to */
 
 	/* See is_doubtful(). */
 	int			had_some;	/* before the system call */
@@ -184,7 +184,7 @@ static void set_address(void *offsets, size_t size, const void *mem)
 	       sizeof(address));
 }
 
-/* A ring in memory of ours; negative errno. */
+/* A ring in memory that the library maps; returns a negative errno. */
 static int setup_private(struct ring *r, unsigned int completions,
 			 struct io_uring_params *p)
 {
@@ -235,7 +235,7 @@ static void *map(int fd, size_t size, off_t offset)
 	return mem;
 }
 
-/* The kernel's memory; 0, or -1 with nothing left of it. */
+/* A ring in the kernel's memory; 0, or -1 with nothing mapped. */
 static int map_shared(struct ring *r, int fd, const struct io_uring_params *p)
 {
 	size_t sq_end = p->sq_off.array + p->sq_entries * sizeof(unsigned int);
@@ -282,8 +282,8 @@ static void find_words(struct ring *r, const struct io_uring_params *p)
 }
 
 /*
- * A refusal means "not here", EACCES of a security module and ENOMEM for the
- * memory that may be locked included.
+ * A refusal makes the method unavailable, including EACCES from a security
+ * module and ENOMEM from a limit on locked memory.
  */
 static int errno_of(int err)
 {
@@ -340,7 +340,7 @@ static int ring_init(struct ring *r, unsigned int completions)
 	find_words(r, &p);
 	r->label = iv_process_label_fd(r->fd);
 
-	/* Who lets a ring be made may yet refuse its use. */
+	/* A filter may allow a ring to be made, but not to be used. */
 	err = io_uring_enter2(r->fd, 0, 0, 0, NULL, 0);
 	if (err < 0 || (p.features & NEEDED_FEATURES) != NEEDED_FEATURES) {
 		ring_free(r);
@@ -384,7 +384,7 @@ static void leave_slot(struct iv_fd_uring *u, unsigned int index)
 	slot->fd = NULL;
 }
 
-/* To be made again after this wait, or in it if that is to come anyhow. */
+/* Request again after this wait, or in it if it will submit changes anyway. */
 static void again(struct iv_fd_uring *u, struct iv_fd_ *fd)
 {
 	fd->again = 1;
@@ -423,8 +423,8 @@ static void report(struct iv_state *st, struct iv_fd_ *fd, int events)
 }
 
 /*
- * Report what poll(2) says at this moment of those that are doubted, or what
- * was said of them, where it is refused.
+ * Report those in doubt as poll(2) finds them now; if poll(2) is refused, as
+ * they completed.
  */
 static void report_doubted(struct iv_state *st)
 {
@@ -459,16 +459,16 @@ static void doubt(struct iv_state *st, struct iv_fd_ *fd, int events)
 }
 
 /*
- * What the kernel may have noticed before the loop began to wait is doubted:
- * the program may have read it since, or closed the descriptor, whose number
- * may stand for nothing, or for another file.
+ * Completions that the kernel may have made before the wait began are
+ * doubtful: since then the program may have read what there was, or closed the
+ * descriptor, whose number may now stand for nothing or for another file.
  */
 static int is_doubtful(const struct iv_fd_uring *u, const struct slot *slot)
 {
 	return u->had_some && (int)(slot->request - u->new_requests) < 0;
 }
 
-/* Closed while registered: nothing is heard of it, as by the other methods. */
+/* Closed while registered: nothing is reported, as with other methods. */
 static void refused(struct iv_fd_ *fd, int was_taken, int err)
 {
 	if (err == EBADF && was_taken)
@@ -479,8 +479,9 @@ static void refused(struct iv_fd_ *fd, int was_taken, int err)
 
 /*
  * A request also completes when the peer has shut down its end for writing,
- * which no handler is called for, and would do so for ever.  The next one is
- * one that stays, and completes with each thing that happens: "multishot".
+ * for which no handler is called, and the next one would do so at once.  So
+ * that one stays after it has completed, and completes again with each new
+ * event ("multishot").
  */
 static void heard_nothing(struct iv_fd_uring *u, struct slot *slot)
 {
@@ -543,7 +544,7 @@ static unsigned int cq_end(const struct ring *r)
 	return io_uring_smp_load_acquire(r->cq_tail);
 }
 
-/* Returns how many there were. */
+/* Returns the number of completions. */
 static unsigned int complete_all(struct iv_state *st, enum treatment how)
 {
 	struct ring *r = &st->fd.u.uring->ring;
@@ -573,7 +574,7 @@ static void publish(struct ring *r)
 	io_uring_smp_store_release(r->sq_tail, r->published);
 }
 
-/* A cancellation point, if wanted; what is left behind then is consistent. */
+/* A cancellation point if wanted, which leaves everything consistent. */
 static int enter(struct ring *r, unsigned int min, const struct timespec *until,
 		 const sigset_t *mask, int may_cancel)
 {
@@ -598,7 +599,7 @@ static int enter(struct ring *r, unsigned int min, const struct timespec *until,
 		arg.ts = (uintptr_t)&ts;
 	}
 
-	/* The system call and nothing else is cancelled, as libc does it. */
+	/* Only the system call is cancelled, as in the libc's own functions. */
 	if (may_cancel) /* NOLINTNEXTLINE(*-pos47-c,*-canceltype-asynchronous) */
 		(void)pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
 	ret = io_uring_enter2(r->fd, r->published - r->taken, min, flags,
@@ -609,7 +610,7 @@ static int enter(struct ring *r, unsigned int min, const struct timespec *until,
 	return ret;
 }
 
-/* -1: to no avail, as this is a child, or for lack of memory; signals: 0. */
+/* -1 in a child, and if memory was lacking; 0 if a signal came. */
 static int outcome(const struct iv_fd_uring *u, int ret, enum treatment how)
 {
 	if (is_inherited(u) || (ret < 0 && how == DISCARD))
@@ -625,17 +626,17 @@ static int outcome(const struct iv_fd_uring *u, int ret, enum treatment how)
 }
 
 /*
- * Does the kernel have completions yet to be written?  It may say so of some
- * that it wrote since, until it has others.
+ * Does the kernel have completions that it has not written?  This may be out
+ * of date, but only if it has written them since.
  */
 static unsigned int seems_to_have_more(const struct ring *r)
 {
-	/* Relaxed: a hint; what it is about is exchanged in a system call. */
+	/* Relaxed: a hint; a system call exchanges what it is about. */
 	return IO_URING_READ_ONCE(*r->sq_flags) &
 	       (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
 }
 
-/* Linux 6.18 does twenty at once; where there are fewer, that was all. */
+/* Linux 6.18 writes twenty at a time; if there were fewer, that was all. */
 static int has_more(const struct ring *r, unsigned int num)
 {
 	unsigned int hints = seems_to_have_more(r);
@@ -645,8 +646,8 @@ static int has_more(const struct ring *r, unsigned int num)
 }
 
 /*
- * Submit what there is, wait for so many completions, and treat all that have
- * come.  Nothing else touches what the kernel shares.
+ * Submit the requests, wait for min completions, and treat all that there are.
+ * No other function touches what is shared with the kernel.
  */
 static int exchange(struct iv_state *st, unsigned int min,
 		    const struct timespec *until, enum treatment how)
@@ -677,7 +678,7 @@ static int exchange(struct iv_state *st, unsigned int min,
 		r->taken = io_uring_smp_load_acquire(r->sq_head);
 		u->more = has_more(r, complete_all(st, how));
 	}
-	/* A thread that is cancelled before ends with its signals blocked. */
+	/* A thread that is cancelled above ends with its signals blocked. */
 	if (blocked != NULL)
 		(void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
 
@@ -737,14 +738,14 @@ static void watch(struct iv_state *st, struct iv_fd_ *fd, int was_taken,
 	sqe->user_data = (uint64_t)slot->generation << 32 | index;
 }
 
-/* Its own completion would say nothing. */
+/* The completion of the cancellation itself is ignored. */
 static void cancel(struct iv_state *st, struct iv_fd_ *fd)
 {
 	struct iv_fd_uring *u = st->fd.u.uring;
 	struct io_uring_sqe *sqe = request(st);
 	struct slot *slot = &u->slots[fd->index];
 
-	/* To make room for the request may have brought the completion. */
+	/* Making room for the request may have brought the completion. */
 	if (fd->told == 0 || slot->is_done)
 		return;
 	io_uring_prep_cancel64(sqe, (uint64_t)slot->generation << 32 |
@@ -785,7 +786,7 @@ static void uring_settle(struct iv_state *st)
 	change_completed(st);
 }
 
-/* 0 if epoll(7) takes it, or errno. */
+/* 0 if epoll(7) accepts it, or an errno. */
 static int refusal_by_epoll(int ring, int fd)
 {
 	struct epoll_event ev = { 0 };
@@ -801,7 +802,7 @@ static int uring_probe(struct iv_state *st, struct iv_fd_ *fd)
 	int saved_errno = errno;
 	int err = refusal_by_epoll(ring, fd->fd);
 
-	/* Where epoll_ctl(2) itself is refused, so is the ring. */
+	/* If epoll_ctl(2) itself is refused, it refuses the ring, too. */
 	if (err != 0 && refusal_by_epoll(ring, ring) != 0)
 		err = fcntl(fd->fd, F_GETFL) < 0 ? errno : 0;
 	errno = err != 0 ? err : saved_errno;
@@ -817,7 +818,7 @@ static void uring_wait(struct iv_state *st, const struct timespec *until)
 
 	if (!sleeps && r->is_private && r->end == r->taken &&
 	    !seems_to_have_more(r)) {
-		/* Nothing has been ready since: the kernel would say so. */
+		/* The kernel would have set a flag if one had become ready. */
 		pthread_testcancel();
 	} else {
 		(void)exchange(st, sleeps, until, WAIT);
@@ -827,7 +828,7 @@ static void uring_wait(struct iv_state *st, const struct timespec *until)
 	change_completed(st);
 }
 
-/* So that nothing of what was watched stays open for the ring's sake. */
+/* So that the ring keeps no file open that was watched. */
 static void cancel_all(struct iv_state *st)
 {
 	struct iv_fd_uring *u = st->fd.u.uring;
@@ -858,7 +859,7 @@ static void uring_deinit(struct iv_state *st)
 	free(u);
 }
 
-/* With a larger ring, if there is one, all requests are made again. */
+/* Replace the ring by a larger one, if possible, and repeat all requests. */
 static void grow(struct iv_state *st, unsigned int completions)
 {
 	struct iv_fd_uring *u = st->fd.u.uring;
