@@ -2,12 +2,12 @@
  * libivykis: long work, in which nothing may grow.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Processes of several threads register, post, fork, let timers run and begin
- * and end loops, for SOAK_SECONDS: one by what the system has, another by
- * poll(2) and pipes, and a third by io_uring(7) if the library was built with it.  Each looks at what it takes: descriptors, mappings and
- * resident pages.  The verdict is about growth alone: what the last quarter
- * needed at the least must not be more than what the second quarter needed at
- * the most, and a little.
+ * Processes of several threads register, post, fork, let timers run, and begin
+ * and end loops, for SOAK_SECONDS: one with the defaults, one with poll(2) and
+ * pipes, and one with io_uring(7) if the library was built with it.  Each
+ * samples how many descriptors, mappings and resident pages it has.  The
+ * verdict is about growth alone: the least of the samples in the last quarter
+ * must not exceed the greatest in the second quarter by more than a little.
  */
 
 #include <iv.h>
@@ -205,7 +205,7 @@ static void *begin_and_end_loop(void *_seed)
 	iv_init();
 	run_for_a_while(&seed);
 	post_to_all();
-	/* Every other thread leaves that to its end. */
+	/* For every other thread its exit does that. */
 	if (seed % 2)
 		iv_deinit();
 
@@ -255,7 +255,7 @@ static void *run_peer(void *_p)
 	pthread_barrier_wait(&barrier);
 	iv_main();
 
-	/* Posts may be on their way until all have come here. */
+	/* Posts may be pending until all have come here. */
 	pthread_barrier_wait(&barrier);
 	check(p->raw_heard > 0);
 	check(p->event_heard > 0);
@@ -277,12 +277,12 @@ static const char *const kind_name[] = {
 	"descriptors", "mappings", "resident kbytes",
 };
 
-/* More than what chance may bring, less than a leak in each round. */
+/* More than random variation, less than a leak in each round. */
 static const long slack[] = { 0, 4, 256 };
 
 static long samples[SAMPLES][KINDS];
 
-/* Counted page by page; what else the kernel tells is an estimate. */
+/* Counted page by page; the kernel's other figures are estimates. */
 static long resident_kbytes(void)
 {
 	FILE *f = fopen("/proc/self/smaps_rollup", "r");
@@ -353,7 +353,7 @@ static void work(int process)
 	int i;
 
 #ifdef M_ARENA_MAX
-	/* How many arenas threads make malloc() begin is no matter here. */
+	/* The number of malloc()'s arenas, which varies, is not of interest. */
 	(void)mallopt(M_ARENA_MAX, 1);
 #endif
 	iv_set_fatal_msg_handler(say);

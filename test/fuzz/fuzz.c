@@ -1,35 +1,35 @@
 /*
- * libivykis: sequences of calls, made of bytes, against a model of the loop.
+ * libivykis: sequences of calls, made from bytes, against a model of the loop.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The first byte chooses the poll method and eventfd or pipe, the next two what
- * calls there are: few kinds meet each other sooner.  The others are calls,
- * made between runs of iv_main() and inside each handler that runs.  A model
- * notes what is registered, posted, ready and due, and knows what the manual
- * promises to come of it:
+ * The first byte chooses the poll method, eventfd or pipe, and whether the
+ * clock moves.  The next two choose which kinds of calls are made: few kinds
+ * interact sooner.  The others are calls, made between runs of iv_main() and
+ * inside each handler that runs.  A model notes what is registered, posted,
+ * ready and due, and checks what the manual promises:
  *
  *	- a handler runs because of something that happened since the object was
- *	  registered, and once for it; never after unregistering
- *	- timers that are due run before the round of tasks, in order of time, and
- *	  what they register waits for the next round
- *	- tasks run in order of registration, once a round at the most
+ *	  registered, once for it, and never after unregistering
+ *	- timers that are due run before the round of tasks, in order of time; a
+ *	  timer that they register waits for the next iteration
+ *	- tasks run in order of registration, at most once per round
  *	- events that the loop posts to itself run in order of the first posts, and
  *	  take the place of a task
- *	- a wait comes after the round, or after 64 rounds if they go on
- *	- what a wait reports is served before the next one; err, in, out
- *	- raw events that the loop posts to itself come after that, also where a
- *	  wait is left out; each once, unless it was registered anew
- *	- a loop with something to do does not sleep, one without does not spin
+ *	- a wait follows each round, or the 64th if rounds keep each other going
+ *	- what a wait reports is served before the next one: err, in, out
+ *	- raw events that the loop posts to itself come after that, even if the
+ *	  wait is skipped; each once, unless it was registered again
+ *	- a loop with something to do does not sleep, and one without does not spin
  *	- iv_main() returns when it was asked to or nothing is registered
  *
- * The linker's --wrap shows this file each wait, which ends at once, and lets
- * it refuse eventfd(2) and set the clock, by which the loop tells how many
- * rounds it goes without a wait; each of these rounds, of which some bring no
- * call; and where raw events have their turn.  The waits of io_uring(7) are seen
- * in a copy of its poll method.  What can be read and written is asked of the
- * kernel.
+ * The linker's --wrap gives this file control of each wait, which ends at
+ * once; of eventfd(2), which it may refuse; of the clock, which limits how
+ * many rounds the loop makes without a wait; of each of these rounds, some of
+ * which make no call; and of the point where raw events are served.  A wait
+ * for io_uring(7) is noticed in a copy of its poll method.  The kernel is
+ * asked what can be read and written.
  *
- *	FUZZ_TRACE=1		in the environment: tell each call
+ *	FUZZ_TRACE=1		in the environment: print each call
  */
 
 #include <iv.h>
@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define OUT	2
 #define ERR	4
 
-/* How far a pass has come. */
+/* How far an iteration has come. */
 enum phase { START, TIMERS, ROUND, READY, RAWS };
 
 enum where { OUTSIDE, IN_TIMER, IN_TASK, IN_EVENT, IN_RAW, IN_FD };
@@ -90,7 +90,7 @@ struct event {
 	int		again;		/* it posts to itself */
 };
 
-/* MAYBE: a child had it, too, and may have posted or drained. */
+/* MAYBE: a child, which has it as well, may have posted or drained. */
 enum pending { NO, MAYBE, YES };
 
 struct raw {
@@ -122,7 +122,7 @@ struct queue {
 static struct {
 	enum phase	phase;
 	enum where	where;
-	int		all_boards;	/* have been looked at */
+	int		all_boards;	/* have been checked */
 	int		running;
 	int		quit;
 	int		waits_left;	/* before the run is to quit */
@@ -152,7 +152,7 @@ static struct {
 
 static int refuse_eventfd;
 
-/* While an input runs: what the clock says, and by how much it goes on. */
+/* While an input runs: the clock's time, and how much it advances. */
 static struct {
 	int		set;
 	struct timespec	now;
@@ -230,7 +230,7 @@ static int num_registered(void)
 
 
 /*
- * Passes.
+ * Iterations.
  */
 static void end_raw(int i)
 {
@@ -238,7 +238,7 @@ static void end_raw(int i)
 
 	if (r->must)
 		wrong("raw event %d was posted and not served", i);
-	/* It was looked at, and nobody else posts any more. */
+	/* It was checked, and no other process posts any more. */
 	if (r->may && r->pending == MAYBE)
 		r->pending = NO;
 	r->may = 0;
@@ -278,7 +278,7 @@ static void no_timer_is_due(void)
 	}
 }
 
-/* Where all events were withdrawn nobody hears of their turn. */
+/* If all events were withdrawn, no handler shows that it is their turn. */
 static void skip_empty_turn(void)
 {
 	if (m.current.num == 0 || m.current.of[0] != EVENTS ||
@@ -313,8 +313,8 @@ static void end_phase(void)
 		end_round();
 }
 
-/* What comes now belongs to the next pass. */
-static void end_pass(void)
+/* What comes now belongs to the next iteration. */
+static void end_iteration(void)
 {
 	int i;
 
@@ -332,7 +332,7 @@ static void begin_round(void)
 	if (m.phase == TIMERS) {
 		end_batch();
 	} else {
-		end_pass();
+		end_iteration();
 		no_timer_is_due();
 	}
 	if (++m.rounds > MAX_ROUNDS)
@@ -350,7 +350,7 @@ static int in_round(void)
 	return m.where == IN_TASK || m.where == IN_EVENT;
 }
 
-/* At its end, unless it had its turn in it already. */
+/* At the end of the round, unless it has had its turn in it. */
 static void join_round(int i, unsigned int last)
 {
 	append(in_round() && last != m.round ? &m.current : &m.next, i);
@@ -379,7 +379,7 @@ static int bands_set(const struct fd *fd)
 
 int __real_poll(struct pollfd *fds, nfds_t num, int ms);
 
-static void look_at(struct fd *fd)
+static void check_fd(struct fd *fd)
 {
 	int set = bands_set(fd);
 	struct pollfd pfd = {
@@ -415,7 +415,7 @@ static int uses_kqueue(void)
 	       !strcmp(iv_self->fd.method->name, "kqueue");
 }
 
-/* A kqueue refuses it before the wait. */
+/* A kqueue rejects it before the wait. */
 static int is_broken(const struct fd *fd)
 {
 	struct pollfd pfd = { .fd = fd->iv.fd };
@@ -436,7 +436,7 @@ static int may_not_sleep(void)
 	return m.queued || must_not_sleep();
 }
 
-static void look_at_raw(struct raw *raw)
+static void check_raw(struct raw *raw)
 {
 	raw->may = raw->registered && raw->pending != NO;
 	raw->must = raw->registered && raw->pending == YES;
@@ -455,15 +455,15 @@ static void waits(int at_once)
 	if (!at_once && must_not_sleep() && !timerfd_ends_it())
 		wrong("asleep with something to do");
 	if (at_once && !may_not_sleep())
-		wrong("a pass for nothing");
+		wrong("an iteration for nothing");
 
 	trace("wait\n");
 	m.phase = READY;
 	m.rounds = 0;
 	for (i = 0; i < NUM; i++) {
 		if (m.raw[i].inherited)
-			look_at_raw(&m.raw[i]);
-		look_at(&m.fd[i]);
+			check_raw(&m.raw[i]);
+		check_fd(&m.fd[i]);
 	}
 
 	if (++m.waits >= MAX_WAITS || --m.waits_left <= 0) {
@@ -472,7 +472,7 @@ static void waits(int at_once)
 	}
 }
 
-/* What the headers make of these names where time_t was made longer. */
+/* What the headers make of these names for a time_t of 64 bits. */
 #if defined(__GLIBC__) && defined(_TIME_BITS) && __SIZEOF_LONG__ == 4
 #if _TIME_BITS == 64
 #define __real_clock_gettime	__real___clock_gettime64
@@ -545,17 +545,17 @@ int __wrap_epoll_pwait2(int epfd, struct epoll_event *ev, int max,
 	return __real_epoll_wait(epfd, ev, max, 0);
 }
 
-/* After a wait all boards are looked at, and a child's posts were there. */
+/* After a wait all boards are checked, and a child's posts are there. */
 void __wrap_iv_board_look(struct iv_state *st, int all)
 {
 	int i;
 
 	if (all != (m.phase == READY))
-		wrong("a look at %s boards", all ? "all" : "some");
+		wrong("a check of %s boards", all ? "all" : "some");
 	m.all_boards = all;
 	for (i = 0; i < NUM; i++) {
 		if (!m.raw[i].inherited)
-			look_at_raw(&m.raw[i]);
+			check_raw(&m.raw[i]);
 	}
 	__real_iv_board_look(st, all);
 }
@@ -574,7 +574,7 @@ void __wrap_iv_task_begin_round(struct iv_state *st)
 	__real_iv_task_begin_round(st);
 }
 
-/* Other methods ask it about single descriptors. */
+/* Other methods call it for single descriptors. */
 int __wrap_poll(struct pollfd *fds, nfds_t num, int ms)
 {
 	if (iv_self != NULL && iv_self->fd.method == &iv_fd_poll_method_poll)
@@ -609,7 +609,7 @@ int __wrap_eventfd(unsigned int start, int flags)
 static void operate(int num);
 static void go_on(enum where where, int i);
 
-/* What a handler does is up to the input. */
+/* The input decides what a handler does. */
 static void inside(enum where where, int i)
 {
 	enum where before = m.where;
@@ -655,7 +655,7 @@ static void run_timer(void *_t)
 	int i;
 
 	if (m.phase != TIMERS) {
-		end_pass();
+		end_iteration();
 		m.phase = TIMERS;
 		for (i = 0; i < NUM; i++)
 			m.timer[i].in_batch = m.timer[i].registered &&
@@ -701,7 +701,7 @@ static void run_event(void *_e)
 	inside(IN_EVENT, i);
 }
 
-/* Another one's turn: what was being served has been. */
+/* It is another one's turn: the one before has been served. */
 static void end_of_turns(const struct fd *but)
 {
 	struct fd *fd;
@@ -720,8 +720,9 @@ static void end_of_turns(const struct fd *but)
 }
 
 /*
- * A look at the boards brings what was posted before, each once.  Before that,
- * the parent of a child that has taken the loop over may get it as a descriptor.
+ * What was posted before the boards are checked runs after that, each once.
+ * If a child goes on with the loop, its parent may get it before, as a
+ * descriptor.
  */
 static int may_run(const struct raw *r)
 {
@@ -886,7 +887,7 @@ static void post_event(int i)
 	join_round(EVENTS, m.served);
 }
 
-/* Withdrawn and posted again, in short time. */
+/* Unregistered, registered and posted to, again and again. */
 static void renew_event(int i, int times)
 {
 	while (times-- > 0 && m.event[i].registered) {
@@ -965,7 +966,7 @@ static void toggle_fd(int i, int how)
 	if (fd->registered) {
 		unregister_fd(fd);
 		if (how & 1) {
-			/* The same number, another socket. */
+			/* Another socket with the same number. */
 			close_pair(fd);
 			open_pair(fd);
 		}
@@ -975,7 +976,7 @@ static void toggle_fd(int i, int how)
 	open_pair(fd);
 	register_fd(fd, how & 1);
 	if (how == 14) {
-		/* Closed before the loop is to wait for it: no harm. */
+		/* Closed before the loop waits for it, which is allowed. */
 		close_pair(fd);
 		unregister_fd(fd);
 		open_pair(fd);
@@ -996,7 +997,7 @@ static void set_handler(int i, int how)
 	if (!fd->registered)
 		return;
 	set[b](&fd->iv, fd_handlers[b][fd->version[b]]);
-	/* It may have had its turn when it is set again. */
+	/* It may have had its turn by the time it is set again. */
 	if (!fd->version[b])
 		fd->must &= ~bands[b];
 }
@@ -1051,13 +1052,13 @@ static void inherit(void)
 	for (i = 0; i < NUM; i++) {
 		struct raw *r = &m.raw[i];
 
-		/* What was a board's is rung for, and comes by a wait. */
+		/* What was on a board is written, and a wait reports it. */
 		r->inherited = r->registered;
 		r->may = r->must = 0;
 	}
 }
 
-/* The child goes the rest of the way, then the parent does. */
+/* The child plays the rest of the input, then the parent does. */
 static void fork_here(void)
 {
 	int status = -1;
@@ -1074,12 +1075,12 @@ static void fork_here(void)
 	}
 	if (pid < 0)
 		wrong("no child");
-	/* The fuzzer has an interval timer. */
+	/* The fuzzer's interval timer interrupts it. */
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (status)
 		wrong("a child's wait status is %#x", status);
-	/* What it has posted since is for the next look. */
+	/* The next check of the boards brings what it has posted since. */
 	m.all_boards = 0;
 	for (i = 0; i < NUM; i++) {
 		m.raw[i].must = 0;
@@ -1182,7 +1183,7 @@ static void one_call(void)
 	}
 }
 
-/* What queues itself without end. */
+/* Objects that queue themselves endlessly. */
 static void go_on(enum where where, int i)
 {
 	if (where == IN_TASK && m.task[i].again && !m.task[i].registered)
@@ -1203,7 +1204,7 @@ static void operate(int num)
 /*
  * An input.
  */
-/* What the system has, but for uring, which waits as a copy of it does. */
+/* The methods that the system has; for uring, a copy with another wait. */
 static const struct iv_fd_poll_method *usual[NUM_METHODS];
 static unsigned int num_usual;
 static struct iv_fd_poll_method ring;
