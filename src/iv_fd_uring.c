@@ -328,10 +328,17 @@ static void ring_free(struct ring *r)
 	iv_process_close(r->fd, r->label);
 }
 
+/* io_uring_enter(2) failed for now: a signal came, or something was lacking. */
+static int is_passing(int ret)
+{
+	return ret == -EINTR || ret == -ETIME || ret == -EBUSY ||
+	       ret == -EAGAIN || ret == -ENOMEM;
+}
+
 static int ring_init(struct ring *r, unsigned int completions)
 {
 	struct io_uring_params p;
-	int err;
+	int ret;
 
 	r->fd = create(r, completions, &p);
 	if (r->fd < 0)
@@ -341,8 +348,9 @@ static int ring_init(struct ring *r, unsigned int completions)
 	r->label = iv_process_label_fd(r->fd);
 
 	/* A filter may allow a ring to be made, but not to be used. */
-	err = io_uring_enter2(r->fd, 0, 0, 0, NULL, 0);
-	if (err < 0 || (p.features & NEEDED_FEATURES) != NEEDED_FEATURES) {
+	ret = io_uring_enter2(r->fd, 0, 0, 0, NULL, 0);
+	if ((ret < 0 && !is_passing(ret)) ||
+	    (p.features & NEEDED_FEATURES) != NEEDED_FEATURES) {
 		ring_free(r);
 		errno = EPERM;
 		return -1;
@@ -615,12 +623,12 @@ static int outcome(const struct iv_fd_uring *u, int ret, enum treatment how)
 {
 	if (is_inherited(u) || (ret < 0 && how == DISCARD))
 		return -1;
-	if (ret >= 0 || ret == -EINTR || ret == -ETIME || ret == -EBUSY)
-		return 0;
 	if (ret == -EAGAIN || ret == -ENOMEM) {
 		iv_lock_pause(0);
 		return -1;
 	}
+	if (ret >= 0 || is_passing(ret))
+		return 0;
 	iv_fatal("iv_main: cannot wait for descriptors: %s (errno %d)",
 		 strerror(-ret), -ret);
 }
