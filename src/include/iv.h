@@ -1,17 +1,17 @@
 /*
- * libivykis: one event loop a thread, its objects in the caller's memory.
+ * libivykis: an event loop per thread, with descriptors, tasks and timers.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A thread calls iv_init(), registers objects, calls iv_main(), and its
- * handlers run inside that call, one at a time, until iv_quit() is called or
- * nothing is registered any more.  Every object belongs to the thread that
- * registered it; only iv_event and iv_event_raw may be posted to from
- * elsewhere.  An object may be unregistered, and its memory freed, in any
- * handler of its thread, its own included.
+ * A thread calls iv_init(), registers objects and calls iv_main(), which runs
+ * their handlers, one at a time, until one calls iv_quit() or nothing is
+ * registered any more.  An object belongs to the thread that registered it, its
+ * owner; other threads may only post to iv_event and iv_event_raw objects.  Any
+ * handler of the owner may unregister an object and free its memory, even the
+ * object whose handler it is.
  *
- * "Loop thread" below means a thread between its iv_init() and iv_deinit().
- * Mistakes that can be seen (no loop, registered twice, not registered, wrong
- * thread) end in iv_fatal().
+ * A function that "may be called from any thread that has a loop" may also be
+ * called from its handlers.  Programming errors that are detected (no loop,
+ * registered twice, not registered, wrong thread) are fatal: see iv_fatal().
  */
 
 #ifndef __IV_H
@@ -34,9 +34,9 @@ extern "C" {
 #endif
 
 /*
- * On 32-bit systems pkg-config tells the size of time_t that the library was
- * built with; a program that is compiled with another one (_TIME_BITS) would
- * have other timers.
+ * On 32-bit systems pkg-config defines the size of time_t that the library was
+ * built with.  A program that is compiled with another one (_TIME_BITS) would
+ * have timers of another layout.
  */
 #ifdef IV_SIZEOF_TIME_T
 typedef char iv_time_t_of_the_library_is_another
@@ -44,112 +44,133 @@ typedef char iv_time_t_of_the_library_is_another
 #endif
 
 /*
- * Make a loop for the calling thread; does nothing if it has one.  The first
+ * Creates a loop for the calling thread; does nothing if it has one.  The first
  * call in a process ignores SIGPIPE and SIGURG, raises RLIMIT_NOFILE and
- * chooses the poll method.  A loop that cannot be had is fatal.
+ * chooses the poll method.  Failure is fatal.  May be called from any thread.
  */
 void iv_init(void);
 
 /*
- * The same, but for a loop that cannot be had: 0, or -1 with errno (EAGAIN,
- * EMFILE, ENFILE, ENOMEM, ENOSYS) and no loop.  Since 0.45.
+ * Does the same, but returns 0, or -1 with errno set (EAGAIN, EMFILE, ENFILE,
+ * ENOMEM, ENOSYS) and no loop created.  May be called from any thread.  Since
+ * 0.45.
  */
 int iv_init_try(void);
 
-/* 1 if the calling thread has a loop, else 0.  Any thread, signal handlers. */
+/*
+ * Returns 1 if the calling thread has a loop, else 0.  May be called from any
+ * thread and from signal handlers.
+ */
 int iv_inited(void);
 
 /*
- * Run handlers until iv_quit() or until nothing is registered.  Loop thread,
- * handlers included.  A handler need not return: what else was due is called by
- * the next iv_main().  The wait is a cancellation point.
+ * Calls handlers until one calls iv_quit() or nothing is registered.  May be
+ * called from any thread that has a loop.  A handler need not return: other
+ * handlers that were due are called by the next iv_main().  The wait is a
+ * cancellation point.
  */
 void iv_main(void);
 
 /*
- * One iteration of iv_main(): timers that are due, tasks, a wait of timeout at
- * the most, then the handlers of what the wait brought.  NULL: wait until there
- * is something, {0, 0} or less: do not wait, and neither if a handler has been
- * called by then.  A signal does not end the wait; a timer that ends it is
- * called in the next iteration.  1: objects are left; 0: nothing is registered,
- * or iv_quit() was called meanwhile.  Loop thread, handlers included.  The wait
- * is a cancellation point.  Since 0.45.
+ * Runs one iteration of iv_main(): timers that are due, tasks, a wait of at
+ * most timeout, and the handlers of what is ready then.  If timeout is NULL,
+ * the wait has no limit; if it is {0, 0} or negative, or if a handler has
+ * already been called, there is no wait.  A signal does not end the wait; a
+ * timer that ends it runs in the next iteration.  Returns 1 if objects are
+ * registered, or 0 if none is or iv_quit() was called.  May be called from any
+ * thread that has a loop.  The wait is a cancellation point.  Since 0.45.
  */
 int iv_main_once(const struct timespec *timeout);
 
 /*
- * A descriptor that is readable when iv_main_once() with {0, 0} has something to
- * do, for programs that live in another loop.  It is the library's: only poll
- * it, for input, until iv_deinit().  Each call returns the same one.  A forked
- * child has to call it again for one of its own.  -1 with errno: ENOSYS (the
- * poll method has none), EMFILE, ENFILE, ENOMEM.  Loop thread, handlers
- * included.  Since 0.45.
+ * Returns a descriptor that is readable when iv_main_once() with a timeout of
+ * {0, 0} has something to do, for programs that run another loop.  It belongs
+ * to the library: only poll it for input, until iv_deinit().  Each call returns
+ * the same descriptor; a forked child must call this again for its own.
+ * Returns -1 with errno set on failure: ENOSYS if the poll method has no such
+ * descriptor, EMFILE, ENFILE, ENOMEM or ENOSPC.  May be called from any thread
+ * that has a loop.  Since 0.45.
  */
 int iv_loop_fd(void);
 
 /*
- * Let the calling thread's iv_main() return once the handlers that are
- * already due have run.  Loop thread, from a handler; not signal handlers.
+ * Makes the calling thread's iv_main() return when the handlers that are
+ * already due have run.  May be called from any thread that has a loop, in a
+ * handler.
  */
 void iv_quit(void);
 
 /*
- * Before it sleeps, the calling thread's loop polls for posts for at most so many
- * microseconds (a second at most; 0, the default: not at all), as long as that
- * pays.  A post that comes meanwhile is served at once, at the price of a busy
- * processor.  Nothing is polled where the process may use one processor only.
- * Loop thread.  Since 0.45.
+ * Makes the calling thread's loop poll for posts for at most usec microseconds
+ * (and at most a second) before it sleeps, as long as that is worthwhile; 0,
+ * the default, disables this.  A post that arrives meanwhile is served at once,
+ * at the cost of a busy processor.  There is no polling if the process has only
+ * one processor to run on.  May be called from any thread that has a loop.
+ * Since 0.45.
  */
 void iv_set_busy_poll(unsigned int usec);
 
 /*
- * End the calling thread's loop: deinit_thread callbacks, then everything the
- * library holds for it.  Objects still registered are abandoned, so events are
- * to be unregistered before, lest somebody posts to them.  Loop thread; in a
- * handler only if control does not return to iv_main() afterwards.  A loop
- * thread that ends without this call has it made for it.
+ * Destroys the calling thread's loop: calls deinit_thread callbacks, and then
+ * releases everything that the library holds for the loop.  Objects that are
+ * still registered are dropped; unregister events first, since a later post
+ * would touch freed memory.  May be called from any thread that has a loop; in
+ * a handler only if control does not return to iv_main() afterwards.  Is called
+ * automatically when a thread that has a loop exits.
  */
 void iv_deinit(void);
 
 /*
- * Name of the poll method that the process uses, a static string; NULL before
- * the first iv_init().  Any thread.
+ * Returns the name of the poll method that the process uses, a static string,
+ * or NULL before the first iv_init().  May be called from any thread.
  */
 const char *iv_poll_method_name(void);
 
 /*
- * Format a message of at most 1023 bytes, hand it to the installed handler or
- * else to standard error and syslog(LOG_CRIT), and abort().  Any thread.
+ * Formats a message of at most 1023 bytes, passes it to the installed handler,
+ * or else to standard error and syslog(LOG_CRIT), and calls abort().  May be
+ * called from any thread.
  */
 void iv_fatal(const char *fmt, ...)
 	__attribute__((noreturn))
 	__attribute__((format(printf, 1, 2)));
 
-/* Install the process's fatal message handler; NULL: none.  Any thread. */
+/*
+ * Installs the fatal message handler of the process; NULL restores the default.
+ * May be called from any thread.
+ */
 void iv_set_fatal_msg_handler(void (*handler)(const char *msg));
 
-/* Kernel thread id of the caller.  Any thread, signal handlers. */
+/*
+ * Returns the kernel's ID of the calling thread.  May be called from any thread
+ * and from signal handlers.
+ */
 unsigned long iv_get_thread_id(void);
 
 
 /*
- * The loop's time: CLOCK_MONOTONIC, read at the first look after each wait
- * and constant until the next wait or iv_invalidate_now().  Loop thread.
+ * The loop's time on CLOCK_MONOTONIC, which is read on first use after each
+ * wait and then constant until the next wait or iv_invalidate_now().  May be
+ * used in any thread that has a loop.
  */
 const struct timespec *__iv_now_location_valid(void);
 #define iv_now			(*__iv_now_location_valid())
 
-/* iv_now is always valid when looked at; kept for programs that say it. */
+/* Does nothing: iv_now is always valid.  Kept for source compatibility. */
 #define iv_validate_now()
 
-/* Let the next look at iv_now read the clock.  Loop thread. */
+/*
+ * Makes the next use of iv_now read the clock.  May be called from any thread
+ * that has a loop.
+ */
 void iv_invalidate_now(void);
 
 
 /*
- * A descriptor.  Set fd, cookie and handlers (NULL: not interested) after
- * IV_FD_INIT() and before registering; while registered, fd stays as it is
- * and handlers change only through the iv_fd_set_handler functions.
+ * A file descriptor.  Set fd, cookie and handlers (NULL if a condition is not
+ * of interest) after IV_FD_INIT() and before registering.  While it is
+ * registered, fd must not be changed, and handlers only by the
+ * iv_fd_set_handler functions.
  */
 struct iv_fd {
 	int	fd;
@@ -161,35 +182,50 @@ struct iv_fd {
 	void	*pad[11];		/* private */
 };
 
-/* fd = -1, handlers NULL, not registered.  Any thread. */
+/*
+ * Initialises the object as unregistered, with fd -1 and all handlers NULL.
+ * May be called from any thread.
+ */
 void IV_FD_INIT(struct iv_fd *fd);
 
 /*
- * Watch the descriptor, level-triggered; it becomes close-on-exec and
- * non-blocking, out-of-band data arrives in-band.  Loop thread.  A descriptor
- * that the kernel refuses is fatal, at the latest when the loop next waits.
+ * Watches the descriptor, level-triggered.  It becomes close-on-exec and
+ * non-blocking, and out-of-band data arrives in-band.  If the kernel rejects
+ * it, this is fatal, at the latest when the loop next waits.  May be called
+ * from any thread that has a loop, which becomes the owner.
  */
 void iv_fd_register(struct iv_fd *fd);
 
 /*
- * The same, asking the kernel at once: 0, or -1 with errno (EBADF, EPERM,
- * EEXIST, ENOSPC, ENOMEM), nothing registered and the descriptor untouched.
+ * Does the same, but adds the descriptor to the kernel's set at once.  Returns
+ * 0, or -1 with errno set (EBADF, EPERM, EEXIST, ENOSPC, ENOMEM), nothing
+ * registered and the descriptor unchanged.  May be called from any thread that
+ * has a loop.
  */
 int iv_fd_register_try(struct iv_fd *fd);
 
-/* Stop watching: no handler runs afterwards.  Owner; before close(2). */
+/*
+ * Withdraws the object: none of its handlers runs afterwards, and the memory
+ * may be freed at once.  Call it before close(2).  May be called from the
+ * owner.
+ */
 void iv_fd_unregister(struct iv_fd *fd);
 
-/* 1 if registered, else 0.  Owner. */
+/*
+ * Returns 1 if the object is registered, else 0.  May be called from the owner.
+ */
 int iv_fd_registered(const struct iv_fd *fd);
 
-/* Change a handler of a registered descriptor; NULL: not interested.  Owner. */
+/*
+ * Change a handler of a registered object; NULL means that the condition is not
+ * of interest.  May be called from the owner.
+ */
 void iv_fd_set_handler_in(struct iv_fd *fd, void (*handler_in)(void *));
 void iv_fd_set_handler_out(struct iv_fd *fd, void (*handler_out)(void *));
 void iv_fd_set_handler_err(struct iv_fd *fd, void (*handler_err)(void *));
 
 
-/* A call to be made once, before the loop next waits. */
+/* A call that is made once, before the loop next waits. */
 struct iv_task {
 	void	*cookie;
 	void	(*handler)(void *);
@@ -197,22 +233,32 @@ struct iv_task {
 	void	*pad[6];		/* private */
 };
 
-/* Not registered; cookie and handler untouched.  Any thread. */
+/*
+ * Initialises the task as unregistered; cookie and handler are left unchanged.
+ * May be called from any thread.
+ */
 void IV_TASK_INIT(struct iv_task *task);
 
-/* Queue the call; cannot fail.  Loop thread. */
+/*
+ * Queues the call; cannot fail.  May be called from any thread that has a loop,
+ * which becomes the owner.
+ */
 void iv_task_register(struct iv_task *task);
 
-/* Take a queued call back.  Owner. */
+/* Cancels a queued call.  May be called from the owner. */
 void iv_task_unregister(struct iv_task *task);
 
-/* 1 while queued, 0 from just before the handler runs.  Owner. */
+/*
+ * Returns 1 while the call is queued, else 0, including in the handler.  May be
+ * called from the owner.
+ */
 int iv_task_registered(const struct iv_task *task);
 
 
 /*
- * A call to be made once, when CLOCK_MONOTONIC has reached expires (absolute,
- * any value; it stays as it is while registered).
+ * A call that is made once, when CLOCK_MONOTONIC reaches the absolute time
+ * expires.  It may have any value, and must not be changed while the timer is
+ * armed.
  */
 struct iv_timer {
 	struct timespec	expires;
@@ -222,23 +268,33 @@ struct iv_timer {
 	void		*pad[4];	/* private */
 };
 
-/* Not registered; public members untouched.  Any thread. */
+/*
+ * Initialises the timer as unregistered; the public members are left unchanged.
+ * May be called from any thread.
+ */
 void IV_TIMER_INIT(struct iv_timer *timer);
 
-/* Arm the timer; allocates nothing and cannot fail.  Loop thread. */
+/*
+ * Arms the timer; allocates nothing and cannot fail.  May be called from any
+ * thread that has a loop, which becomes the owner.
+ */
 void iv_timer_register(struct iv_timer *timer);
 
 /*
- * The same, so many milliseconds from now by a fresh look at the clock, iv_now
- * aside: sets expires.  Any number is legal; what the clock does not reach
- * within centuries never comes.  Since 0.45.
+ * Sets expires to msec milliseconds from now, which it reads from the clock
+ * itself and not from iv_now, and arms the timer.  Any number is legal; a time
+ * that the clock does not reach within centuries never comes.  May be called
+ * from any thread that has a loop.  Since 0.45.
  */
 void iv_timer_register_in_ms(struct iv_timer *timer, unsigned long msec);
 
-/* Disarm it.  Owner. */
+/* Disarms the timer.  May be called from the owner. */
 void iv_timer_unregister(struct iv_timer *timer);
 
-/* 1 while armed, 0 from just before the handler runs.  Owner. */
+/*
+ * Returns 1 while the timer is armed, else 0, including in its handler.  May be
+ * called from the owner.
+ */
 int iv_timer_registered(const struct iv_timer *timer);
 
 #ifdef __cplusplus

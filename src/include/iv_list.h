@@ -2,8 +2,11 @@
  * libivykis: circular doubly linked lists.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A list is a head and elements of the same type, embedded in the caller's
- * structures.  No call allocates, checks or locks.
+ * A list consists of a head and elements, all of type struct iv_list_head; the
+ * elements are embedded in the caller's structures.  No function allocates
+ * memory, takes a lock or checks its arguments.  They need no loop and may be
+ * called from any thread.  The caller ensures that nobody else uses a list
+ * while one thread changes it.
  */
 
 #ifndef __IV_LIST_H
@@ -25,10 +28,11 @@ struct iv_list_head {
 #define IV_LIST_HEAD_INIT(name)		{ &(name), &(name) }
 
 /*
- * What says "since 0.45" yields to a program that has a macro or a function of
- * the same name: to a macro that is defined before this header, and in C to a
- * function of the same type that is defined after it, as gnu_inline lets a
- * second definition take the place of the first.  It may call no static one.
+ * Everything marked "since 0.45" yields to a program's own macro or function of
+ * the same name: to a macro that is defined before this header, and, in C, to a
+ * function of the same type that is defined after it, because gnu_inline lets a
+ * second definition replace the first.  Such an inline function must not call a
+ * static one.
  */
 #ifdef __cplusplus
 #define __iv_list_since_0_45	static inline
@@ -37,20 +41,20 @@ struct iv_list_head {
 	extern __inline__ __attribute__((__gnu_inline__, __always_inline__))
 #endif
 
-/* Define a list, which is empty.  Since 0.45. */
+/* Defines an empty list.  Since 0.45. */
 #ifndef IV_LIST_HEAD
 #define IV_LIST_HEAD(name)				\
 	struct iv_list_head name = IV_LIST_HEAD_INIT(name)
 #endif
 
-/* Make *ilh an empty list, or an element that is in none. */
+/* Makes *ilh an empty list, or an element that is in no list. */
 #define INIT_IV_LIST_HEAD(ilh)			\
 	do {					\
 		(ilh)->next = (ilh);		\
 		(ilh)->prev = (ilh);		\
 	} while (0)
 
-/* Insert ilh right after head: as the list's first element. */
+/* Inserts ilh after head, as the first element of the list. */
 static inline void
 iv_list_add(struct iv_list_head *ilh, struct iv_list_head *head)
 {
@@ -60,7 +64,7 @@ iv_list_add(struct iv_list_head *ilh, struct iv_list_head *head)
 	head->next = ilh;
 }
 
-/* Insert ilh right before head: as the list's last element. */
+/* Inserts ilh before head, as the last element of the list. */
 static inline void
 iv_list_add_tail(struct iv_list_head *ilh, struct iv_list_head *head)
 {
@@ -72,7 +76,7 @@ iv_list_add_tail(struct iv_list_head *ilh, struct iv_list_head *head)
 	head->prev = ilh;
 }
 
-/* Unlink ilh; both its pointers become NULL. */
+/* Removes ilh from its list and sets its pointers to NULL. */
 static inline void iv_list_del(struct iv_list_head *ilh)
 {
 	ilh->prev->next = ilh->next;
@@ -81,7 +85,7 @@ static inline void iv_list_del(struct iv_list_head *ilh)
 	ilh->prev = NULL;
 }
 
-/* Unlink ilh and make it an element that is in no list. */
+/* Removes ilh from its list and makes it an element that is in no list. */
 static inline void iv_list_del_init(struct iv_list_head *ilh)
 {
 	ilh->prev->next = ilh->next;
@@ -89,13 +93,13 @@ static inline void iv_list_del_init(struct iv_list_head *ilh)
 	INIT_IV_LIST_HEAD(ilh);
 }
 
-/* 1 if the list has no element, else 0. */
+/* Returns 1 if the list has no element, else 0. */
 static inline int iv_list_empty(const struct iv_list_head *head)
 {
 	return head->next == head;
 }
 
-/* 1 if the list has exactly one element, else 0.  Since 0.45. */
+/* Returns 1 if the list has exactly one element, else 0.  Since 0.45. */
 #ifndef iv_list_is_singular
 __iv_list_since_0_45 int iv_list_is_singular(const struct iv_list_head *head)
 {
@@ -103,7 +107,10 @@ __iv_list_since_0_45 int iv_list_is_singular(const struct iv_list_head *head)
 }
 #endif
 
-/* Take ilh out of its list, and add it to another or the same.  Since 0.45. */
+/*
+ * Removes ilh from its list and makes it the first element of head, which may
+ * be the same list.  Since 0.45.
+ */
 #ifndef iv_list_move
 __iv_list_since_0_45 void
 iv_list_move(struct iv_list_head *ilh, struct iv_list_head *head)
@@ -117,6 +124,7 @@ iv_list_move(struct iv_list_head *ilh, struct iv_list_head *head)
 }
 #endif
 
+/* Does the same, but makes ilh the last element of head.  Since 0.45. */
 #ifndef iv_list_move_tail
 __iv_list_since_0_45 void
 iv_list_move_tail(struct iv_list_head *ilh, struct iv_list_head *head)
@@ -131,8 +139,9 @@ iv_list_move_tail(struct iv_list_head *ilh, struct iv_list_head *head)
 #endif
 
 /*
- * Put ilh2, which is in no list, in the place of ilh, which is left stale: an
- * element, or the head of a list that is not empty.  Since 0.45.
+ * Replaces ilh, an element or the head of a list that is not empty, with ilh2,
+ * which is in no list.  ilh itself must not be used afterwards unless it is
+ * initialised or added to a list.  Since 0.45.
  */
 #ifndef iv_list_replace
 __iv_list_since_0_45 void
@@ -145,7 +154,7 @@ iv_list_replace(struct iv_list_head *ilh, struct iv_list_head *ilh2)
 }
 #endif
 
-/* Put the elements of ilh, at least one, between two neighbours. */
+/* Inserts the elements of ilh, which is not empty, between two neighbours. */
 static inline void
 __iv_list_splice(struct iv_list_head *ilh, struct iv_list_head *prev,
 		 struct iv_list_head *next)
@@ -159,7 +168,10 @@ __iv_list_splice(struct iv_list_head *ilh, struct iv_list_head *prev,
 	next->prev = last;
 }
 
-/* Move all elements of ilh to the front of head; ilh itself is left stale. */
+/*
+ * Moves all elements of ilh to the front of head.  ilh itself must be
+ * initialised before it is used again.
+ */
 static inline void
 iv_list_splice(struct iv_list_head *ilh, struct iv_list_head *head)
 {
@@ -167,7 +179,7 @@ iv_list_splice(struct iv_list_head *ilh, struct iv_list_head *head)
 		__iv_list_splice(ilh, head, head->next);
 }
 
-/* The same, and ilh is an empty list afterwards. */
+/* Does the same, and makes ilh an empty list. */
 static inline void
 iv_list_splice_init(struct iv_list_head *ilh, struct iv_list_head *head)
 {
@@ -175,7 +187,10 @@ iv_list_splice_init(struct iv_list_head *ilh, struct iv_list_head *head)
 	INIT_IV_LIST_HEAD(ilh);
 }
 
-/* Move all elements of ilh to the end of head; ilh itself is left stale. */
+/*
+ * Moves all elements of ilh to the end of head.  ilh itself must be initialised
+ * before it is used again.
+ */
 static inline void
 iv_list_splice_tail(struct iv_list_head *ilh, struct iv_list_head *head)
 {
@@ -183,7 +198,7 @@ iv_list_splice_tail(struct iv_list_head *ilh, struct iv_list_head *head)
 		__iv_list_splice(ilh, head->prev, head);
 }
 
-/* The same, and ilh is an empty list afterwards. */
+/* Does the same, and makes ilh an empty list. */
 static inline void
 iv_list_splice_tail_init(struct iv_list_head *ilh, struct iv_list_head *head)
 {
@@ -192,9 +207,9 @@ iv_list_splice_tail_init(struct iv_list_head *ilh, struct iv_list_head *head)
 }
 
 /*
- * offsetof(), for C++ classes of any layout without a warning.  A sanitizer of
- * clang's takes the null pointer for a mistake, and g++ before 12 does not
- * always accept a pragma in an expression.
+ * offsetof() without a warning for C++ classes of any layout.  A sanitizer of
+ * clang reports the null pointer of the second form, and g++ before 12 does not
+ * always accept the pragmas of the third one in an expression.
  */
 #if !defined(__cplusplus)
 #define __iv_offsetof(type, member)	__builtin_offsetof(type, member)
@@ -212,9 +227,9 @@ iv_list_splice_tail_init(struct iv_list_head *ilh, struct iv_list_head *head)
 #endif
 
 /*
- * The structure of the given type whose member ptr points to.  A GNU
- * statement expression: ptr is evaluated once, and a pointer to anything but
- * the member's type is warned about.
+ * Returns the structure of the given type whose member ptr points to.  It is a
+ * GNU statement expression, so ptr is evaluated once, and the compiler warns if
+ * its type is not that of the member.
  */
 #define iv_container_of(ptr, type, member)				\
 	__extension__ ({						\
@@ -226,22 +241,22 @@ iv_list_splice_tail_init(struct iv_list_head *ilh, struct iv_list_head *head)
 #define iv_list_entry(ilh, type, member)	\
 	iv_container_of(ilh, type, member)
 
-/* Loop over a list; the current element must not be removed in the body. */
+/* Loops over a list; the body must not remove the current element. */
 #define iv_list_for_each(ilh, head)				\
 	for (ilh = (head)->next; ilh != (head); ilh = ilh->next)
 
-/* The same; the current element may be removed, the next one may not. */
+/* The same, but the body may remove the current element, not the next one. */
 #define iv_list_for_each_safe(ilh, ilh2, head)			\
 	for (ilh = (head)->next, ilh2 = ilh->next;		\
 	     ilh != (head); ilh = ilh2, ilh2 = ilh->next)
 
-/* From the last element to the first.  Since 0.45. */
+/* Loops from the last element to the first.  Since 0.45. */
 #ifndef iv_list_for_each_prev
 #define iv_list_for_each_prev(ilh, head)			\
 	for (ilh = (head)->prev; ilh != (head); ilh = ilh->prev)
 #endif
 
-/* The structure of the first or the last element; there has to be one. */
+/* Return the structure of the first or the last element, which must exist. */
 #ifndef iv_list_first_entry			/* since 0.45 */
 #define iv_list_first_entry(head, type, member)	\
 	iv_list_entry((head)->next, type, member)
@@ -253,8 +268,9 @@ iv_list_splice_tail_init(struct iv_list_head *ilh, struct iv_list_head *head)
 #endif
 
 /*
- * The structure after or before the one that pos points to.  Next to the head
- * that is none, and of no use except to be compared, as the loops below do.
+ * Return the structure after or before the one that pos points to.  Next to the
+ * head there is none: the result may then only be compared, as in the loops
+ * below.
  */
 #ifndef iv_list_next_entry			/* since 0.45 */
 #define iv_list_next_entry(pos, member)		\
@@ -267,8 +283,8 @@ iv_list_splice_tail_init(struct iv_list_head *ilh, struct iv_list_head *head)
 #endif
 
 /*
- * Loop over the structures of a list; pos points to one after the other.  In
- * the body of the safe one the current structure may be removed and freed.
+ * Loop over the structures of a list, to which pos points in turn.  The body of
+ * the safe loop may remove and free the current structure, not the next one.
  */
 #ifndef iv_list_for_each_entry			/* since 0.45 */
 #define iv_list_for_each_entry(pos, head, member)			\

@@ -1,9 +1,9 @@
 /*
- * libivykis: threads that are joined by the loop of the thread that made them.
+ * libivykis: threads that the loop of their creator joins.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The maker of a thread gets no handle and no result: its iv_main() does not
- * return by itself before the thread has ended and has been joined.
+ * The creator of a thread gets no handle and no result.  The thread keeps the
+ * creator's iv_main() running until it has exited and has been joined.
  */
 
 #ifndef __IV_THREAD_H
@@ -14,31 +14,35 @@ extern "C" {
 #endif
 
 /*
- * Run start_routine(arg) in a new thread, which inherits the signal mask and
- * has no loop until it calls iv_init().  It may end by returning, by
- * pthread_exit(3) or by being cancelled, and is joined in the caller's loop; if
- * that ends first, the thread goes on, detached.  The name, which is copied,
- * shows in the output of the two functions below; NULL: an empty one.  0, or
- * -1 with errno (EAGAIN, EMFILE, ENFILE, ENOMEM, ENOSPC): nothing was started
- * and nothing is left behind.  Loop thread.
+ * Calls start_routine(arg) in a new thread, which inherits the signal mask and
+ * has no loop until it calls iv_init().  It may exit by returning, by
+ * pthread_exit(3) or by being cancelled, and is joined by the caller's loop; if
+ * that is destroyed first, the thread is detached and continues.  The name,
+ * which is copied, appears in the output of the functions below and is the
+ * kernel's name of the thread; NULL is an empty name.  Returns 0, or -1 with
+ * errno set (EAGAIN, EMFILE, ENFILE, ENOMEM, ENOSPC) and no thread started.
+ * May be called from any thread that has a loop.
  */
 int iv_thread_create(const char *name, void (*start_routine)(void *),
 		     void *arg);
 
 /*
- * Other than 0: tell on stderr of each thread that is started, ends and is
- * joined from now on, in the whole process.  Any thread, also before the first
- * iv_init().
+ * If state is not 0, the start, exit and joining of each thread of the process
+ * are logged to standard error from now on.  May be called from any thread,
+ * even before the first iv_init().
  */
 void iv_thread_set_debug_state(int state);
 
-/* Kernel thread id of the caller, as iv_get_thread_id().  Any thread. */
+/*
+ * Returns the kernel's ID of the calling thread, like iv_get_thread_id().  May
+ * be called from any thread and from signal handlers.
+ */
 unsigned long iv_thread_get_id(void);
 
 /*
- * List the calling thread and the threads that it made and has not joined yet,
- * by id and name, on stderr.  The id of one that has yet to run is 0.  Loop
- * thread.
+ * Writes the IDs and names of the calling thread and of the threads that it has
+ * created and not joined yet to standard error.  The ID of a thread that has
+ * not run yet is 0.  May be called from any thread that has a loop.
  */
 void iv_thread_list_children(void);
 

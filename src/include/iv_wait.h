@@ -1,5 +1,5 @@
 /*
- * libivykis: a call made in a loop when a child process changed its state.
+ * libivykis: child process state changes.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -17,18 +17,19 @@ extern "C" {
 #endif
 
 /*
- * The status of a child that has ended, but that somebody else has waited for,
- * or nobody because SIGCHLD was ignored.  No child gives it to wait4(2), and to
- * WIFEXITED() and WEXITSTATUS() it is one that exited with 255.
+ * The status of a child that has terminated and that other code has waited for,
+ * or that the kernel has discarded because SIGCHLD was ignored.  wait4(2) never
+ * returns it; WIFEXITED() and WEXITSTATUS() interpret it as an exit with 255.
  */
 #define IV_WAIT_STATUS_UNKNOWN	0x1ff00
 
 /*
- * handler(cookie, status, rusage) runs in the registering thread each time
- * the child pid stops, continues or ends, with what wait4(2) returned, or with
+ * handler(cookie, status, rusage) runs in the loop of the thread that
+ * registered the interest, its owner, whenever the child pid stops, continues
+ * or terminates.  status and *rusage are as returned by wait4(2), or
  * IV_WAIT_STATUS_UNKNOWN and zeroes; *rusage is valid only during the call.
- * The end is always reported and is the last report.  Children without an
- * interest are never waited for.
+ * Termination is always reported and is the last report.  Children in which
+ * there is no interest are never waited for.
  */
 struct iv_wait_interest {
 	pid_t		pid;
@@ -40,47 +41,52 @@ struct iv_wait_interest {
 	void		*pad[12];
 };
 
-/* Does nothing, also to an interest that is registered.  Any thread. */
+/*
+ * Does nothing, even to an interest that is registered.  May be called from any
+ * thread and from signal handlers.
+ */
 static inline void IV_WAIT_INTEREST_INIT(struct iv_wait_interest *w)
 {
 	(void)w;
 }
 
 /*
- * Watch the child pid of this process, whichever thread forked it, also if it
- * is dead already and not waited for.  Whatever the call needs and cannot
- * have is fatal.  Loop thread.  The private members may hold anything.
+ * Watches the child pid of this process, whichever thread forked it, even if it
+ * has terminated and has not been waited for.  Failure is fatal.  May be called
+ * from any thread that has a loop.  The private members need not be
+ * initialised.
  */
 void iv_wait_interest_register(struct iv_wait_interest *w);
 
 /*
- * The same, but for what it cannot have: 0, or -1 with errno (EMFILE, ENFILE,
- * ENOMEM, ENOSPC) and nothing registered.  Loop thread.  Since 0.45.
+ * Does the same, but returns 0, or -1 with errno set (EMFILE, ENFILE, ENOMEM,
+ * ENOSPC) and nothing registered.  May be called from any thread that has a
+ * loop.  Since 0.45.
  */
 int iv_wait_interest_register_try(struct iv_wait_interest *w);
 
 /*
- * Fork a child that calls fn(cookie) and then exit(1), set pid, and watch it.
- * Signals that iv_signal objects catch have their default disposition in the
- * child.  0, or -1 with errno and nothing registered, whereby all but fork
- * (EAGAIN, ENOMEM) fails before there is a child (EMFILE, ENFILE, ENOMEM,
- * ENOSPC).  Loop thread.
+ * Forks a child that calls fn(cookie) and then exit(1), sets pid and watches
+ * the child, in which signals that iv_signal objects catch have their default
+ * disposition.  Returns 0, or -1 with errno set (EAGAIN, EMFILE, ENFILE,
+ * ENOMEM, ENOSPC), nothing registered and no child forked.  May be called from
+ * any thread that has a loop.
  */
 int iv_wait_interest_register_spawn(struct iv_wait_interest *w,
 				    void (*fn)(void *cookie), void *cookie);
 
 /*
- * Withdraw: the handler does not run afterwards.  The child is left alone.
- * Owner, any handler, the object's own included; the memory may be freed at
- * once.
+ * Withdraws the interest: its handler does not run afterwards, and the memory
+ * may be freed at once.  The child keeps running, and the program must wait for
+ * it.  May be called from the owner, including any of its handlers.
  */
 void iv_wait_interest_unregister(struct iv_wait_interest *w);
 
 /*
- * Send the child a signal, or none if sig is 0.  0, or -1 with errno, as
- * kill(2) says; -ESRCH without errno once its death was collected, so that no
- * other process with the same number is ever meant.  Any thread, while w is
- * registered.
+ * Sends the child a signal, or none if sig is 0.  Returns 0, or -1 with errno
+ * set, like kill(2).  When the child's termination has been collected, it only
+ * returns -ESRCH and leaves errno unchanged, so that no later process with the
+ * same ID gets a signal.  May be called from any thread while w is registered.
  */
 int iv_wait_interest_kill(const struct iv_wait_interest *w, int sig);
 
