@@ -1,7 +1,13 @@
 #!/bin/sh
-# The manual: mandoc finds nothing to say about a page, it renders as it is meant
-# to, an alias leads to a page that names it, each exported function has one, is
-# declared there as in its header, and what it returns is told.  Written as TAP.
+# The manual: mandoc has nothing to say about a page, it renders as it is meant
+# to, apropos(1) finds it, an alias leads to a page that names it, and each
+# exported function has a page that declares it like its header and says what it
+# returns.  Written as TAP.
+#
+#	man_lint.sh			all
+#	man_lint.sh WORD		verdicts whose name contains WORD
+#
+# Environment: CC, MAN_DIR, TOP_SRCDIR, VERSION_SCRIPT.
 
 TOP_SRCDIR=$(cd "${TOP_SRCDIR:-$(dirname "$0")/..}" && pwd) || exit 1
 : "${MAN_DIR:=$TOP_SRCDIR/man3}"
@@ -20,19 +26,39 @@ cd "$MAN_DIR" || exit 1
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 
+only=${1-}
 n=0
 bad=0
-# verdict NAME COMPLAINTS: passes if there are none.
+# verdict NAME COMMAND...: passes if the command has no complaints.
 verdict()
 {
+	subject=$1
+	shift
+	case $subject in *"$only"*) ;; *) return ;; esac
 	n=$((n + 1))
-	if [ -z "$2" ]; then
-		echo "ok $n - $1"
+	complaints=$("$@")
+	if [ -z "$complaints" ]; then
+		echo "ok $n - $subject"
 	else
-		echo "not ok $n - $1"
-		echo "$2" | sed 's/^/# /'
+		echo "not ok $n - $subject"
+		echo "$complaints" | sed 's/^/# /'
 		bad=$((bad + 1))
 	fi
+}
+
+# skip NAME PROGRAM
+skip()
+{
+	n=$((n + 1))
+	echo "ok $n - $1 # SKIP $2 is not installed"
+}
+
+# each COMMAND: for each page.
+each()
+{
+	for page in $(pages); do
+		"$1" "$page"
+	done
 }
 
 # Of the pages that are referred to, ours are here; the system's may not be
@@ -51,7 +77,7 @@ alias_complaint()
 	target=$(sed -n 's|^\.so man3/\(.*\)$|\1|p' "$1")
 
 	[ -f "$target" ] && ! grep -q '^\.so ' "$target" &&
-	grep -q "^\.Nm ${1%.3}\( ,\)*\$" "$target" &&
+	grep -q "^\.Nm ${1%.[0-9]}\( ,\)*\$" "$target" &&
 	return
 	echo "$1: leads to $target, which does not name it"
 }
@@ -87,6 +113,59 @@ section()
 	/^\.Sh/	{ inside = substr($0, 5) == name; next }
 	inside	{ print }
 	' "$1"
+}
+
+# In ERRORS an item is one errno, which exists; they are in alphabetical order,
+# and the last one is explained.  Before a list stands which function fails.
+errors_complaint()
+{
+	section "$1" ERRORS | awk -v page="$1" -v known="$errnos" '
+	function complain(text) { print page ": ERRORS: " text }
+	/^\.Fn/			{ function_named = 1 }
+	/^\.Bl/			{ last = "" }
+	/^\.El/			{
+		if (last != "" && !explained)
+			complain(last " is not explained")
+		last = ""
+		function_named = 0
+	}
+	/^\.It Bq Er/	{
+		if (last == "" && !function_named)
+			complain("no function before " $4)
+		if ($0 !~ /^\.It Bq Er E[A-Z0-9]+$/)
+			complain("not one errno: " $0)
+		else if (!index(known, " " $4 " "))
+			complain("no such errno: " $4)
+		if ($4 "" <= last "")
+			complain($4 " after " last)
+		last = $4
+		explained = 0
+	}
+	/^[^.]/			{ explained = 1 }
+	'
+}
+
+# The names of errno in a file's text or comments.
+errnos_in()
+{
+	grep -o '\<E[A-Z0-9]\{3,\}\>' "$1" | sort -u | while read -r name; do
+		case $errnos in *" $name "*) echo "$name" ;; esac
+	done
+}
+
+# What a header says may fail is also on the pages of its functions.
+header_errors_complaint()
+{
+	for header in "$include"/iv*.h; do
+		grep -l "^\.In ${header##*/}\$" $(pages) | while read -r page; do
+			section "$page" "RETURN VALUES"
+			section "$page" ERRORS
+		done >"$tmp/errors"
+		for name in $(errnos_in "$header"); do
+			grep -qw "$name" "$tmp/errors" ||
+				echo "${header##*/}: $name is on no page"
+		done
+	done
 }
 
 # type<TAB>name(arguments) for each function of a page's synopsis.  Macros that
@@ -239,12 +318,155 @@ structure_complaint()
 	done
 }
 
-# Each page of ours that another one refers to is there.
+# Functions that signal handlers may call.
+signal_safe()
+{
+	each signal_safe_of | sort -u
+}
+
+signal_safe_of()
+{
+	section "$1" "THREAD SAFETY" |
+		sed -n 's/^\.It Fn \(iv[a-z_]*\) Ta .* Ta AS-Safe$/\1/p'
+}
+
+# ivykis(3) lists those.
+signal_safe_complaint()
+{
+	signal_safe >"$tmp/safe"
+	awk '
+	/^\.S[hs]/	{ inside = $0 == ".Ss Signals" }
+	inside && /^\.Fn/ && $2 != "iv_main" { print $2 }
+	' ivykis.3 | sort -u | diff "$tmp/safe" - |
+		sed -n 's/^[<>]/ivykis.3: Signals: AS-Safe here, not there:/p'
+}
+
+# version<TAB>function: those that are newer than the library that this one
+# takes the place of.
+new_functions()
+{
+	awk '
+	/^IVYKIS_/	{ version = substr($1, 8) }
+	/^\t[a-z_]*;$/ && version > "0.43" {
+		print version "\t" substr($1, 1, length($1) - 1)
+	}
+	' "$script"
+	sed -n 's/^#ifndef \(IV_LIST_HEAD\|iv_[a-z_]*\).*/0.45	\1/p' \
+		"$include/iv_list.h"
+}
+
+page_of()
+{
+	sed -n 's|^\.so man3/||p' "$1.3" | grep . || echo "$1.3"
+}
+
+# HISTORY says since when they are there.
+history_complaint()
+{
+	new_functions | while IFS='	' read -r version function; do
+		page=$(page_of "$function")
+		section "$page" HISTORY | tr '\n' ' ' |
+		grep -q "\.Fn $function .*version $version\>" ||
+			echo "$page: HISTORY: no $function, version $version"
+	done
+}
+
+# A search, and the page that it has to find; no page is without.
+searches()
+{
+	cat <<-END
+	binary search tree	iv_avl
+	busy poll	iv_set_busy_poll
+	child process	iv_wait
+	copy a stream	iv_fd_pump
+	create .* event loop	iv_init
+	current time	iv_time
+	deferred	iv_task
+	directory change	iv_inotify
+	embed	iv_loop_fd
+	event loop	ivykis
+	event-driven	iv_examples
+	fatal error	iv_fatal
+	file descriptor	iv_fd
+	inotify	iv_inotify
+	iteration	iv_main_once
+	linked list	iv_list
+	pipe	iv_popen
+	relative timeout	iv_timer
+	run an event loop	iv_main
+	run a command	iv_popen
+	signal	iv_signal
+	splice	iv_fd_pump
+	stop an event loop	iv_quit
+	thread-local	iv_tls
+	thread pool	iv_work
+	threads	iv_thread
+	timer	iv_timer
+	timer	iv_timer_register_in_ms
+	wake up	iv_event
+	wake up	iv_event_raw
+	END
+}
+
+# A database of these pages alone.
+make_database()
+{
+	mkdir -p "$tmp/man/man3" &&
+	cp ./*.3 "$tmp/man/man3" &&
+	printf '%s\n' "MANDATORY_MANPATH $tmp/man" "SECTION 3" \
+		"MANDB_MAP $tmp/man $tmp/man" >"$tmp/man_db.conf" &&
+	mandb -c -q -C "$tmp/man_db.conf"
+}
+
+apropos_complaint()
+{
+	make_database 2>&1
+	searches >"$tmp/searches"
+	while IFS='	' read -r words name; do
+		apropos -C "$tmp/man_db.conf" -M "$tmp/man" "$words" 2>&1 |
+			grep -q "^$name (3) " ||
+			echo "apropos \"$words\" does not find $name"
+	done <"$tmp/searches"
+	for page in $(pages); do
+		grep -q "	${page%.3}\$" "$tmp/searches" ||
+			echo "no search for $page"
+	done
+}
+
+# Pages of the system that ours refer to.  They need not be installed, so this
+# list says that they exist.
+system_pages='_exit.2 abort.3 accept.2 attributes.7 chroot.2 clock_gettime.2
+close.2 connect.2 dlclose.3 dlopen.3 dup2.2 epoll.7 epoll_ctl.2 epoll_pwait2.2
+epoll_wait.2 eventfd.2 execve.2 execvp.3 exit.3 fcntl.2 fork.2 fstat.2
+getaddrinfo.3 getsockopt.2 gettid.2 inotify.7 inotify_add_watch.2 io_uring.7
+kill.2 kqueue.2 listen.2 longjmp.3 open.2 perf.1 pidfd_open.2 pipe.2 pipe2.2
+pkg-config.1 poll.2 popen.3 ppoll.2 prctl.2 printf.3 ps.1 pthread_atfork.3
+pthread_create.3 pthread_exit.3 pthread_join.3 pthread_key_create.3
+pthread_setname_np.3 pthreads.7 raise.3 read.2 secure_getenv.3 shutdown.2
+sigaction.2 sigaltstack.2 siglongjmp.3 signal-safety.7 signal.7 splice.2 sysfs.5
+syslog.3 system.3 timerfd_create.2 timerfd_settime.2 top.1 unix.7 wait.2 wait4.2
+waitpid.2 write.2'
+
+# The pages that another one refers to, also after other macros.
+references()
+{
+	sed -n '/^\./{ :a
+		s/^\(.*[. ]\)Xr \([^ ]*\) \([0-9]\)\(.*\)/\1\4\n\2.\3/
+		ta
+		p
+	}' "$1" | grep '^[^. ][^ ]*\.[0-9]$' | sort -u
+}
+
+# Each page that another one refers to exists.
 references_complaint()
 {
-	sed -n 's/^\.\(It \)\{0,1\}Xr \(i*v[a-z_]*\) \([0-9]\).*/\2.\3/p' "$1" |
-	grep '^iv' | while read -r target; do
-		[ -f "$target" ] || echo "$1: refers to $target"
+	references "$1" | while read -r target; do
+		case $target in
+		iv*) [ -f "$target" ] && continue ;;
+		*) echo "$system_pages" | tr ' ' '\n' | grep -qxF "$target" &&
+			continue ;;
+		esac
+		echo "$1: refers to $target"
 	done
 	section "$1" "SEE ALSO" | grep -q '^\.Xr iv' ||
 		echo "$1: SEE ALSO names no page of the manual"
@@ -261,67 +483,57 @@ programs_complaint()
 	done
 }
 
-# Macros of mdoc that look like misspelt words, and what programs print.
-spelling()
+structure_of()
 {
-	codespell -q 3 -L fo,nd ./*.3 ../README ../src/README \
-		../src/include ../examples
+	if ! is_other "${1%.3}"; then
+		structure_complaint "$1"
+	elif [ -z "$(structure_complaint "$1")" ]; then
+		echo "$1: has the structure, and is in other_pages"
+	fi
 }
 
-for page in $(pages); do
-	verdict "$page" "$(lint "$page")"
-done
-verdict 'lists of errors' "$(
-	for page in $(pages); do
-		nested_brackets "$page"
-	done
-)"
-verdict 'functions are declared as in the headers' "$(
-	for page in $(pages); do
-		synopsis_complaint "$page"
-	done
-)"
-verdict 'what functions return' "$(
-	for page in $(pages); do
-		returns_complaint "$page"
-	done
-)"
-verdict 'structure' "$(
-	for page in $(pages); do
-		if ! is_other "${page%.3}"; then
-			structure_complaint "$page"
-		elif [ -z "$(structure_complaint "$page")" ]; then
-			echo "$page: has the structure, and is in other_pages"
+alias_complaints()
+{
+	for page in *.[0-9]; do
+		if grep -q '^\.so ' "$page"; then
+			alias_complaint "$page"
 		fi
 	done
-)"
-verdict 'references' "$(
-	for page in $(pages); do
-		references_complaint "$page"
-	done
-)"
-verdict 'programs in examples/' "$(programs_complaint)"
-verdict 'aliases' "$(
-	for page in *.3; do
-		grep -q '^\.so ' "$page" && alias_complaint "$page"
-	done
-)"
-verdict 'exported functions' "$(
+}
+
+exported_complaint()
+{
 	[ -n "$(exported)" ] || echo "$script: no function found"
-	for page in $(pages); do
-		synopsis "$page"
-	done | sed 's/.*	\([^(]*\)(.*/\1/' | sort >"$tmp/declared"
+	each synopsis | sed 's/.*	\([^(]*\)(.*/\1/' | sort >"$tmp/declared"
 	for function in $(exported); do
 		[ -f "$function.3" ] || echo "$function: no page"
 		grep -qx "$function" "$tmp/declared" ||
 			echo "$function: in no synopsis"
 	done
-)"
-if command -v codespell >/dev/null; then
-	verdict 'spelling' "$(spelling)"
+}
+
+errnos=" $(echo '#include <errno.h>' | $CC -E -dM -x c - |
+	sed -n 's/^#define \(E[A-Z0-9]*\) .*/\1/p' | tr '\n' ' ')"
+
+for page in $(pages); do
+	verdict "$page" lint "$page"
+done
+verdict 'nested brackets' each nested_brackets
+verdict 'lists of errors' each errors_complaint
+verdict 'errors that headers name' header_errors_complaint
+verdict 'functions are declared as in the headers' each synopsis_complaint
+verdict 'what functions return' each returns_complaint
+verdict 'structure' each structure_of
+verdict 'what signal handlers may call' signal_safe_complaint
+verdict 'since when there are new functions' history_complaint
+verdict 'references' each references_complaint
+verdict 'programs in examples/' programs_complaint
+verdict 'aliases' alias_complaints
+verdict 'exported functions' exported_complaint
+if command -v mandb >/dev/null && command -v apropos >/dev/null; then
+	verdict 'apropos' apropos_complaint
 else
-	n=$((n + 1))
-	echo "ok $n - spelling # SKIP codespell is not installed"
+	skip 'apropos' man-db
 fi
 echo "1..$n"
 [ "$bad" -eq 0 ]

@@ -1,0 +1,210 @@
+#!/bin/sh
+# The text of the project: words are spelt as British engineers do, and what it
+# refers to exists: files, pages of the manual, places in documents.
+# Environment: TOP_SRCDIR.
+set -u
+
+: "${TOP_SRCDIR:=$(cd "$(dirname "$0")/.." && pwd)}"
+# shellcheck source=test/tap.sh
+. "$TOP_SRCDIR/test/tap.sh"
+cd "$TOP_SRCDIR" || exit 1
+
+documents="README.md CONTRIBUTING.md NEWS RELEASING.md SECURITY.md src/README
+	test/kqueue/README"
+
+sources()
+{
+	printf '%s\n' src/*.[ch] src/include/*.h examples/*.c examples/*.cc \
+		test/*.[ch] test/*.cc test/fuzz/*.c test/kqueue/*.c bench/*.[ch]
+}
+
+# An archive of a release has no .ci.
+scripts()
+{
+	printf '%s\n' bootstrap test/*.sh test/model/*.sh bench/run \
+		doc/*.sh doc/*.awk
+	test ! -e .ci/run || echo .ci/run
+}
+
+pages()
+{
+	grep -L '^\.so ' man3/*.3
+}
+
+# One word per line; identifiers, numbers and quotations are left out.
+words_in()
+{
+	sed "s/\`[^']*'//g
+		s/[A-Za-z0-9.:-]*(\([^ )]*\))//g
+		s/[^ (]*[0-9_/=<>\`@\\\\][^ ]*//g
+		s/[a-z]*['-]th\>//g
+		s/\"[^\"]*\"//g" |
+	tr -c "A-Za-z0-9'.\n" ' ' | tr -s ' ' '\n' |
+	sed "s/[.']*\$//; s/^'*//; s/'s\$//" |
+	grep -x "[A-Za-z]\{0,1\}[a-z']\{2,\}"
+}
+
+# Comments alone: of C, or of what has "#".
+comments_of()
+{
+	case $1 in
+	*.[ch] | *.cc)
+		awk '
+		{
+			line = $0
+			while (line != "") {
+				if (!inside) {
+					if (!(i = index(line, "/*")))
+						break
+					line = substr(line, i + 2)
+					inside = 1
+				}
+				i = index(line, "*/")
+				print i ? substr(line, 1, i - 1) : line
+				line = i ? substr(line, i + 2) : ""
+				if (i)
+					inside = 0
+			}
+		}' "$1" ;;
+	*)	sed -n 's/^[[:space:]]*#[# ]//p' "$1" ;;
+	esac
+}
+
+# Programs and what is in quotes of code left out.
+text_of()
+{
+	case $1 in
+	man3/*)	awk '
+		/^\.Bd -literal/ { literal = 1 }
+		/^\.Ed/		{ literal = 0 }
+		/^\.(Nd|Ss) /	{ sub(/^\.[A-Za-z]* /, ""); print; next }
+		!literal && !/^\./ { print }' "$1" | sed 's/\\&//; s/\\-/-/' ;;
+	*.md | *README)
+		awk '/^```/ { literal = !literal; next }
+		     !literal && !/^    / && !/^\t/' "$1" |
+			sed 's/`[^`]*`//g' ;;
+	NEWS)	sed 's/`[^'"'"']*'"'"'//g' "$1" ;;
+	*)	comments_of "$1" ;;
+	esac
+}
+
+all_files()
+{
+	printf '%s\n' $documents
+	pages
+	sources
+	scripts
+}
+
+# A word is known to the dictionary, or to the list.
+misspelt()
+{
+	all_files | while read -r file; do
+		text_of "$file" | words_in | sort -u | sed "s|^|$file:|"
+	done >"$dir/words"
+	cut -d: -f2 "$dir/words" | sort -u |
+		aspell list -l en_GB-ise --encoding utf-8 | sort -u |
+		grep -vixF -f test/words >"$dir/unknown"
+	while read -r word; do
+		grep ":$word\$" "$dir/words"
+	done <"$dir/unknown"
+	test ! -s "$dir/unknown"
+}
+
+# Frequent mistakes, also in what programs print.  "fo" and "nd" are macros of
+# mdoc.
+# shellcheck disable=SC2086 # several files
+frequent_mistakes()
+{
+	codespell -q 3 -L fo,nd $documents man3 src examples doc packaging \
+		bootstrap
+}
+
+# iv_main(3) and the like.
+named_pages_exist()
+{
+	{
+		printf '%s\n' $documents
+		sources
+	} | while read -r file; do
+		text_of "$file" | grep -o '\<ivy\{0,1\}[a-z_]*([1-9])' |
+		sort -u | sed 's/(\(.\))/.\1/' | while read -r page; do
+			test -e "man3/$page" || echo "$file: no page $page"
+		done
+	done >"$dir/missing"
+	cat "$dir/missing"
+	test ! -s "$dir/missing"
+}
+
+# src/iv.h and the like, and iv_fd.c without a folder.
+named_files_exist()
+{
+	for file in $documents; do
+		grep -o '[A-Za-z0-9._/-]*' "$file" |
+		sed 's/[.]*$//' | sort -u | while read -r name; do
+			case $name in
+			build/* | */build/* | /*) continue ;;
+			bench/results.md) continue ;;	# made by make bench
+			bench/* | doc/* | examples/* | include/* | man3/* | \
+			packaging/* | src/* | test/*) ;;
+			iv_*.[ch] | libivykis.ver) name=src/$name ;;
+			*) continue ;;
+			esac
+			test -e "$name" || test -e "src/$name" ||
+			test -e "src/include/${name#src/}" ||
+				echo "$file: no file $name"
+		done
+	done >"$dir/missing"
+	sources | while read -r file; do
+		comments_of "$file" | grep -o '\<iv_[a-z_]*\.[ch]\>' |
+		sort -u | while read -r name; do
+			test -e "src/$name" || test -e "src/include/$name" ||
+				echo "$file: no file $name"
+		done
+	done >>"$dir/missing"
+	cat "$dir/missing"
+	test ! -s "$dir/missing"
+}
+
+# The places of a document, named like its headings.
+places()
+{
+	sed -n 's/^#\{1,\} //p' "$1" | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9_\n-'
+}
+
+links_have_targets()
+{
+	for file in *.md; do
+		grep -o '](\([^)]*\))' "$file" | sed 's/^](//; s/)$//' |
+		grep -v '^https:' | while read -r link; do
+			target=${link%%#*}
+			: "${target:=$file}"
+			test -e "$target" || {
+				echo "$file: no file $target"
+				continue
+			}
+			test "${link#*#}" = "$link" ||
+			places "$target" | grep -qxF "${link#*#}" ||
+				echo "$file: no place $link"
+		done
+	done >"$dir/missing"
+	cat "$dir/missing"
+	test ! -s "$dir/missing"
+}
+
+if command -v aspell >/dev/null &&
+   aspell dump dicts | grep -qx en_GB-ise; then
+	verdict "words are known to the dictionary" misspelt
+else
+	skip "words are known to the dictionary" \
+		"aspell, with aspell-en, is not installed"
+fi
+if command -v codespell >/dev/null; then
+	verdict "no frequent mistakes" frequent_mistakes
+else
+	skip "no frequent mistakes" "codespell is not installed"
+fi
+verdict "pages of the manual that are named exist" named_pages_exist
+verdict "files that are named exist" named_files_exist
+verdict "links of documents have targets" links_have_targets
+echo "1..$num"
