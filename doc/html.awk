@@ -133,6 +133,16 @@ function contents(	rest, out, id, level, title, deep) {
 		(deep ? "</li></ul>" : "") "</li>\n</ul>\n</nav>\n"
 }
 
+# The parenthesis that closes a list stays with the last argument.
+function keep_ends(part,	out) {
+	while (match(part, /<var class="Fa">[^<]*<\/var>\);/)) {
+		out = out substr(part, 1, RSTART - 1) "<span class=\"last\">" \
+			substr(part, RSTART, RLENGTH) "</span>"
+		part = substr(part, RSTART + RLENGTH)
+	}
+	return out part
+}
+
 # Type and function on one line, which is broken where it has to be.
 function join_prototypes(	start, end, part) {
 	start = index(text, "id=\"SYNOPSIS\"")
@@ -144,10 +154,29 @@ function join_prototypes(	start, end, part) {
 	gsub(/\*<\/var>[ \n]*<br\/>[ \n]*/, "*</var>", part)
 	gsub(/<\/var>[ \n]*<br\/>[ \n]*/, "</var> ", part)
 	gsub(/ style="white-space: nowrap;"/, "", part)
-	text = substr(text, 1, start - 1) part substr(text, end)
+	text = substr(text, 1, start - 1) keep_ends(part) substr(text, end)
 	sub(/<section class="Sh">[ \n]*<h1 class="Sh" id="SYNOPSIS"/,
 	    "<section class=\"Sh synopsis\">\n<h1 class=\"Sh\" id=\"SYNOPSIS\"",
 	    text)
+}
+
+# Names in tables may be broken at their underlines, where a line is short.
+function break_names(	out, rest, name, end) {
+	rest = text
+	while (match(rest, /<table class="Bl-column[^>]*>/)) {
+		out = out substr(rest, 1, RSTART + RLENGTH - 1)
+		rest = substr(rest, RSTART + RLENGTH)
+		end = index(rest, "</table>")
+		while (match(rest, />[A-Z_]*[Ii][Vv]_[A-Za-z_]*</) &&
+		       RSTART < end) {
+			name = substr(rest, RSTART, RLENGTH)
+			gsub(/_/, "_<wbr/>", name)
+			out = out substr(rest, 1, RSTART - 1) name
+			end -= RSTART + RLENGTH - 1
+			rest = substr(rest, RSTART + RLENGTH)
+		}
+	}
+	text = out rest
 }
 
 function frame(	name, start, end) {
@@ -174,6 +203,7 @@ END {
 	each_name()
 	each_reference()
 	join_prototypes()
+	break_names()
 	frame()
 	printf "%s", text
 }

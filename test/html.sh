@@ -111,6 +111,13 @@ prototypes_may_be_broken()
 	! sed '/id="DESCRIPTION"/q' "$html/iv_fd.html" | grep -n nowrap
 }
 
+# Of a table that is wider than the screen, names are broken at underlines.
+names_in_tables_may_be_broken()
+{
+	grep '<table class="Bl-column' "$html/iv_fd.html" &&
+	grep '>iv_<wbr/>fd_<wbr/>register</code>' "$html/iv_fd.html"
+}
+
 # file target, one link per line; those to other sites left out.
 links()
 {
@@ -152,6 +159,7 @@ verdict "each page has a table of contents" pages_have_contents
 verdict "each function that is mentioned is a link to it" functions_are_links
 verdict "each place has a name of its own" ids_are_unique
 verdict "prototypes may be broken" prototypes_may_be_broken
+verdict "names in tables may be broken" names_in_tables_may_be_broken
 verdict "each link leads somewhere" links_lead_somewhere
 verdict "no link to another site is for a page of ours" ours_are_not_elsewhere
 echo "1..$num"
