@@ -47,8 +47,8 @@ static int poll_reserve(struct iv_state *st, unsigned int num, int number)
 	(void)number;
 	/* Indices are int, but memory normally runs out first. */
 	if (num > MOST_SLOTS) {
-		errno = ENOMEM; /* GCOVR_EXCL_LINE */
-		return -1; /* GCOVR_EXCL_LINE */
+		errno = ENOMEM;
+		return -1;
 	}
 	while (room < num)
 		room *= 2;

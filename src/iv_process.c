@@ -35,7 +35,7 @@ static int raise_hard_limit(const struct rlimit *old)
 	     lim.rlim_max /= 2) {
 		lim.rlim_cur = lim.rlim_max;
 		if (setrlimit(RLIMIT_NOFILE, &lim) == 0)
-			return 0; /* Not on all machines: GCOVR_EXCL_LINE */
+			return 0;
 	}
 
 	return -1;
@@ -49,12 +49,12 @@ static void raise_descriptor_limit(void)
 	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
 		return;
 	if (lim.rlim_cur >= WANTED_DESCRIPTORS)
-		return; /* Not on all machines: GCOVR_EXCL_LINE */
+		return;
 	if (geteuid() == 0 && raise_hard_limit(&lim) == 0)
-		return; /* Not on all machines: GCOVR_EXCL_LINE */
+		return;
 
 	if (lim.rlim_max > WANTED_DESCRIPTORS)
-		lim.rlim_cur = WANTED_DESCRIPTORS; /* GCOVR_EXCL_LINE */
+		lim.rlim_cur = WANTED_DESCRIPTORS;
 	else
 		lim.rlim_cur = lim.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &lim);
@@ -202,10 +202,8 @@ int iv_process_at_fork(void (*before)(void), void (*in_child)(void))
 {
 	int err = pthread_atfork(before, NULL, in_child);
 
-	/* No test knows when the libc needs memory: GCOVR_EXCL_START */
 	if (err)
 		errno = err;
-	/* GCOVR_EXCL_STOP */
 
 	return err ? -1 : 0;
 }

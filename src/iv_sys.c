@@ -209,10 +209,9 @@ void iv_sys_take_sigpipe(const sigset_t *sigpipe, int was_pending)
 #ifdef HAVE_SIGTIMEDWAIT
 	static const struct timespec at_once;
 
-	/* Linux interrupts no wait that takes no time: GCOVR_EXCL_BR_START */
+	/* Not on Linux, which interrupts no wait that takes no time. */
 	while (sigtimedwait(sigpipe, NULL, &at_once) < 0 && errno == EINTR)
 		;
-	/* GCOVR_EXCL_BR_STOP */
 #else
 	int sig;
 

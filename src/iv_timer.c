@@ -271,7 +271,6 @@ static struct iv_timer_ *first_due(struct iv_timer_state *ts, uint64_t now)
 	return timer_of(ts->batch.next);
 }
 
-/* That it fails is no case for a test: GCOVR_EXCL_START */
 #ifdef IV_DEBUG
 
 #define must_be(cond)							\
@@ -338,7 +337,6 @@ static inline void check_invariant(struct iv_timer_state *ts)
 }
 
 #endif
-/* GCOVR_EXCL_STOP */
 
 void iv_timer_run(struct iv_state *st)
 {
