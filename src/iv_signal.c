@@ -22,6 +22,7 @@
 #include <string.h>
 #include <iv_tls.h>
 #include "iv_cancel.h"
+#include "iv_private.h"
 #include "iv_signal_private.h"
 
 struct iv_signal_ {

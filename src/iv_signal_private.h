@@ -7,7 +7,7 @@
 #define IV_SIGNAL_PRIVATE_H
 
 #include <iv_signal.h>
-#include "iv_private.h"
+#include <signal.h>
 
 #pragma GCC visibility push(hidden)
 

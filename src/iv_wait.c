@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "iv_cancel.h"
+#include "iv_private.h"
 #include "iv_signal_private.h"
 
 struct report {

@@ -242,6 +242,21 @@ other_time_t_is_noticed()
 	grep 'iv_time_t_of_the_library_is_another' said
 }
 
+# The library's own, which are not installed.
+stand_alone()
+{
+	for header in "$TOP_SRCDIR"/src/*.h; do
+		printf '#include "%s"\nextern int x;\n' "$header" >one.c
+		"$@" $defs $strict -I"$include" -fsyntax-only one.c || return
+	done
+}
+
+have_an_order()
+{
+	(cd "$TOP_SRCDIR/src" && grep '^#include "' ./*.h) |
+		sed 's/^\.\///; s/:#include//; s/"//g' | tsort
+}
+
 verdict "C headers bring no more than those of 0.43" brings_no_more $CC
 verdict "C headers bring no more than those of 0.43 with _GNU_SOURCE" \
 	brings_no_more $CC -std=c11 -D_GNU_SOURCE
@@ -285,4 +300,6 @@ for cxx in $CXX clang++; do
 	done
 	verdict "the same under a sanitizer ($cxx)" sanitized $cxx
 done
+verdict "each header in src/ compiles by itself" stand_alone $CC -std=gnu11
+verdict "no header in src/ includes one that includes it" have_an_order
 echo "1..$num"
