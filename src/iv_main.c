@@ -36,6 +36,7 @@ static void end_loop(struct iv_state *st)
 	iv_loop_fd_deinit(st);
 	iv_event_deinit(st);
 	iv_board_deinit(st);
+	iv_timer_deinit(st);
 	iv_fd_deinit(st);
 	iv_stats_tell(st);
 
@@ -335,19 +336,28 @@ static void ask_kernel(struct iv_state *st, const struct timespec *until)
 	st->rounds = 0;
 }
 
+/* When the first timer is due, which is stored in *next; NULL: never. */
+static const struct timespec *
+next_timer(struct iv_state *st, struct timespec *next)
+{
+	if (!iv_timer_any(st))
+		return NULL;
+	*next = iv_timer_next(st);
+
+	return next;
+}
+
 /* Until the limit at the latest; NULL: there is none, {0, 0}: do not wait. */
 static void
 wait_for_events(struct iv_state *st, const struct timespec *limit)
 {
 	static const struct timespec past;
-	const struct timespec *until = limit;
 	struct timespec next;
+	const struct timespec *until = next_timer(st, &next);
 
-	if (iv_timer_any(st)) {
-		next = iv_timer_next(st);
-		if (limit == NULL || iv_time_compare(&next, limit) < 0)
-			until = &next;
-	}
+	if (limit != NULL &&
+	    (until == NULL || iv_time_compare(limit, until) < 0))
+		until = limit;
 	if (is_something_due(st)) {
 		until = &past;
 	} else if (iv_board_any(st) &&
@@ -407,12 +417,8 @@ const struct timespec *
 iv_main_sleep(struct iv_state *st, struct timespec *next)
 {
 	static const struct timespec past;
-	const struct timespec *until = NULL;
+	const struct timespec *until = next_timer(st, next);
 
-	if (iv_timer_any(st)) {
-		*next = iv_timer_next(st);
-		until = next;
-	}
 	if (iv_task_queued(st) || iv_fd_ready(st))
 		until = &past;
 	if (iv_board_any(st)) {
@@ -471,15 +477,14 @@ void iv_main(void)
 
 static int is_due(struct iv_state *st)
 {
+	const struct timespec *until;
 	struct timespec next;
 
 	if (iv_fd_ready(st) || iv_main_has_work(st))
 		return 1;
-	if (!iv_timer_any(st))
-		return 0;
-	next = iv_timer_next(st);
+	until = next_timer(st, &next);
 
-	return iv_time_compare(&next, iv_clock_now(st)) <= 0;
+	return until != NULL && iv_time_compare(until, iv_clock_now(st)) <= 0;
 }
 
 static int is_over(struct iv_state *st, const struct timespec *limit)

@@ -27,7 +27,7 @@ struct iv_board;
 struct iv_board_record;
 struct iv_event_;
 struct iv_fd_;
-struct iv_timer_;
+struct iv_timer_heap;
 struct iv_fd_poll_method;
 struct iv_fd_uring;
 struct kevent;
@@ -49,10 +49,6 @@ struct iv_task_state {
 };
 
 /* iv_timer.c */
-#define IV_TIMER_LEVELS	14
-#define IV_TIMER_LISTS	(IV_TIMER_LEVELS * 7 + 2)
-#define IV_TIMER_WORDS	((IV_TIMER_LISTS + 63) / 64)
-
 struct iv_timer_list {
 	struct iv_list_head	timers;
 	uint64_t		min;		/* none of them is before this */
@@ -60,10 +56,9 @@ struct iv_timer_list {
 
 struct iv_timer_state {
 	unsigned int		num;
-	uint64_t		base;
-	uint64_t		now;			/* of the latest step */
-	uint64_t		used[IV_TIMER_WORDS];	/* a bit per list */
-	struct iv_timer_list	lists[IV_TIMER_LISTS];
+	uint64_t		now;		/* of the latest step */
+	struct iv_timer_heap	*heap;
+	struct iv_timer_list	unsorted;	/* all but late, without a heap */
 	struct iv_list_head	late;
 	struct iv_list_head	batch;
 };
@@ -299,6 +294,7 @@ static inline int iv_timer_any(const struct iv_state *st)
 }
 
 void iv_timer_init(struct iv_state *st);
+void iv_timer_deinit(struct iv_state *st);
 /* What follows is for loops with timers. */
 void iv_timer_run(struct iv_state *st);
 /* When the first is due; {0, 0}: already, surely. */

@@ -20,24 +20,38 @@
  * list has its min is unregistered, the min remains: the loop may wake up for
  * it in vain, once.
  *
+ * The heap is allocated with the first timer of a loop.  If there is no memory,
+ * all timers that are not late are in one list, `unsorted', of which a step
+ * makes late what is due.  That is as correct, but takes a walk along the list.
+ * The allocation is tried again when the first timer is registered after there
+ * was none.
+ *
  * Compiled with IV_DEBUG, each step and each wait checks that all this holds.
  */
 
+#include <errno.h>
+#include <stdlib.h>
 #include "iv_private.h"
 #include "iv_time.h"
 
-#define LEVELS		IV_TIMER_LEVELS
+#define LEVELS		14
 #define DIGIT_BITS	3
 #define DIGITS		(1 << DIGIT_BITS)
 
 /*
  * The list of all keys that differ from base in a higher digit than that of the
- * last level.  Base moves into it once in 2^42 ns, 73 minutes, at most.
+ * last level.  Base moves into it once in 2^42 ns, 73 minutes, at most.  Only
+ * level 0 has a list for digit 0: in the others the key's digit is greater.
  */
-#define FAR		(IV_TIMER_LISTS - 1)
+#define FAR		(LEVELS * (DIGITS - 1) + 1)
+#define LISTS		(FAR + 1)
+#define WORDS		((LISTS + 63) / 64)
 
-/* The key's digit is the greater one: only level 0 has a list for digit 0. */
-_Static_assert(FAR == LEVELS * (DIGITS - 1) + 1, "a list for each digit");
+struct iv_timer_heap {
+	uint64_t		base;
+	uint64_t		used[WORDS];	/* a bit per list */
+	struct iv_timer_list	lists[LISTS];
+};
 
 struct iv_timer_ {
 	struct timespec		expires;
@@ -92,33 +106,46 @@ static struct iv_timer_ *timer_of(const struct iv_list_head *link)
 
 static void put_in(struct iv_timer_state *ts, struct iv_timer_ *t, uint64_t key)
 {
-	unsigned int num = list_of(ts->base, key);
-	struct iv_timer_list *list = &ts->lists[num];
+	struct iv_timer_list *list = &ts->unsorted;
+	struct iv_timer_heap *heap = ts->heap;
 
+	if (heap != NULL) {
+		unsigned int num = list_of(heap->base, key);
+
+		list = &heap->lists[num];
+		heap->used[num / 64] |= UINT64_C(1) << num % 64;
+	}
 	if (key < list->min || iv_list_empty(&list->timers))
 		list->min = key;
 	iv_list_add_tail(&t->link, &list->timers);
-	ts->used[num / 64] |= UINT64_C(1) << num % 64;
+}
+
+static struct iv_timer_list *first_in_use(struct iv_timer_heap *heap)
+{
+	unsigned int i;
+
+	for (i = 0; i < WORDS; i++) {
+		while (heap->used[i] != 0) {
+			unsigned int bit = __builtin_ctzll(heap->used[i]);
+			struct iv_timer_list *list = &heap->lists[i * 64 + bit];
+
+			if (!iv_list_empty(&list->timers))
+				return list;
+			/* Unregistering leaves the bit alone. */
+			heap->used[i] &= heap->used[i] - 1;
+		}
+	}
+
+	return NULL;
 }
 
 /* The first list that is not empty, or NULL. */
 static struct iv_timer_list *first_list(struct iv_timer_state *ts)
 {
-	unsigned int i;
+	if (ts->heap != NULL)
+		return first_in_use(ts->heap);
 
-	for (i = 0; i < IV_TIMER_WORDS; i++) {
-		while (ts->used[i] != 0) {
-			unsigned int bit = __builtin_ctzll(ts->used[i]);
-			struct iv_timer_list *list = &ts->lists[i * 64 + bit];
-
-			if (!iv_list_empty(&list->timers))
-				return list;
-			/* Unregistering leaves the bit alone. */
-			ts->used[i] &= ts->used[i] - 1;
-		}
-	}
-
-	return NULL;
+	return iv_list_empty(&ts->unsorted.timers) ? NULL : &ts->unsorted;
 }
 
 /*
@@ -131,7 +158,7 @@ static void advance(struct iv_timer_state *ts, struct iv_timer_list *first)
 	struct iv_list_head timers = IV_LIST_HEAD_INIT(timers);
 	struct iv_list_head *link, *next, *back;
 
-	ts->base = first->min;
+	ts->heap->base = first->min;
 	iv_list_splice_init(&first->timers, &timers);
 	back = timers.prev;
 	iv_list_for_each_safe(link, next, &timers) {
@@ -151,10 +178,13 @@ static void advance(struct iv_timer_state *ts, struct iv_timer_list *first)
 /* The first timer in the heap if it is due, or NULL. */
 static struct iv_timer_ *first_in_heap(struct iv_timer_state *ts, uint64_t now)
 {
+	struct iv_timer_heap *heap = ts->heap;
 	struct iv_timer_list *first;
 
-	while ((first = first_list(ts)) != NULL && first->min <= now) {
-		if (first < &ts->lists[DIGITS])
+	if (heap == NULL)
+		return NULL;
+	while ((first = first_in_use(heap)) != NULL && first->min <= now) {
+		if (first < &heap->lists[DIGITS])
 			return timer_of(first->timers.next);
 		advance(ts, first);
 	}
@@ -237,6 +267,32 @@ static struct iv_list_head *chain_of(struct iv_list_head *list)
 }
 
 /*
+ * Without a heap: make late what is due.  It was registered before all that is
+ * late already and has the same expiry, which was yet to come then.
+ */
+static void make_late(struct iv_timer_state *ts, uint64_t now)
+{
+	struct iv_list_head due = IV_LIST_HEAD_INIT(due);
+	struct iv_timer_list *list = &ts->unsorted;
+	struct iv_list_head *link, *next;
+	uint64_t min = UINT64_MAX;
+
+	if (iv_list_empty(&list->timers) || list->min > now)
+		return;
+
+	iv_list_for_each_safe(link, next, &list->timers) {
+		uint64_t key = key_of(&timer_of(link)->expires);
+
+		if (key <= now)
+			iv_list_move_tail(link, &due);
+		else if (key < min)
+			min = key;
+	}
+	list->min = min;
+	iv_list_splice(&due, &ts->late);
+}
+
+/*
  * Add what is late to the batch, in order.  The batch is empty unless a handler
  * has called iv_main(), or has left its step by an exception or by longjmp().
  */
@@ -280,28 +336,46 @@ static struct iv_timer_ *first_due(struct iv_timer_state *ts, uint64_t now)
 				 __LINE__, #cond);			\
 	} while (0)
 
-static unsigned int check_list(struct iv_timer_state *ts, unsigned int num)
+static unsigned int
+check_list(const struct iv_timer_list *list, uint64_t earliest)
 {
-	const struct iv_timer_list *list = &ts->lists[num];
 	const struct iv_list_head *link;
 	unsigned int count = 0;
 
 	iv_list_for_each(link, &list->timers) {
 		uint64_t key = key_of(&timer_of(link)->expires);
 
-		must_be(key >= ts->base);
+		must_be(key >= earliest);
 		must_be(key >= list->min);
-		must_be(num == list_of(ts->base, key));
 		must_be(link->next->prev == link);
 		count++;
 	}
-	must_be(count == 0 || ts->used[num / 64] >> num % 64 & 1);
+
+	return count;
+}
+
+static unsigned int check_heap(const struct iv_timer_heap *heap)
+{
+	const struct iv_list_head *link;
+	unsigned int count = 0;
+	unsigned int num;
+
+	for (num = 0; num < LISTS; num++) {
+		const struct iv_timer_list *list = &heap->lists[num];
+		unsigned int in_list = check_list(list, heap->base);
+
+		iv_list_for_each(link, &list->timers)
+			must_be(num == list_of(heap->base,
+					key_of(&timer_of(link)->expires)));
+		must_be(in_list == 0 || heap->used[num / 64] >> num % 64 & 1);
+		count += in_list;
+	}
 
 	return count;
 }
 
 static unsigned int
-check_due(struct iv_timer_state *ts, const struct iv_list_head *list)
+check_due(const struct iv_timer_state *ts, const struct iv_list_head *list)
 {
 	const struct iv_list_head *link;
 	unsigned int count = 0;
@@ -317,21 +391,23 @@ check_due(struct iv_timer_state *ts, const struct iv_list_head *list)
 	return count;
 }
 
-static void check_invariant(struct iv_timer_state *ts)
+static void check_invariant(const struct iv_timer_state *ts)
 {
 	unsigned int count = check_due(ts, &ts->late) +
-			     check_due(ts, &ts->batch);
-	unsigned int num;
+			     check_due(ts, &ts->batch) +
+			     check_list(&ts->unsorted, ts->now + 1);
 
-	for (num = 0; num < IV_TIMER_LISTS; num++)
-		count += check_list(ts, num);
+	if (ts->heap != NULL) {
+		must_be(iv_list_empty(&ts->unsorted.timers));
+		must_be(ts->heap->base <= ts->now);
+		count += check_heap(ts->heap);
+	}
 	must_be(count == ts->num);
-	must_be(ts->base <= ts->now);
 }
 
 #else
 
-static inline void check_invariant(struct iv_timer_state *ts)
+static inline void check_invariant(const struct iv_timer_state *ts)
 {
 	(void)ts;
 }
@@ -345,6 +421,8 @@ void iv_timer_run(struct iv_state *st)
 	struct iv_timer_ *t;
 
 	check_invariant(ts);
+	if (ts->heap == NULL)
+		make_late(ts, now);
 	make_batch(ts);
 	if (now > ts->now)
 		ts->now = now;
@@ -376,15 +454,35 @@ struct timespec iv_timer_next(struct iv_state *st)
 	return first != NULL ? time_of(first->min) : (struct timespec){ 0 };
 }
 
+/* NULL: no memory, so the loop does without. */
+static struct iv_timer_heap *new_heap(void)
+{
+	int saved_errno = errno;
+	struct iv_timer_heap *heap = calloc(1, sizeof(*heap));
+	unsigned int i;
+
+	errno = saved_errno;
+	if (heap == NULL)
+		return NULL;
+	for (i = 0; i < LISTS; i++)
+		INIT_IV_LIST_HEAD(&heap->lists[i].timers);
+
+	return heap;
+}
+
 void iv_timer_init(struct iv_state *st)
 {
 	struct iv_timer_state *ts = &st->timer;
-	unsigned int i;
 
-	for (i = 0; i < IV_TIMER_LISTS; i++)
-		INIT_IV_LIST_HEAD(&ts->lists[i].timers);
+	INIT_IV_LIST_HEAD(&ts->unsorted.timers);
 	INIT_IV_LIST_HEAD(&ts->late);
 	INIT_IV_LIST_HEAD(&ts->batch);
+}
+
+void iv_timer_deinit(struct iv_state *st)
+{
+	free(st->timer.heap);
+	st->timer.heap = NULL;
 }
 
 static inline void insert(struct iv_timer_state *ts, struct iv_timer_ *t)
@@ -398,8 +496,8 @@ static inline void insert(struct iv_timer_state *ts, struct iv_timer_ *t)
 }
 
 /*
- * The first of all: both times are free, and the later they are, the less far
- * do timers have to move.  Or one whose time calls for more calls.
+ * The first of all: both times can be chosen, and the later they are, the less
+ * far timers have to move.  Or one whose key takes calls to compute.
  */
 __attribute__((noinline))
 static void insert_rarely(struct iv_state *st, struct iv_timer_ *t)
@@ -408,7 +506,10 @@ static void insert_rarely(struct iv_state *st, struct iv_timer_ *t)
 
 	if (ts->num == 1) {
 		ts->now = key_of(iv_clock_latest(st));
-		ts->base = ts->now;
+		if (ts->heap == NULL)
+			ts->heap = new_heap();
+		if (ts->heap != NULL)
+			ts->heap->base = ts->now;
 	}
 	insert(ts, t);
 }

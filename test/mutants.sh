@@ -36,7 +36,10 @@ $CC -std=gnu11 -D_GNU_SOURCE -O2 -w -I"$top/test/kqueue" -c \
 echo "-UHAVE_EPOLL -UHAVE_EPOLL_CREATE1 -DHAVE_KQUEUE
 	-I$top/test/kqueue $tmp/kqueue.o" >"$tmp/kqueue"
 kqueue=@$tmp/kqueue
-echo "$kqueue -Wl,--wrap=iv_timer_run" >"$tmp/kqueue.timer"
+memory=-Wl,--wrap=calloc,--wrap=free
+steps=-Wl,--wrap=calloc,--wrap=iv_timer_run
+echo "$kqueue $memory" >"$tmp/kqueue.memory"
+echo "$kqueue $steps" >"$tmp/kqueue.steps"
 seen=0
 number=0
 failed=0
@@ -494,7 +497,6 @@ mutant "main: rounds with the time of the first" iv_main \
 	time 'fresh in each round' poll/eventfd
 
 timer=iv_timer
-steps=-Wl,--wrap=iv_timer_run
 intime='as soon as it can be'
 mutant "timer order: of equal ones the last is the first" $timer \
 	's/iv_list_add_tail(&t->link, &list->timers)/iv_list_add(\&t->link, \&list->timers)/' \
@@ -504,7 +506,7 @@ mutant "timer key: tv_nsec as it is" $timer \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer key: a negative time is far away" $timer \
 	's/ts.tv_sec < 0 ? 0 : UINT64_MAX/UINT64_MAX/' \
-	timer 'any negative time' poll/eventfd
+	timer 'any negative time' poll/eventfd $memory
 mutant "timer list: the level by the distance" $timer \
 	's/__builtin_clzll((base ^ key) | 1)/__builtin_clzll((key - base) | 1)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
@@ -524,14 +526,14 @@ mutant "timer first: due or not" $timer \
 	's/ && first->min <= now//' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer first: any list is in order" $timer \
-	's/if (first < &ts->lists\[DIGITS\])/if (1)/' \
+	's/if (first < &heap->lists\[DIGITS\])/if (1)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer advance: beyond the first timer" $timer \
-	's/ts->base = first->min;/ts->base = ts->now;/' \
+	's/heap->base = first->min;/heap->base = ts->now;/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer step: what handlers register runs in it" $timer \
 	's/^\tif (key > ts->now)/\tif (1)/' \
-	timer 'runs after the tasks and a wait' poll/eventfd
+	timer 'runs after the tasks and a wait' poll/eventfd $memory
 mutant "timer step: late is what the step before would have called" $timer \
 	's/^\t\tts->now = now;/\t\t;/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
@@ -558,13 +560,39 @@ mutant "timer merge: of equal ones the later is the first" $timer \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer next: what is late is not due" $timer \
 	'/^struct timespec iv_timer_next/,/^}/s/!iv_list_empty(&ts->late) ||//' \
-	timer 'may be registered in its handler' poll/eventfd
+	timer 'may be registered in its handler' poll/eventfd $memory
 mutant "timer next: what a step has left is not due" $timer \
 	'/^struct timespec iv_timer_next/,/^}/s/ || !iv_list_empty(&ts->batch)//' \
-	timer 'leaves an inner loop' poll/eventfd
+	timer 'leaves an inner loop' poll/eventfd $memory
 mutant "timer next: the loop may sleep longer" $timer \
 	's/time_of(first->min)/time_of(first->min + 1000000000)/' \
-	timer 'delays no other' ''
+	timer 'delays no other' '' $memory
+without='where memory is refused'
+mutant "timer memory: without it what is late precedes what was early" $timer \
+	's/iv_list_splice(&due, &ts->late);/iv_list_splice_tail(\&due, \&ts->late);/' \
+	timer_fuzz "$without" ppoll/eventfd $steps
+mutant "timer memory: without it what is due turns round" $timer \
+	's/iv_list_move_tail(link, &due);/iv_list_move(link, \&due);/' \
+	timer_fuzz "$without" ppoll/eventfd $steps
+mutant "timer memory: without it min is not found anew" $timer \
+	's/^\tlist->min = min;/\t;/' \
+	timer_fuzz "$without" ppoll/eventfd $steps
+mutant "timer memory: without it min is that of what is due, too" $timer \
+	's/^\t\telse if (key < min)/\t\tif (key < min)/' \
+	timer_fuzz "$without" ppoll/eventfd $steps
+mutant "timer memory: without it what comes now waits" $timer \
+	'/^static void make_late/,/^}/s/if (key <= now)/if (key < now)/' \
+	timer_fuzz "$without" ppoll/eventfd $steps
+mutant "timer memory: left behind by the loop" $timer \
+	's/^\tfree(st->timer.heap);/\t;/' \
+	timer 'freed with the loop' '' $memory
+mutant "timer memory: asked for once" $timer \
+	'/^static void insert_rarely/,/^}/s/if (ts->heap == NULL)/static int asked;\
+	if (!asked++)/' \
+	timer 'asked for with the next' poll/eventfd $memory
+mutant "timer memory: its refusal is the caller's errno" $timer \
+	'/new_heap(void)/,/^}/s/errno = saved_errno;/(void)saved_errno;/' \
+	timer 'asked for with the next' poll/eventfd $memory
 
 mutant "wait: an end without a status is not reported" iv_wait \
 	'/^static void lost_locked/,/^}/s/report_locked(.*/;/' \
@@ -743,16 +771,16 @@ mutant "kqueue: not close-on-exec" $kq \
 	process 'survives exec' kqueue/eventfd $kqueue
 mutant "kqueue: waits are as long as the timer is far" $kq \
 	's/if (left->tv_sec >= LONGEST_WAIT)/if (0)/' \
-	timer 'largest times' kqueue/eventfd $kqueue
+	timer 'largest times' kqueue/eventfd $kqueue.memory
 mutant "kqueue: waits end before the nanosecond" $kq \
 	's/^\tiv_time_left(left, until);/&\
 	left->tv_nsec = left->tv_nsec \/ 1000000 * 1000000;/' \
-	timer_fuzz "$intime" kqueue/eventfd $kqueue.timer
+	timer_fuzz "$intime" kqueue/eventfd $kqueue.steps
 mutant "kqueue: waits end after the nanosecond" $kq \
 	's/^\tiv_time_left(left, until);/&\
 	if (left->tv_nsec < 999000000)\
 		left->tv_nsec = (left->tv_nsec + 999999) \/ 1000000 * 1000000;/' \
-	timer_fuzz "$intime" kqueue/eventfd $kqueue.timer
+	timer_fuzz "$intime" kqueue/eventfd $kqueue.steps
 
 # With the libivykis that the system has installed as the oracle.
 differs "events in reverse order" $event \

@@ -1,16 +1,22 @@
 /*
  * libivykis: timers.
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Compiled with REFUSED, the same without the memory that a loop allocates with
+ * its first timer.
  */
 
+#include <errno.h>
 #include <iv.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -49,6 +55,46 @@ int poll(struct pollfd *fds, nfds_t num, int ms)
 	poll_ms = ms;
 
 	return ppoll(fds, num, ms < 0 ? NULL : &ts, NULL);
+}
+
+/*
+ * In place of the libc's, by --wrap: no other single object that the library or
+ * this file allocates is as large as what a loop has for its timers.
+ */
+#define LARGE		1024
+
+#ifdef REFUSED
+static int refusing = 1;
+#else
+static int refusing;
+#endif
+static int refusals;
+static void *heap;		/* the latest that is not freed */
+
+void *__real_calloc(size_t num, size_t size);
+void *__wrap_calloc(size_t num, size_t size);
+void __real_free(void *mem);
+void __wrap_free(void *mem);
+
+void *__wrap_calloc(size_t num, size_t size)
+{
+	if (num != 1 || size < LARGE)
+		return __real_calloc(num, size);
+	if (refusing) {
+		refusals++;
+		errno = ENOMEM;
+		return NULL;
+	}
+	heap = __real_calloc(num, size);
+
+	return heap;
+}
+
+void __wrap_free(void *mem)
+{
+	if (mem == heap)
+		heap = NULL;
+	__real_free(mem);
 }
 
 static struct timespec at(time_t sec, long nsec)
@@ -1194,6 +1240,177 @@ static void relative_mistakes_are_fatal(void)
 		    "iv_timer_register_in_ms: this thread has no loop");
 }
 
+/* Memory. */
+static void memory_comes_with_the_first(void)
+{
+	struct iv_timer t[2];
+	void *first;
+
+	refusing = 0;
+	iv_init();
+	check(heap == NULL);
+	add(&t[0], in_ms(1000), no_handler_of_this_runs, NULL);
+	first = heap;
+	check(first != NULL);
+	add(&t[1], in_ms(1000), no_handler_of_this_runs, NULL);
+	iv_timer_unregister(&t[0]);
+	iv_timer_unregister(&t[1]);
+	iv_timer_register(&t[0]);
+	check(heap == first);
+	iv_timer_unregister(&t[0]);
+	iv_deinit();
+	check(heap == NULL);
+}
+
+static void *end_with_a_loop(void *t)
+{
+	iv_init();
+	add(t, in_ms(1000), no_handler_of_this_runs, NULL);
+	check(heap != NULL);
+
+	return NULL;
+}
+
+static void deinit(void *letter)
+{
+	mark(letter);
+	iv_deinit();
+	iv_init();
+	check(heap == NULL);
+	mark("i");
+	pthread_exit(NULL);
+}
+
+static void *deinit_in_a_handler(void *t)
+{
+	iv_init();
+	add(t, past, deinit, "d");
+	iv_main();
+
+	return NULL;
+}
+
+static void check_freed_by(void *(*fn)(void *))
+{
+	struct iv_timer t;
+	pthread_t thread;
+
+	check_int(pthread_create(&thread, NULL, fn, &t), 0);
+	check_int(pthread_join(thread, NULL), 0);
+	check(heap == NULL);
+}
+
+static void memory_goes_with_the_loop(void)
+{
+	struct iv_timer t;
+	pid_t pid;
+
+	refusing = 0;
+	check_freed_by(end_with_a_loop);
+	check_freed_by(deinit_in_a_handler);
+	expect("di");
+
+	iv_init();
+	add(&t, in_ms(1000), no_handler_of_this_runs, NULL);
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		iv_timer_unregister(&t);
+		iv_deinit();
+		check(heap == NULL);
+		_exit(0);
+	}
+	check_child(pid);
+	check(heap != NULL);
+	iv_timer_unregister(&t);
+	iv_deinit();
+}
+
+static void memory_is_asked_for_again(void)
+{
+	struct iv_timer t[2];
+
+	refusing = 1;
+	refusals = 0;
+	iv_init();
+	errno = EXDEV;
+	add(&t[0], in_ms(1000), no_handler_of_this_runs, NULL);
+	check_int(errno, EXDEV);
+	add(&t[1], in_ms(10), mark, "1");
+	check_int(refusals, 1);
+	iv_timer_unregister(&t[0]);
+	iv_main();
+	check_int(refusals, 1);
+
+	add(&t[0], in_ms(10), mark, "2");
+	check_int(refusals, 2);
+	iv_main();
+
+	refusing = 0;
+	add(&t[0], in_ms(20), mark, "4");
+	check(heap != NULL);
+	add(&t[1], in_ms(10), mark, "3");
+	iv_main();
+	expect("1234");
+	iv_deinit();
+	check(heap == NULL);
+}
+
+/* A chain of blocks that leaves nothing as large as what is asked for. */
+static void **eat_memory(void)
+{
+	void **top = NULL;
+	size_t size;
+
+	for (size = 1 << 16; size >= LARGE; size /= 2) {
+		void **block;
+
+		while ((block = malloc(size)) != NULL) {
+			*block = top;
+			top = block;
+		}
+	}
+
+	return top;
+}
+
+static void free_memory(void **top)
+{
+	while (top != NULL) {
+		void **below = *top;
+
+		free(top);
+		top = below;
+	}
+}
+
+static void works_without_memory(void)
+{
+	struct rlimit old, none;
+	struct iv_timer t[4];
+	void **eaten;
+
+	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
+	need_memory_limit(RLIMIT_DATA);
+	refusing = 0;
+	iv_init();
+	check_int(getrlimit(RLIMIT_DATA, &old), 0);
+	none = old;
+	none.rlim_cur = 4096;
+	check_int(setrlimit(RLIMIT_DATA, &none), 0);
+	eaten = eat_memory();
+	add(&t[0], in_ms(20), mark, "3");
+	add(&t[1], in_ms(10), mark, "2");
+	add(&t[2], t[0].expires, mark, "4");
+	add(&t[3], past, mark, "1");
+	check(heap == NULL);
+	iv_main();
+	free_memory(eaten);
+	check_int(setrlimit(RLIMIT_DATA, &old), 0);
+	expect("1234");
+	iv_deinit();
+}
+
 static const struct check_case cases[] = {
 	{ "timers run in the order of their expiry",
 	  runs_in_order_of_expiry, EACH_METHOD, 0 },
@@ -1253,6 +1470,14 @@ static const struct check_case cases[] = {
 	  relative_mistakes_are_fatal, ONCE, 0 },
 	{ "a timer may be registered again with a later expiry",
 	  expires_may_be_advanced, EACH_METHOD, 0 },
+	{ "a loop allocates memory with its first timer, once",
+	  memory_comes_with_the_first, ONCE, 0 },
+	{ "the memory for timers is freed with the loop, however that ends",
+	  memory_goes_with_the_loop, ONCE, 0 },
+	{ "memory that was refused is asked for with the next first timer",
+	  memory_is_asked_for_again, EACH_METHOD, 0 },
+	{ "timers run in order where malloc() has nothing left",
+	  works_without_memory, EACH_METHOD, 0 },
 };
 
 int main(int argc, char **argv)

@@ -10,12 +10,14 @@
  * wait may last beyond the first expiry.  So each call comes neither early nor
  * later than it can.
  *
- * The linker's --wrap shows this file each step.  Where iv_timer.c is compiled
- * with IV_DEBUG each step asserts the invariant of its structure, too.
+ * The linker's --wrap shows this file each step, and lets it refuse the memory
+ * that the first timer of a loop asks for.  Where iv_timer.c is compiled with
+ * IV_DEBUG each step asserts the invariant of its structure, too.
  *
  *	TEST_SEED=...	in the environment: the sequence of this seed alone
  */
 
+#include <errno.h>
 #include <iv.h>
 #include <iv_event.h>
 #include <limits.h>
@@ -40,6 +42,8 @@ int epoll_pwait2(int epfd, struct epoll_event *ev, int max,
 
 void __real_iv_timer_run(struct iv_state *st);
 void __wrap_iv_timer_run(struct iv_state *st);
+void *__real_calloc(size_t num, size_t size);
+void *__wrap_calloc(size_t num, size_t size);
 
 #define NSEC_PER_SEC	INT64_C(1000000000)
 #define TIME_MAX	((time_t)(sizeof(time_t) == 8 ? INT64_MAX : INT32_MAX))
@@ -89,6 +93,8 @@ static struct {
 	unsigned long	unregistrations;
 	unsigned long	calls;
 	unsigned long	in_vain;	/* a wait ended, and nothing was due */
+	int		poor;		/* memory is refused at times */
+	unsigned long	refusals;
 	long		left;		/* operations */
 	int		nested;
 	int		waits_left;	/* of a nested loop */
@@ -168,6 +174,19 @@ static int64_t nsec_of(const struct timespec *ts)
 		return ts->tv_sec < 0 ? INT64_MIN : NEVER;
 
 	return nsec;
+}
+
+/* No other single object that the library allocates is as large. */
+void *__wrap_calloc(size_t num, size_t size)
+{
+	if (num == 1 && size >= 1024 && m.poor &&
+	    (m.refusals == 0 || rnd(8) != 0)) {
+		m.refusals++;
+		errno = ENOMEM;
+		return NULL;
+	}
+
+	return __real_calloc(num, size);
 }
 
 
@@ -579,7 +598,7 @@ static void timer_runs(void *_t)
 }
 
 
-static void begin(uint64_t seed)
+static void begin(uint64_t seed, int poor)
 {
 	int fd[2];
 	int i;
@@ -593,6 +612,7 @@ static void begin(uint64_t seed)
 	m.num = rnd(3) ? MOST / 8 + rnd(MOST * 7 / 8) : 1 + rnd(4);
 	m.idle = rnd(4) == 0;
 	m.left = OPERATIONS;
+	m.poor = poor;
 
 	virtual_time = 1;
 	iv_init();
@@ -634,9 +654,9 @@ static void end(void)
 	virtual_time = 0;
 }
 
-static void run(uint64_t seed)
+static void run(uint64_t seed, int poor)
 {
-	begin(seed);
+	begin(seed, poor);
 	while (m.left > 0)
 		iv_main();
 	end();
@@ -644,28 +664,42 @@ static void run(uint64_t seed)
 	/* Only what was unregistered leaves a time to wake up at in vain. */
 	if (m.in_vain * 20 > m.unregistrations)
 		wrong("wakes up in vain too often");
+	if (poor && m.refusals == 0)
+		wrong("asks for no memory");
 }
 
-static void each_is_called_in_time(void)
+static void run_each(int poor)
 {
 	const char *given = getenv("TEST_SEED");
 	unsigned long calls = 0;
 	uint64_t seed;
 
 	if (given != NULL) {
-		run(strtoull(given, NULL, 0));
+		run(strtoull(given, NULL, 0), poor);
 		return;
 	}
 	for (seed = 1; seed <= SEEDS; seed++) {
-		run(seed);
+		run(seed, poor);
 		calls += m.calls;
 	}
 	printf("# seeds 1 to %d, %lu calls of timers\n", SEEDS, calls);
 }
 
+static void each_is_called_in_time(void)
+{
+	run_each(0);
+}
+
+static void each_is_called_without_memory(void)
+{
+	run_each(1);
+}
+
 static const struct check_case cases[] = {
 	{ "each timer is called as soon as it can be, in order",
 	  each_is_called_in_time, EACH_METHOD, 60 },
+	{ "each timer is called in time and order where memory is refused",
+	  each_is_called_without_memory, EACH_METHOD, 60 },
 };
 
 int main(int argc, char **argv)

@@ -275,7 +275,7 @@ struct iv_timer {
 void IV_TIMER_INIT(struct iv_timer *timer);
 
 /*
- * Arms the timer; allocates nothing and cannot fail.  May be called from any
+ * Arms the timer; cannot fail, even without memory.  May be called from any
  * thread that has a loop, which becomes the owner.
  */
 void iv_timer_register(struct iv_timer *timer);
