@@ -328,17 +328,21 @@ static void ring_free(struct ring *r)
 	iv_process_close(r->fd, r->label);
 }
 
-/* io_uring_enter(2) failed for now: a signal came, or something was lacking. */
-static int is_passing(int ret)
+/* A filter may allow a ring to be made, but not to be used. */
+static int is_usable(const struct ring *r)
 {
-	return ret == -EINTR || ret == -ETIME || ret == -EBUSY ||
-	       ret == -EAGAIN || ret == -ENOMEM;
+	int ret;
+
+	do {
+		ret = io_uring_enter2(r->fd, 0, 0, 0, NULL, 0);
+	} while (ret == -EINTR);
+
+	return ret >= 0;
 }
 
 static int ring_init(struct ring *r, unsigned int completions)
 {
 	struct io_uring_params p;
-	int ret;
 
 	r->fd = create(r, completions, &p);
 	if (r->fd < 0)
@@ -347,9 +351,7 @@ static int ring_init(struct ring *r, unsigned int completions)
 	find_words(r, &p);
 	r->label = iv_process_label_fd(r->fd);
 
-	/* A filter may allow a ring to be made, but not to be used. */
-	ret = io_uring_enter2(r->fd, 0, 0, 0, NULL, 0);
-	if ((ret < 0 && !is_passing(ret)) ||
+	if (!is_usable(r) ||
 	    (p.features & NEEDED_FEATURES) != NEEDED_FEATURES) {
 		ring_free(r);
 		errno = EPERM;
@@ -623,12 +625,12 @@ static int outcome(const struct iv_fd_uring *u, int ret, enum treatment how)
 {
 	if (is_inherited(u) || (ret < 0 && how == DISCARD))
 		return -1;
+	if (ret >= 0 || ret == -EINTR || ret == -ETIME || ret == -EBUSY)
+		return 0;
 	if (ret == -EAGAIN || ret == -ENOMEM) {
 		iv_lock_pause(0);
 		return -1;
 	}
-	if (ret >= 0 || is_passing(ret))
-		return 0;
 	iv_fatal("iv_main: cannot wait for descriptors: %s (errno %d)",
 		 strerror(-ret), -ret);
 }
