@@ -93,6 +93,8 @@ make_mistakes()
 		'html#.*: no such place'
 	mistake doc/html.sh 's/"<dd>\$(line_of/"<dd>x$(line_of/' \
 		'not there: <a href'
+	mistake doc/html.awk 's/^\tbreak_names()$//' \
+		'not ok .*names in tables may be broken'
 	test ! -e "$dir/unchanged" || {
 		cat "$dir/unchanged"
 		return 1
