@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tests of the examples as a user runs them.
+# Runs the examples as a user does.
 # Environment: CC, TOP_SRCDIR, TOP_BUILDDIR.
 set -u
 
@@ -479,6 +479,27 @@ chat_loses_patience()
 	wait $! && ends $chat
 }
 
+# What the sockets buffer comes first, and that may be tens of megabytes.
+chat_sheds()
+{
+	start chat 0
+	chat=$example
+	listens chat && mkfifo "$dir/fifo.4" "$dir/fifo.5" || return 1
+	exec 3<>"$dir/fifo.4" 4<>"$dir/fifo.5"
+	"$dir/tcp_client" "$port" <"$dir/fifo.4" >"$dir/heard.4" 3>&- 4>&- &
+	clients=$!
+	heard heard.4 '^\* 1 is here$' || return 1
+	"$dir/tcp_client" "$port" <"$dir/fifo.5" >"$dir/heard.5" 3>&- 4>&- &
+	clients="$clients $!"
+	running="$running $clients"
+	heard heard.4 '^\* 2 is here$' && kill -STOP $! || return 1
+	yes "$(printf '%0500d' 0)" >&3 &
+	flood=$!
+	running="$running $flood"
+	heard heard.4 '^\* 2 is gone$' && kill $flood && ends $chat || return 1
+	exec 3>&- 4>&-
+}
+
 resolves()
 {
 	long=$(printf '%0300d' 0 | tr 0 a)
@@ -710,64 +731,65 @@ verdict "hello says hello" hello
 verdict "pwc counts as wc does, bytes for characters" in_locale C
 verdict "pwc counts as wc does, characters of several bytes" in_locale C.UTF-8
 verdict "pwc counts more files than it runs workers" many_files
-verdict "pwc says what cannot be read, counts the rest, and exits with 1" \
+verdict "pwc reports what it cannot read, counts the rest, and exits with 1" \
 	unreadable
-verdict "pwc gives the totals so far on SIGINT" stopped INT 130
-verdict "pwc gives the totals so far on SIGTERM" stopped TERM 143
-verdict "pwc says when a worker was killed" worker_killed
-verdict "pwc says how many posts, system calls and handler runs there were" \
+verdict "pwc prints the totals so far on SIGINT" stopped INT 130
+verdict "pwc prints the totals so far on SIGTERM" stopped TERM 143
+verdict "pwc reports a worker that was killed" worker_killed
+verdict "pwc prints how many posts, system calls and handler runs there were" \
 	says_posts
-verdict "notify posts to listen, a program that it shares nothing with" \
+verdict "notify posts to listen, an unrelated program" \
 	notify_listen
-verdict "a client for the next ones compiles, and so does what limits them" build_talk
-verdict "echo gives each of its clients back what it sent" echoes
+verdict "the programs that the next tests need compile" build_talk
+verdict "echo sends back to each client what it sent" echoes
 verdict "proxy relays between clients and a server, until it is gone" relays
-verdict "echo rests while it can have no descriptor" echo_rests
-verdict "proxy rests while it can have no descriptor" proxy_rests
-verdict "listen rests while it can have no descriptor" listen_rests
-verdict "reload reads its file on SIGHUP, ends on SIGTERM" reloads
-verdict "ring has each message answered, by more workers than messages, too" rings
+verdict "echo pauses while it has no free descriptor" echo_rests
+verdict "proxy pauses while it has no free descriptor" proxy_rests
+verdict "listen pauses while it has no free descriptor" listen_rests
+verdict "reload reads its file again on SIGHUP, and ends on SIGTERM" reloads
+verdict "ring gets all answers, even from more workers than messages" rings
 if command -v taskset >/dev/null; then
-	verdict "ring has each message answered on a single processor" \
+	verdict "ring gets all answers on a single processor" \
 		rings_on_one_cpu
 else
-	skip "ring has each message answered on a single processor" \
+	skip "ring gets all answers on a single processor" \
 		"taskset is not installed"
 fi
-verdict "ring ends with 1, and so do its workers, when one is killed" \
+verdict "ring ends with its workers, and exits with 1, when one is killed" \
 	ring_worker_killed
-verdict "supervise starts what ended, ends what it started" supervises
-verdict "checksums finds what cksum does" checksums
-what="watch says what happens, until nothing is left to watch"
+verdict "supervise restarts what ended, and stops all on SIGTERM" supervises
+verdict "checksums prints what cksum does" checksums
+what="watch reports changes until no directory is left"
 if [ -x "$TOP_BUILDDIR/examples/watch" ]; then
 	verdict "$what" watches
 else
 	skip "$what" "the library was built without inotify(7)"
 fi
-verdict "httpd answers with as much as it is asked for" httpd_answers
+verdict "httpd answers with as many bytes as it is asked for" httpd_answers
 verdict "httpd closes a connection on which nothing moves" httpd_loses_patience
 verdict "httpd finishes what was begun before it ends" httpd_finishes
-verdict "httpd rests while it can have no descriptor" httpd_rests
-verdict "chat passes on what clients and web servers say, to the end" chats
-verdict "chat puts out a client that says nothing" chat_loses_patience
-verdict "resolve finds addresses, and says what has none" resolves
+verdict "httpd pauses while it has no free descriptor" httpd_rests
+verdict "chat relays lines and answers, and ends after the last one" chats
+verdict "chat disconnects a client that sends nothing" chat_loses_patience
+verdict "chat disconnects a client that does not read" chat_sheds
+verdict "resolve prints addresses, and reports names that have none" resolves
 verdict "resolve looks up more names than it has threads" resolves_many
 if grep -qw -e -DHAVE_EPOLL "$TOP_BUILDDIR/Makefile"; then
 	recipe embed_glib libglib2.0-dev \
-		"embed_glib has both loops served in GLib's" lives_in_glib
+		"embed_glib runs both loops in that of GLib" lives_in_glib
 	recipe embed_uv libuv1-dev \
-		"embed_uv has both loops served in libuv's" lives_in_uv
+		"embed_uv runs both loops in that of libuv" lives_in_uv
 else
-	skip "the loop is served in another one" \
+	skip "the loop is embedded in another one" \
 		"no poll method of this build can be embedded"
 fi
-recipe fetch libcurl4-openssl-dev "fetch gets all that there is" fetches
+recipe fetch libcurl4-openssl-dev "fetch gets all pages, and reports what fails" fetches
 recipe_with openssl openssl tls_echo libssl-dev \
-	"tls_echo gives each of its clients back what it sent" tls_echoes
+	"tls_echo sends back to each client what it sent" tls_echoes
 recipe_with openssl openssl tls_echo libssl-dev \
-	"tls_echo rests while it can have no descriptor" tls_rests
+	"tls_echo pauses while it has no free descriptor" tls_rests
 recipe_with dbus-daemon dbus-daemon dbus_service libsystemd-dev \
-	"dbus_service serves all that call it" serves_on_bus
+	"dbus_service answers all callers" serves_on_bus
 recipe_with dbus-daemon dbus-daemon dbus_service libsystemd-dev \
 	"dbus_service ends with its bus" ends_with_bus
 recipe_with redis-server redis-server redis libhiredis-dev \
