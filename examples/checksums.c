@@ -1,13 +1,16 @@
 /*
- * checksums: the checksums of files, worked out on all processors.
+ * checksums: the checksums of files, computed on all processors.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: checksums FILE...
  *
- * Each file is an item of a work pool with as many threads as there are
- * processors.  The threads read and reckon; what they found is printed in the
- * main thread's loop, file by file as they are done, so nothing is shared and
- * no lock is needed.  Output as that of cksum(1), but in order of completion.
+ * Each file is an item of a thread pool that has a thread per processor.  The
+ * threads read and compute, and the loop of the main thread prints each result
+ * as it comes: nothing is shared, so there is no lock.  The output is that of
+ * cksum(1), in order of completion.  To try it:
+ *
+ *	cc checksums.c $(pkg-config --cflags --libs ivykis) -o checksums
+ *	./checksums *.c
  */
 
 #include <errno.h>
@@ -27,7 +30,7 @@ struct file {
 	struct iv_work_item	item;
 	const char		*name;
 
-	/* The thread's until the completion is called. */
+	/* Owned by the thread until the completion handler is called. */
 	uint32_t		crc;
 	unsigned long long	bytes;
 	int			error;		/* errno, or 0 */
@@ -38,7 +41,7 @@ static uint32_t table[256];
 static int files_left;
 static int failed;
 
-/* What a byte in the uppermost place makes of the rest. */
+/* The remainder of a byte in the topmost place. */
 static uint32_t remainder_of(uint32_t byte)
 {
 	uint32_t crc = byte << 24;
@@ -63,7 +66,7 @@ static void add_byte(struct file *f, unsigned char byte)
 	f->crc = f->crc << 8 ^ table[f->crc >> 24 ^ byte];
 }
 
-/* 1 if there was something to read, 0 at the end, -1 with errno. */
+/* Returns 1 if there was something to read, 0 at the end, -1 with errno set. */
 static int add_block(struct file *f, int fd)
 {
 	unsigned char block[BLOCK];
@@ -83,7 +86,7 @@ static int add_block(struct file *f, int fd)
 	return 1;
 }
 
-/* The length counts, too, so that zeroes at the front do. */
+/* The sum covers the length, too: else zeroes at the front would not matter. */
 static void add_length(struct file *f)
 {
 	unsigned long long left;
@@ -127,7 +130,7 @@ static void print(void *_f)
 		       f->name);
 	}
 
-	/* With the last one the pool goes, and with that iv_main() returns. */
+	/* Without a pool the loop has nothing left, and iv_main() returns. */
 	if (--files_left == 0)
 		iv_work_pool_put(&pool);
 }

@@ -2,8 +2,8 @@
  * Count lines, words and bytes, block by block, as wc(1) does.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A word is a run of characters between white space that holds a printable
- * one, by the locale's idea of both.
+ * A word is a run of characters between white space, with a printable one among
+ * them, as the locale defines both.
  */
 
 #include <ctype.h>
@@ -21,7 +21,7 @@ static void see_char(struct counter *c, int is_space, int is_printable)
 	}
 }
 
-/* As wc(1): a space that no line is broken at is one, a separator is not. */
+/* As in wc(1), no-break spaces are spaces, and separators are not. */
 static void see_wide_char(struct counter *c, wchar_t wc)
 {
 	int is_space = iswspace(wc) || wc == 0xa0 || wc == 0x2007 ||
@@ -31,7 +31,7 @@ static void see_wide_char(struct counter *c, wchar_t wc)
 		see_char(c, is_space, 1);
 }
 
-/* Bytes used: those of a character, one of rubbish, none of a part. */
+/* Returns the bytes used: a character's, 1 if invalid, 0 if incomplete. */
 static size_t see_multibyte(struct counter *c, const char *p, size_t len)
 {
 	mbstate_t before = c->shift;

@@ -16,19 +16,19 @@ struct counts {
 	unsigned long	bytes;
 };
 
-/* Begins as all zeroes.  The user of it counts the bytes. */
+/* Initially all zeroes.  The caller counts the bytes. */
 struct counter {
 	struct counts	counts;
 	int		in_word;
 	mbstate_t	shift;
 };
 
-/* Bytes that count_block() may leave to the next block. */
+/* How many bytes count_block() may leave for the next block. */
 #define COUNT_MAX_KEPT	MB_LEN_MAX
 
 /*
- * Count lines and words; returns the bytes used, which are all but those of a
- * character that the block's end has cut.
+ * Counts lines and words.  Returns the number of bytes used: all, except those
+ * of a character that continues in the next block.
  */
 size_t count_block(struct counter *c, const char *block, size_t len);
 

@@ -1,15 +1,18 @@
 /*
- * dbus_service: sd-bus in the loop.
+ * dbus_service: a D-Bus service by sd-bus.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: dbus_service
  *
- * Offers a method on the user's bus, until the bus ends or SIGTERM comes:
+ * The program offers a method, Reverse, on the user's bus, until the bus goes
+ * away or SIGTERM comes.  To sd-bus a connection is a descriptor and a timeout,
+ * both of which may change with each call; so update() follows every call that
+ * deals with messages.  To try it (libsystemd-dev):
  *
+ *	cc dbus_service.c -o dbus_service \
+ *		$(pkg-config --cflags --libs ivykis libsystemd)
+ *	./dbus_service &
  *	busctl --user call org.example.Ivykis / org.example.Ivykis Reverse s abc
- *
- * Needs libsystemd.  A bus is a descriptor and a time; what it waits for may be
- * different after each call of sd-bus, so whoever makes one calls update().
  */
 
 #include <iv.h>
@@ -46,7 +49,7 @@ static void fail(int error)
 
 static void process(void *cookie);
 
-/* From now on wait for what sd-bus waits for. */
+/* Wait for what sd-bus waits for, from here on. */
 static void update(void)
 {
 	int events = sd_bus_get_events(bus);
@@ -63,14 +66,14 @@ static void update(void)
 	if (iv_timer_registered(&timeout))
 		iv_timer_unregister(&timeout);
 	if (sd_bus_get_timeout(bus, &usec) >= 0 && usec != UINT64_MAX) {
-		/* Of the same clock as a timer's. */
+		/* Both are times of CLOCK_MONOTONIC. */
 		timeout.expires.tv_sec = usec / 1000000;
 		timeout.expires.tv_nsec = usec % 1000000 * 1000;
 		iv_timer_register(&timeout);
 	}
 }
 
-/* One message at a time: while there are more, sd-bus has a timeout of 0. */
+/* One message at a time: sd-bus asks for a timeout of 0 if there are more. */
 static void process(void *cookie)
 {
 	int ret = sd_bus_process(bus, NULL);
@@ -114,7 +117,6 @@ static const sd_bus_vtable methods[] = {
 	SD_BUS_VTABLE_END
 };
 
-/* The handlers of timers and of descriptors are alike. */
 static void attach(void)
 {
 	IV_TIMER_INIT(&timeout);

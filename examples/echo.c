@@ -1,13 +1,16 @@
 /*
- * echo: send back what comes in by TCP.
+ * echo: a TCP server that sends back what it receives.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: echo PORT
  *
- * Listens on port PORT of 127.0.0.1; with 0 the kernel chooses one.  Says on
- * standard output which it is.  Each connection gets back what it sends, until
- * it ends.  A client that does not read what it gets is not read from either.
- * Ends on SIGINT or SIGTERM.
+ * The server listens on port PORT of 127.0.0.1, or on a free one if PORT is 0,
+ * and prints which.  It does not read from a client that does not read what it
+ * is sent.  SIGINT and SIGTERM end it.  To try it:
+ *
+ *	cc echo.c $(pkg-config --cflags --libs ivykis) -o echo
+ *	./echo 7000 &
+ *	nc 127.0.0.1 7000
  */
 
 #include <arpa/inet.h>
@@ -23,14 +26,14 @@
 struct connection {
 	struct iv_fd		fd;
 	struct iv_list_head	list;
-	size_t			start;		/* of what is not sent yet */
+	size_t			start;		/* of the unsent bytes */
 	size_t			len;
 	char			buf[4096];
 };
 
 static struct iv_list_head connections = IV_LIST_HEAD_INIT(connections);
 static struct iv_fd listener;
-static struct iv_timer wake_up;			/* of the listener */
+static struct iv_timer pause_over;		/* for the listener */
 static struct iv_event_raw stop;
 
 static void end_connection(struct connection *c)
@@ -41,7 +44,7 @@ static void end_connection(struct connection *c)
 	free(c);
 }
 
-static int is_for_later(int err)
+static int is_transient(int err)
 {
 	return err == EAGAIN || err == EINTR;
 }
@@ -49,7 +52,7 @@ static int is_for_later(int err)
 static void readable(void *_c);
 static void writable(void *_c);
 
-/* Either there is something to be sent or there is room to receive. */
+/* There is either something to send or room to receive. */
 static void wait_for(struct connection *c)
 {
 	iv_fd_set_handler_in(&c->fd, c->len == 0 ? readable : NULL);
@@ -61,7 +64,7 @@ static void writable(void *_c)
 	struct connection *c = _c;
 	ssize_t ret = write(c->fd.fd, c->buf + c->start, c->len);
 
-	if (ret < 0 && !is_for_later(errno)) {
+	if (ret < 0 && !is_transient(errno)) {
 		end_connection(c);
 		return;
 	}
@@ -77,7 +80,7 @@ static void readable(void *_c)
 	struct connection *c = _c;
 	ssize_t ret = read(c->fd.fd, c->buf, sizeof(c->buf));
 
-	if (ret < 0 && is_for_later(errno))
+	if (ret < 0 && is_transient(errno))
 		return;
 	if (ret <= 0) {
 		end_connection(c);
@@ -85,19 +88,19 @@ static void readable(void *_c)
 	}
 	c->start = 0;
 	c->len = ret;
-	/* Most often there is room at once, and no need to wait for it. */
+	/* Mostly the socket has room, so waiting for it would be a waste. */
 	writable(c);
 }
 
 /*
- * Without a free descriptor accept(2) fails, and the connection stays where it
- * is: it would have the loop call us again at once, and so on.  So the listener
- * rests, and then we look whether a descriptor has become free.
+ * Without a free descriptor accept(2) fails, the listener stays readable, and
+ * the loop would call its handler again and again.  So the listener pauses, and
+ * then tries once more.
  */
-static void rest(void)
+static void pause_listener(void)
 {
 	iv_fd_set_handler_in(&listener, NULL);
-	iv_timer_register_in_ms(&wake_up, 100);
+	iv_timer_register_in_ms(&pause_over, 100);
 }
 
 static void got_connection(void *cookie)
@@ -107,8 +110,8 @@ static void got_connection(void *cookie)
 
 	(void)cookie;
 	if (sock < 0) {
-		if (!is_for_later(errno) && errno != ECONNABORTED)
-			rest();
+		if (!is_transient(errno) && errno != ECONNABORTED)
+			pause_listener();
 		return;
 	}
 
@@ -127,7 +130,7 @@ static void got_connection(void *cookie)
 	iv_fd_register(&c->fd);
 }
 
-static void woken_up(void *cookie)
+static void accept_again(void *cookie)
 {
 	(void)cookie;
 	iv_fd_set_handler_in(&listener, got_connection);
@@ -145,7 +148,7 @@ static void got_signal(int sig)
 	iv_event_raw_post(&stop);
 }
 
-/* -1 with errno. */
+/* Returns -1 with errno set if it fails. */
 static int open_listener(int port)
 {
 	struct sockaddr_in addr = {
@@ -208,14 +211,14 @@ int main(int argc, char **argv)
 	listener.handler_in = got_connection;
 	iv_fd_register(&listener);
 
-	IV_TIMER_INIT(&wake_up);
-	wake_up.handler = woken_up;
+	IV_TIMER_INIT(&pause_over);
+	pause_over.handler = accept_again;
 
 	iv_main();
 
 	end_connections();
-	if (iv_timer_registered(&wake_up))
-		iv_timer_unregister(&wake_up);
+	if (iv_timer_registered(&pause_over))
+		iv_timer_unregister(&pause_over);
 	iv_fd_unregister(&listener);
 	close(listener.fd);
 	iv_event_raw_unregister(&stop);

@@ -1,11 +1,15 @@
 /*
- * An event loop of ivykis inside of that of GLib: a thread posts to an object
- * of ivykis, whose handler runs in GLib's main loop, by turns with a source of
- * GLib's own.
- *
- *	embed_glib
- *
+ * embed_glib: the loop inside that of GLib.
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * usage: embed_glib
+ *
+ * A thread posts to an event of ivykis, whose handler GLib's main loop runs
+ * along with the sources of GLib itself.  To try it (libglib2.0-dev):
+ *
+ *	cc -pthread embed_glib.c -o embed_glib \
+ *		$(pkg-config --cflags --libs ivykis glib-2.0)
+ *	./embed_glib
  */
 
 #include <glib-unix.h>
@@ -16,8 +20,9 @@
 #include <stdlib.h>
 
 /*
- * To embed it takes these lines.  GLib watches the descriptor level-triggered,
- * so one iteration for each readiness lets GLib's other sources have their turns.
+ * Embedding takes the next two functions.  GLib watches the descriptor
+ * level-triggered, so one iteration per call is enough, and lets the other
+ * sources of GLib have their turns.
  */
 static gboolean run_ivykis(gint fd, GIOCondition condition, gpointer cookie)
 {
@@ -57,7 +62,7 @@ static void *post(void *arg)
 {
 	int i;
 
-	/* Each one wakes GLib, unless it sees several at once. */
+	/* Each post wakes GLib; those that it has not handled are coalesced. */
 	for (i = 0; i < POSTS; i++) {
 		__atomic_fetch_add(&posts, 1, __ATOMIC_RELAXED);
 		iv_event_post(&event);
@@ -74,7 +79,7 @@ static void timed_out(void *cookie)
 	g_main_loop_quit(loop);
 }
 
-/* A handler of GLib's registers an object of ivykis. */
+/* A handler of GLib may register objects of ivykis. */
 static gboolean all_seen(gpointer cookie)
 {
 	(void)cookie;
@@ -86,7 +91,7 @@ static gboolean all_seen(gpointer cookie)
 	return G_SOURCE_REMOVE;
 }
 
-/* And the other way around. */
+/* A handler of ivykis may add sources to GLib. */
 static void posted(void *cookie)
 {
 	(void)cookie;

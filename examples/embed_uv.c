@@ -1,10 +1,14 @@
 /*
- * An event loop of ivykis inside of that of libuv: a child process of iv_popen
- * writes lines, which ivykis reads, while a timer of libuv's counts.
- *
- *	embed_uv
- *
+ * embed_uv: the loop inside that of libuv.
  * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * usage: embed_uv
+ *
+ * A child process that ivykis started writes lines, which ivykis reads, while
+ * libuv runs both loops and a timer of its own.  To try it (libuv1-dev):
+ *
+ *	cc embed_uv.c $(pkg-config --cflags --libs ivykis libuv) -o embed_uv
+ *	./embed_uv
  */
 
 #include <iv.h>
@@ -15,9 +19,10 @@
 #include <uv.h>
 
 /*
- * To embed it takes these lines.  libuv watches the descriptor level-triggered,
- * so one iteration for each readiness lets libuv's other handles have their
- * turns.  Once nothing of ivykis is registered, libuv may end.
+ * Embedding takes the next two functions.  libuv watches the descriptor
+ * level-triggered, so one iteration per call is enough, and lets the other
+ * handles of libuv have their turns.  Once nothing is registered with ivykis,
+ * it no longer keeps uv_run() running.
  */
 static void run_ivykis(uv_poll_t *poll, int status, int events)
 {
@@ -41,7 +46,7 @@ static void embed_ivykis(uv_loop_t *loop, uv_poll_t *poll)
 	}
 	if (uv_poll_init(loop, poll, fd) != 0 ||
 	    uv_poll_start(poll, UV_READABLE, run_ivykis) != 0) {
-		fprintf(stderr, "embed_uv: libuv cannot watch it\n");
+		fprintf(stderr, "embed_uv: libuv cannot watch the loop\n");
 		exit(1);
 	}
 }
@@ -71,7 +76,7 @@ static void readable(void *cookie)
 		return;
 	}
 
-	/* The end of the program: the last object of ivykis, too. */
+	/* These were the last objects registered with ivykis. */
 	iv_fd_unregister(&out);
 	close(out.fd);
 	iv_popen_request_close(&popen_request);

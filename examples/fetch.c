@@ -1,13 +1,15 @@
 /*
- * fetch: libcurl in the loop.
+ * fetch: HTTP transfers by libcurl.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: fetch URL...
  *
- * Fetches all at once, and says of each how many bytes came, as soon as it is
- * there.  Needs libcurl.  The two callbacks of curl's "multi socket" interface
- * are all that it takes: curl says which sockets to watch, and when to call it
- * at the latest.
+ * All transfers run at once; a line is printed for each that ends.  curl's
+ * "multi socket" interface has two callbacks, which say which sockets to watch
+ * and when to call curl at the latest.  To try it (libcurl4-openssl-dev):
+ *
+ *	cc fetch.c $(pkg-config --cflags --libs ivykis libcurl) -o fetch
+ *	./fetch https://www.debian.org/ https://www.kernel.org/
  */
 
 #include <curl/curl.h>
@@ -43,8 +45,8 @@ static void transfer_done(CURL *easy, CURLcode result)
 	free(t);
 }
 
-/* Let curl go on.  It calls watch() and set_timeout() in the meantime. */
-static void go_on(curl_socket_t sock, int events)
+/* Let curl work.  It calls watch() and set_timeout() meanwhile. */
+static void run_curl(curl_socket_t sock, int events)
 {
 	CURLMsg *msg;
 	int num;
@@ -58,21 +60,21 @@ static void go_on(curl_socket_t sock, int events)
 
 static void readable(void *fd)
 {
-	go_on(((struct iv_fd *)fd)->fd, CURL_CSELECT_IN);
+	run_curl(((struct iv_fd *)fd)->fd, CURL_CSELECT_IN);
 }
 
 static void writable(void *fd)
 {
-	go_on(((struct iv_fd *)fd)->fd, CURL_CSELECT_OUT);
+	run_curl(((struct iv_fd *)fd)->fd, CURL_CSELECT_OUT);
 }
 
 static void timed_out(void *cookie)
 {
 	(void)cookie;
-	go_on(CURL_SOCKET_TIMEOUT, 0);
+	run_curl(CURL_SOCKET_TIMEOUT, 0);
 }
 
-/* A socket of curl's is to be watched, or not any more. */
+/* Curl wants a socket to be watched, or watched no longer. */
 static int watch(CURL *easy, curl_socket_t sock, int what, void *cookie,
 		 void *_fd)
 {
@@ -104,7 +106,7 @@ static int watch(CURL *easy, curl_socket_t sock, int what, void *cookie,
 	return 0;
 }
 
-/* Curl is to be called in msec, even at once, but not by this function. */
+/* Curl wants to be called in msec; if that is 0, soon, but not from here. */
 static int set_timeout(CURLM *m, long msec, void *cookie)
 {
 	(void)m;

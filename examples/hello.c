@@ -1,4 +1,10 @@
-/* A thread posts; the handler runs in the loop of the thread that registered. */
+/*
+ * hello: a thread posts, and the handler runs in the loop of another one.
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ *	cc -pthread hello.c $(pkg-config --cflags --libs ivykis) -o hello
+ *	./hello
+ */
 
 #include <iv_event_raw.h>
 #include <pthread.h>

@@ -4,12 +4,16 @@
  *
  * usage: httpd PORT [SECONDS]
  *
- * Listens on port PORT of 127.0.0.1; with 0 the kernel chooses one.  Says on
- * standard output which it is.  GET /NUMBER is answered with so many bytes.  A
- * connection on which nothing has moved for SECONDS (30) is closed.  While
- * there are no descriptors for more connections, new ones wait in the kernel.
- * On SIGINT or SIGTERM it accepts no more, and ends when the last connection
- * has.
+ * The server listens on port PORT of 127.0.0.1, or on a free one if PORT is 0,
+ * and prints which.  "GET /NUMBER" is answered with that many bytes.  A
+ * connection is closed when nothing has moved on it for SECONDS (30).  While no
+ * descriptors are left for new connections, these wait in the kernel.  After
+ * SIGINT or SIGTERM it accepts no more, and ends with the last connection.  To
+ * try it:
+ *
+ *	cc httpd.c $(pkg-config --cflags --libs ivykis) -o httpd
+ *	./httpd 8000 &
+ *	curl http://127.0.0.1:8000/5000000 | wc -c
  */
 
 #include <arpa/inet.h>
@@ -23,14 +27,14 @@
 struct connection {
 	struct iv_fd		fd;
 	struct iv_timer		idle;
-	size_t			len;		/* of what is in buf */
-	size_t			sent;		/* of it */
+	size_t			len;		/* bytes in buf */
+	size_t			sent;		/* bytes of buf */
 	long			left;		/* bytes of the body */
 	char			buf[4096];	/* request, then header */
 };
 
 static struct iv_fd listener;
-static struct iv_timer rest_over;		/* for the listener */
+static struct iv_timer pause_over;		/* for the listener */
 static struct iv_signal on_int, on_term;
 static const char body[4096];
 static int seconds = 30;
@@ -54,7 +58,10 @@ static void not_idle(struct connection *c)
 	iv_timer_register_in_ms(&c->idle, seconds * 1000UL);
 }
 
-/* How much has moved.  If that is 0 the connection may be gone. */
+/*
+ * Takes the result of a read() or write(), and returns how many bytes it moved.
+ * If that is 0, the connection may have been freed.
+ */
 static size_t moved(struct connection *c, ssize_t ret)
 {
 	if (ret > 0) {
@@ -115,7 +122,7 @@ static void got_request(void *_c)
 	size_t room = sizeof(c->buf) - 1 - c->len;
 	size_t len;
 
-	/* With no room left read() returns 0, and that is the end. */
+	/* A request for which there is no room ends the connection, too. */
 	len = moved(c, read(c->fd.fd, c->buf + c->len, room));
 	if (len == 0)
 		return;
@@ -141,9 +148,9 @@ static void got_connection(void *cookie)
 	if (sock < 0) {
 		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
 			return;
-		/* The listener stays readable: not to spin, it has a rest. */
+		/* The listener stays readable, so it pauses: no spinning. */
 		iv_fd_set_handler_in(&listener, NULL);
-		iv_timer_register_in_ms(&rest_over, 100);
+		iv_timer_register_in_ms(&pause_over, 100);
 		return;
 	}
 	c = calloc(1, sizeof(*c));
@@ -162,18 +169,18 @@ static void got_connection(void *cookie)
 	not_idle(c);
 }
 
-static void rested(void *cookie)
+static void accept_again(void *cookie)
 {
 	(void)cookie;
 	iv_fd_set_handler_in(&listener, got_connection);
 }
 
-/* What remains are connections; with the last of them iv_main() returns. */
+/* Only connections remain, and iv_main() returns when the last one ends. */
 static void stop(void *cookie)
 {
 	(void)cookie;
-	if (iv_timer_registered(&rest_over))
-		iv_timer_unregister(&rest_over);
+	if (iv_timer_registered(&pause_over))
+		iv_timer_unregister(&pause_over);
 	iv_fd_unregister(&listener);
 	close(listener.fd);
 	iv_signal_unregister(&on_int);
@@ -229,8 +236,8 @@ int main(int argc, char **argv)
 	iv_init();
 	stop_on(&on_int, SIGINT);
 	stop_on(&on_term, SIGTERM);
-	IV_TIMER_INIT(&rest_over);
-	rest_over.handler = rested;
+	IV_TIMER_INIT(&pause_over);
+	pause_over.handler = accept_again;
 	open_listener(atoi(argv[1]));
 
 	iv_main();

@@ -1,4 +1,11 @@
-// C++17: threads find primes, and a lambda that runs in the loop collects them.
+/*
+ * lambda: threads find primes, and a lambda in the loop adds them up (C++17).
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ *	c++ -std=c++17 -pthread lambda.cc -o lambda \
+ *		$(pkg-config --cflags --libs ivykis)
+ *	./lambda
+ */
 
 #include <iv_event_raw.h>
 
@@ -12,7 +19,8 @@
 #include <utility>
 #include <vector>
 
-// Registered as long as it lives; it stays where it is, and in its thread.
+// Registered for as long as it lives, in the thread that made it.  It cannot be
+// moved or copied, as its address is what posts go to.
 class raw_event {
 public:
 	explicit raw_event(std::function<void()> call)
@@ -56,8 +64,8 @@ static int sum_of_primes(int below, int num_threads)
 	int running = num_threads;
 	int sum = 0;
 
-	// A post says "look": take all that there is.
-	raw_event look([&] {
+	// A post is a hint to check, so the handler takes all there is.
+	raw_event news([&] {
 		std::vector<int> primes;
 		bool all;
 		{
@@ -77,11 +85,11 @@ static int sum_of_primes(int below, int num_threads)
 					continue;
 				std::lock_guard lock(mutex);
 				found.push_back(n);
-				look.post();
+				news.post();
 			}
 			std::lock_guard lock(mutex);
 			running--;
-			look.post();
+			news.post();
 		});
 	}
 

@@ -1,12 +1,16 @@
 /*
- * listen: say when an unrelated program has something to say.
+ * listen: be notified by unrelated programs.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: listen PATH
  *
- * Whoever connects to the Unix socket PATH is sent a descriptor to post
- * through (see notify.c), and is not heard of again but by its posts.  Ends on
- * SIGINT or SIGTERM.
+ * The program sends a descriptor to each client of the Unix socket PATH, and
+ * prints a line whenever somebody posts through one (see notify.c).  The
+ * connections are closed at once; posts need none.  SIGINT and SIGTERM end it.
+ * To try it:
+ *
+ *	cc listen.c $(pkg-config --cflags --libs ivykis) -o listen
+ *	./listen /tmp/listen &
  */
 
 #include <iv.h>
@@ -22,7 +26,7 @@
 static struct iv_event_raw notified;
 static struct iv_event_raw stop;
 static struct iv_fd listener;
-static struct iv_timer wake_up;			/* of the listener */
+static struct iv_timer pause_over;		/* for the listener */
 
 static void got_notified(void *cookie)
 {
@@ -43,7 +47,7 @@ static void got_signal(int sig)
 	iv_event_raw_post(&stop);
 }
 
-/* Descriptors travel beside a message, which has to be one byte at least. */
+/* A descriptor is sent along with a message of at least one byte. */
 static int send_descriptor(int sock, int fd)
 {
 	union {
@@ -68,14 +72,14 @@ static int send_descriptor(int sock, int fd)
 }
 
 /*
- * Without two free descriptors there is nothing to send, and the connection stays
- * where it is: it would have the loop call us again at once, and so on.  So the
- * listener rests, and then we look whether descriptors have become free.
+ * Without two free descriptors nothing is accepted, the listener stays
+ * readable, and the loop would call its handler again and again.  So the
+ * listener pauses, and then tries once more.
  */
-static void rest(void)
+static void pause_listener(void)
 {
 	iv_fd_set_handler_in(&listener, NULL);
-	iv_timer_register_in_ms(&wake_up, 100);
+	iv_timer_register_in_ms(&pause_over, 100);
 }
 
 static void got_connection(void *cookie)
@@ -88,7 +92,7 @@ static void got_connection(void *cookie)
 		sock = accept(listener.fd, NULL, NULL);
 	if (sock < 0 && errno != EAGAIN && errno != EINTR &&
 	    errno != ECONNABORTED)
-		rest();
+		pause_listener();
 	if (sock >= 0 && send_descriptor(sock, fd) < 0)
 		perror("listen: sending a descriptor");
 	if (fd >= 0)
@@ -97,7 +101,7 @@ static void got_connection(void *cookie)
 		close(sock);
 }
 
-static void woken_up(void *cookie)
+static void accept_again(void *cookie)
 {
 	(void)cookie;
 	iv_fd_set_handler_in(&listener, got_connection);
@@ -154,14 +158,14 @@ int main(int argc, char **argv)
 	listener.handler_in = got_connection;
 	iv_fd_register(&listener);
 
-	IV_TIMER_INIT(&wake_up);
-	wake_up.handler = woken_up;
+	IV_TIMER_INIT(&pause_over);
+	pause_over.handler = accept_again;
 
 	iv_main();
 
 	unlink(argv[1]);
-	if (iv_timer_registered(&wake_up))
-		iv_timer_unregister(&wake_up);
+	if (iv_timer_registered(&pause_over))
+		iv_timer_unregister(&pause_over);
 	iv_fd_unregister(&listener);
 	close(listener.fd);
 	iv_event_raw_unregister(&notified);

@@ -4,9 +4,12 @@
  *
  * usage: notify PATH [TIMES]
  *
- * Asks the program that listens on the Unix socket PATH (see listen.c) for a
- * descriptor and posts through it, once a second if more than once.  Has no
- * loop and never calls iv_init().
+ * The program connects to the Unix socket PATH, on which listen.c sends it a
+ * descriptor, and posts through that TIMES (1) times, once a second.  It has no
+ * loop and never calls iv_init().  To try it, start listen first:
+ *
+ *	cc notify.c $(pkg-config --cflags --libs ivykis) -o notify
+ *	./notify /tmp/listen 3
  */
 
 #include <errno.h>
@@ -34,7 +37,7 @@ static int open_socket(const char *path)
 	return fd;
 }
 
-/* -1 with errno; a peer that sends none of the kind gives EPROTO. */
+/* Returns -1 with errno set: EPROTO if the peer sent no descriptor. */
 static int receive_descriptor(int sock)
 {
 	union {

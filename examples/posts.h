@@ -1,10 +1,9 @@
 /*
- * How many posts a process makes, and how many of them needed the kernel.
+ * How many posts a process makes, and how many of them make a system call.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A post that needs the kernel calls write(2), and the kernel counts the calls
- * of a process or thread.  A program that knows how many of its own there were
- * meanwhile knows the rest.
+ * Such a post calls write(2), and the kernel counts those calls per process and
+ * thread.  A program that subtracts its own calls gets those of posts.
  */
 
 #ifndef POSTS_H
@@ -14,10 +13,10 @@
 
 struct posts {
 	unsigned long	made;
-	long		writes;		/* of them; -1: the kernel does not say */
+	long		writes;		/* by these posts, or -1 if unknown */
 };
 
-/* From /proc/self/io or /proc/thread-self/io; -1: the kernel does not say. */
+/* Reads /proc/self/io or /proc/thread-self/io; returns -1 if it cannot. */
 static inline long write_calls(const char *proc_file)
 {
 	char line[64];
@@ -38,7 +37,7 @@ static inline void posts_begin(struct posts *p)
 	p->writes = write_calls("/proc/self/io");
 }
 
-/* other_writes: of the process since posts_begin(). */
+/* other_writes: those that the process itself made since posts_begin(). */
 static inline void posts_end(struct posts *p, long other_writes)
 {
 	long calls = write_calls("/proc/self/io");
@@ -59,7 +58,7 @@ static inline void posts_print(FILE *to, const struct posts *p,
 {
 	fprintf(to, "%lu posts, ", p->made);
 	if (p->writes < 0)
-		fprintf(to, "the kernel does not say how many system calls");
+		fprintf(to, "an unknown number of them by a system call");
 	else
 		fprintf(to, "%ld of them by a system call", p->writes);
 	fprintf(to, ", %lu handler runs\n", handler_runs);

@@ -4,11 +4,15 @@
  *
  * usage: proxy LISTEN-PORT HOST PORT
  *
- * Listens on port LISTEN-PORT of 127.0.0.1 (with 0 the kernel chooses one; it
- * is said on standard output), connects to PORT of HOST for each connection
- * that comes, and moves the bytes between the two: a pump for each direction.
- * The end of one direction is passed on while the other may go on.  Ends on
- * SIGINT or SIGTERM.
+ * The proxy listens on port LISTEN-PORT of 127.0.0.1, or on a free one if that
+ * is 0, and prints which.  It connects to PORT of HOST for each client, and a
+ * pump for each direction moves the bytes.  The end of one direction is passed
+ * on while the other may go on.  SIGINT and SIGTERM end it.  To try it, with a
+ * server on port 7000:
+ *
+ *	cc proxy.c $(pkg-config --cflags --libs ivykis) -o proxy
+ *	./proxy 7001 127.0.0.1 7000 &
+ *	nc 127.0.0.1 7001
  */
 
 #include <arpa/inet.h>
@@ -39,7 +43,7 @@ struct relay {
 
 static struct iv_list_head relays = IV_LIST_HEAD_INIT(relays);
 static struct iv_fd listener;
-static struct iv_timer wake_up;			/* of the listener */
+static struct iv_timer pause_over;		/* for the listener */
 static struct iv_event_raw stop;
 static struct addrinfo *target;
 
@@ -51,7 +55,7 @@ static void end_side(struct side *s)
 
 static void end_relay(struct relay *r)
 {
-	/* First, as the pumps have handlers set. */
+	/* First, as this resets the handlers that the pumps have set. */
 	if (r->connected) {
 		iv_fd_pump_destroy(&r->client.pump);
 		iv_fd_pump_destroy(&r->server.pump);
@@ -103,7 +107,7 @@ static void start_pump(struct side *from)
 	iv_fd_pump_init(&from->pump);
 }
 
-/* The connection to the server has come about, or has failed. */
+/* The connection to the server is established, or has failed. */
 static void got_server(void *_server)
 {
 	struct side *server = _server;
@@ -131,7 +135,7 @@ static void start_side(struct relay *r, struct side *s, struct side *other,
 	IV_FD_INIT(&s->fd);
 	s->fd.fd = fd;
 	s->fd.cookie = s;
-	/* From here the descriptor is non-blocking. */
+	/* This makes the descriptor non-blocking. */
 	iv_fd_register(&s->fd);
 }
 
@@ -148,14 +152,14 @@ static void start_relay(struct relay *r, int client, int server)
 }
 
 /*
- * Without two free descriptors there is no relay, and the connection stays where
- * it is: it would have the loop call us again at once, and so on.  So the
- * listener rests, and then we look whether descriptors have become free.
+ * Without two free descriptors nothing is accepted, the listener stays
+ * readable, and the loop would call its handler again and again.  So the
+ * listener pauses, and then tries once more.
  */
-static void rest(void)
+static void pause_listener(void)
 {
 	iv_fd_set_handler_in(&listener, NULL);
-	iv_timer_register_in_ms(&wake_up, 100);
+	iv_timer_register_in_ms(&pause_over, 100);
 }
 
 static void got_client(void *cookie)
@@ -169,7 +173,7 @@ static void got_client(void *cookie)
 		client = accept(listener.fd, NULL, NULL);
 	if (client < 0) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			rest();
+			pause_listener();
 		if (server >= 0)
 			close(server);
 		return;
@@ -184,7 +188,7 @@ static void got_client(void *cookie)
 	start_relay(r, client, server);
 }
 
-static void woken_up(void *cookie)
+static void accept_again(void *cookie)
 {
 	(void)cookie;
 	iv_fd_set_handler_in(&listener, got_client);
@@ -202,7 +206,7 @@ static void got_signal(int sig)
 	iv_event_raw_post(&stop);
 }
 
-/* -1 with errno. */
+/* Returns -1 with errno set if it fails. */
 static int open_listener(int port)
 {
 	struct sockaddr_in addr = {
@@ -236,7 +240,7 @@ static void end_relays(void)
 		end_relay(iv_list_entry(ilh, struct relay, list));
 }
 
-/* Before the loop runs, as this may take its time. */
+/* Called before the loop runs, as it may block. */
 static int look_up(const char *host, const char *port)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
@@ -279,14 +283,14 @@ int main(int argc, char **argv)
 	listener.handler_in = got_client;
 	iv_fd_register(&listener);
 
-	IV_TIMER_INIT(&wake_up);
-	wake_up.handler = woken_up;
+	IV_TIMER_INIT(&pause_over);
+	pause_over.handler = accept_again;
 
 	iv_main();
 
 	end_relays();
-	if (iv_timer_registered(&wake_up))
-		iv_timer_unregister(&wake_up);
+	if (iv_timer_registered(&pause_over))
+		iv_timer_unregister(&pause_over);
 	iv_fd_unregister(&listener);
 	close(listener.fd);
 	iv_event_raw_unregister(&stop);

@@ -1,12 +1,17 @@
 /*
- * pwc: count the lines, words and bytes of files, a process a file.
+ * pwc: count the lines, words and bytes of files, with a process per file.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Everything that happens reaches the parent's loop as an iv_event_raw: a
- * worker process posts its file's event after each block it has counted, a
- * thread posts a tick, and the signal handlers post that a child has ended or
- * that the user wants to stop.  What is counted stands in memory shared with
- * the workers, lock-free: a post makes it visible to the handler.
+ * usage: pwc FILE...
+ *
+ * Whatever happens reaches the loop of the parent by a raw event: worker
+ * processes post after each block that they have counted, a thread posts ticks,
+ * and the signal handlers post that a child has ended or that the user wants to
+ * stop.  The counts are in memory that the workers share with the parent.  They
+ * need no lock, as a post makes them visible to the handler.
+ *
+ *	cc -pthread pwc.c count.c $(pkg-config --cflags --libs ivykis) -o pwc
+ *	./pwc *.c
  */
 
 #include <errno.h>
@@ -35,19 +40,19 @@
 #define BLOCK		4096	/* small, as a post costs little */
 #define TICK_MS		100
 
-/* Written by the worker, relaxed: the post after it is what publishes it. */
+/* The worker stores are relaxed, as the post that follows publishes them. */
 struct shared {
 	atomic_ulong	lines;
 	atomic_ulong	words;
 	atomic_ulong	bytes;
 	atomic_int	error;		/* errno of read(2) */
 	atomic_long	posts;
-	atomic_long	writes;		/* -1: the kernel does not tell */
+	atomic_long	writes;		/* -1 if unknown */
 };
 
 struct file {
 	const char		*name;
-	pid_t			pid;		/* 0: never had a worker */
+	pid_t			pid;		/* 0 if it never had a worker */
 	int			running;
 	struct iv_event_raw	progress;
 	struct counts		seen;
@@ -71,7 +76,7 @@ static struct iv_event_raw stop;
 static volatile sig_atomic_t stop_signal;
 
 
-/* The worker.  It calls write(2) for nothing but posts. */
+/* The worker.  Posts are all that it calls write(2) for. */
 static void note_writes(atomic_long *to, long before, long after)
 {
 	atomic_store_explicit(to, before < 0 || after < 0 ? -1 : after - before,
@@ -92,8 +97,9 @@ static void publish(const struct counter *c, struct shared *to,
 }
 
 /*
- * SIGTERM puts the end of /dev/null in the place of the file.  It may come at
- * any moment, also between a look at a flag and a read(2) that waits.
+ * SIGTERM replaces the file by /dev/null, so the next read(2) returns 0.  A
+ * flag would not do, as the signal may arrive between its check and a read(2)
+ * that blocks.
  */
 static int input;
 static int dev_null;
@@ -147,11 +153,11 @@ static void worker(struct file *f, int fd, pid_t parent)
 	sigaction(SIGTERM, &sa, NULL);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
-	/* The parent's main thread has them blocked. */
+	/* The main thread of the parent blocks some. */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 
-	/* Nobody is interested any more if the parent is killed. */
+	/* The work is of no use once the parent is killed. */
 #ifdef PR_SET_PDEATHSIG
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
@@ -162,8 +168,8 @@ static void worker(struct file *f, int fd, pid_t parent)
 
 
 /*
- * The parent's second thread posts the ticks.  It takes the signals, too, so
- * that its calls of write(2) are those of posts alone, like a worker's.
+ * The second thread of the parent posts the ticks.  It handles the signals,
+ * too, so that posts are all that it calls write(2) for.
  */
 static atomic_long other_posts;
 static atomic_long other_writes;
@@ -190,7 +196,7 @@ static void our_signals(sigset_t *set)
 	sigaddset(set, SIGTERM);
 }
 
-/* 1 once the parent is about to end, 0 after a tick's time. */
+/* Returns 1 if the parent is about to end, 0 after the time of a tick. */
 static int wait_for_end(void)
 {
 	struct timespec until;
@@ -222,7 +228,7 @@ static void *ticker(void *arg)
 }
 
 
-/* The parent: what it shows. */
+/* The parent: its output. */
 static void show_progress(void)
 {
 	int percent = bytes_known ? 100 * bytes_seen / bytes_known : 100;
@@ -291,8 +297,8 @@ static void print_posts(void)
 }
 
 
-/* The parent: what happens to it. */
-static void look_at(struct file *f)
+/* The parent: its handlers. */
+static void update_counts(struct file *f)
 {
 	struct shared *from = &shared[f - files];
 
@@ -309,7 +315,7 @@ static void look_at(struct file *f)
 static void got_progress(void *_f)
 {
 	handler_runs++;
-	look_at(_f);
+	update_counts(_f);
 }
 
 static int start_worker(struct file *f, int fd)
@@ -339,7 +345,7 @@ static int start_worker(struct file *f, int fd)
 	return 0;
 }
 
-/* Opened here, so that one that cannot be read is said at once. */
+/* The parent opens the file, so that an error is reported at once. */
 static void start_file(struct file *f)
 {
 	int fd = open(f->name, O_RDONLY | O_CLOEXEC);
@@ -364,7 +370,7 @@ static void file_ended(struct file *f, int status)
 {
 	int err = atomic_load(&shared[f - files].error);
 
-	look_at(f);
+	update_counts(f);
 	iv_event_raw_unregister(&f->progress);
 	f->running = 0;
 	running--;
@@ -404,7 +410,7 @@ static void got_tick(void *cookie)
 
 	(void)cookie;
 	handler_runs++;
-	/* A line a second is enough where nothing draws over it. */
+	/* One line per second is enough in a file. */
 	if (is_terminal || ++ticks % (1000 / TICK_MS) == 0)
 		show_progress();
 }
@@ -452,7 +458,7 @@ static void prepare_files(char **names)
 	}
 }
 
-/* Handled in the one thread that will not have them blocked. */
+/* Only the second thread will unblock them. */
 static void prepare_signals(void)
 {
 	struct sigaction sa = { .sa_handler = got_signal };

@@ -1,12 +1,16 @@
 /*
- * redis: a client of redis, by the adapter that hiredis has for this library.
+ * redis: a client of Redis, by the adapter for ivykis that hiredis comes with.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: redis SOCKET WORD...
  *
- * Sends the words as a command to the server at the Unix socket SOCKET, and
- * prints the reply; after SUBSCRIBE each message that comes, until the server
- * ends the connection.  Needs hiredis.
+ * The words are sent as a command to the server at the Unix socket SOCKET, and
+ * the reply is printed; after SUBSCRIBE, each message is, until the server ends
+ * the connection.  To try it (libhiredis-dev, redis-server):
+ *
+ *	cc redis.c $(pkg-config --cflags --libs ivykis hiredis) -o redis
+ *	redis-server --port 0 --unixsocket /tmp/redis.socket --save '' &
+ *	./redis /tmp/redis.socket PING
  */
 
 #include <hiredis/adapters/ivykis.h>
@@ -44,7 +48,7 @@ static void print(const redisReply *r)
 static void got_reply(redisAsyncContext *ac, void *reply, void *cookie)
 {
 	(void)cookie;
-	/* The connection is gone; disconnected() is called next. */
+	/* The connection has failed; disconnected() is called next. */
 	if (reply == NULL)
 		return;
 
@@ -91,7 +95,7 @@ int main(int argc, char **argv)
 	redisAsyncCommandArgv(ac, got_reply, NULL, argc - 2,
 			      (const char **)&argv[2], NULL);
 
-	/* Returns when the connection, and with it the adapter, is gone. */
+	/* Returns when the connection has ended, and the adapter with it. */
 	iv_main();
 	iv_deinit();
 

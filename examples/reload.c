@@ -1,12 +1,17 @@
 /*
- * reload: a program that reads its file again on SIGHUP.
+ * reload: a program that reads its configuration again on SIGHUP.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: reload FILE
  *
- * Says how many settings FILE has: lines that are neither empty nor begin with
- * a #.  Says it again after each SIGHUP; a file that cannot be read then
- * leaves the old settings in force.  Ends on SIGTERM or SIGINT.
+ * The program prints how many settings FILE has (lines that are neither empty
+ * nor begin with #), and does so again after each SIGHUP.  If the file cannot
+ * be read then, the old settings stay in force.  SIGTERM and SIGINT end it.  To
+ * try it:
+ *
+ *	cc reload.c $(pkg-config --cflags --libs ivykis) -o reload
+ *	./reload /etc/services &
+ *	kill -HUP $!
  */
 
 #include <iv.h>
@@ -22,7 +27,7 @@ struct daemon {
 	struct iv_signal	on_term;
 };
 
-/* The number of settings, or -1 with errno. */
+/* Returns the number of settings, or -1 with errno set. */
 static int read_settings(const char *path)
 {
 	FILE *f = fopen(path, "re");
@@ -63,7 +68,7 @@ static void hup_came(void *_d)
 		printf("%s: still %d settings\n", d->path, d->num_settings);
 }
 
-/* Nothing is registered then, so iv_main() returns. */
+/* Nothing stays registered, so iv_main() returns. */
 static void end(void *_d)
 {
 	struct daemon *d = _d;
@@ -98,7 +103,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 
 	iv_init();
-	/* Caught before the file is read: a change in between is not missed. */
+	/* First, so that a SIGHUP while the file is read is not missed. */
 	if (catch(&d, &d.on_hup, SIGHUP, hup_came) < 0 ||
 	    catch(&d, &d.on_int, SIGINT, end) < 0 ||
 	    catch(&d, &d.on_term, SIGTERM, end) < 0) {

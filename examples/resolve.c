@@ -4,9 +4,12 @@
  *
  * usage: resolve NAME...
  *
- * Prints the addresses of each name as soon as they are found.  getaddrinfo(3)
- * blocks, so it is called in a thread of a work pool; its result is used in the
- * main thread's loop.
+ * The addresses of each name are printed as soon as they are found.  As
+ * getaddrinfo(3) blocks, threads of a pool call it; the loop of the main thread
+ * uses the results.  To try it:
+ *
+ *	cc resolve.c $(pkg-config --cflags --libs ivykis) -o resolve
+ *	./resolve localhost ::1
  */
 
 #include <iv.h>
@@ -19,7 +22,7 @@ struct lookup {
 	struct iv_work_item	item;
 	const char		*name;
 
-	/* The thread's until the completion is called. */
+	/* Owned by the thread until the completion handler is called. */
 	struct addrinfo		*found;
 	int			error;		/* EAI_*, or 0 */
 };
@@ -28,7 +31,7 @@ static struct iv_work_pool pool;
 static int lookups_left;
 static int failed;
 
-/* In a thread of the pool.  A lookup that was begun cannot be taken back. */
+/* In a thread of the pool.  A lookup cannot be cancelled once it has begun. */
 static void look_up(void *_l)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
@@ -67,7 +70,7 @@ static void looked_up(void *_l)
 	}
 	free(l);
 
-	/* With the last one the pool goes, and with that iv_main() returns. */
+	/* Without a pool the loop has nothing left, and iv_main() returns. */
 	if (--lookups_left == 0)
 		iv_work_pool_put(&pool);
 }
@@ -100,7 +103,7 @@ int main(int argc, char **argv)
 
 	iv_init();
 	IV_WORK_POOL_INIT(&pool);
-	/* They wait more than they work: many, whatever the processors. */
+	/* They mostly wait, so there may be more of them than processors. */
 	pool.max_threads = 16;
 	if (iv_work_pool_create(&pool) < 0) {
 		perror("resolve: iv_work_pool_create");

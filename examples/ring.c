@@ -4,14 +4,17 @@
  *
  * usage: ring [WORKERS [MESSAGES]]
  *
- * Sends 1000000 messages to 2 workers and checks their answers.
+ * The program sends 1000000 messages to 2 workers and checks their answers.
  *
- * Each worker has a ring of messages, a ring of answers, and two bells: raw
+ * Each worker has a ring of messages, a ring of answers, and two doorbells: raw
  * events that are prepared before the fork, one for the worker to adopt and one
- * for the parent.  A process rings the other one's bell after each message that
- * it has put, which makes no system call while the other one is awake.  It also
- * rings after it has taken some, since the other one may have found the ring
- * full.  A bell is a hint to check, so its handler deals with all there is.
+ * for the parent.  A process rings the other's doorbell after each message that
+ * it has put, which makes no system call while the other is awake.  It also
+ * rings after it has taken some, since the other may have found the ring full.
+ * As a post is a hint to check, the handlers deal with all there is.
+ *
+ *	cc ring.c $(pkg-config --cflags --libs ivykis) -o ring
+ *	./ring
  */
 
 #include <iv.h>
@@ -35,13 +38,13 @@ struct shared {
 	struct ring	messages;
 	struct ring	answers;
 	atomic_int	end;		/* the worker is to end */
-	struct posts	posts;		/* both of a worker that has ended */
+	struct posts	posts;		/* both: of an ended worker */
 	unsigned long	runs;
 };
 
 struct worker {
 	struct shared		*shared;
-	struct iv_event_raw	bell;		/* the worker's */
+	struct iv_event_raw	bell;		/* owned by the worker */
 	struct iv_event_raw	parent_bell;
 	struct iv_wait_interest	wait;
 	long			sent;
@@ -64,7 +67,7 @@ static struct posts posts;		/* of this process */
 static unsigned long runs;		/* of the bells' handlers */
 
 
-/* Workers that are left are killed when the parent ends. */
+/* The kernel kills the workers when the parent ends. */
 static void fail(const char *what)
 {
 	fprintf(stderr, "ring: %s\n", what);
@@ -91,7 +94,7 @@ static void got_messages(void *_w)
 			fail("a message is damaged");
 		message_answer(&m);
 		ring_put(&s->answers, &m);
-		/* There is an answer, and room for another message. */
+		/* This announces an answer, and room for a message. */
 		post(&w->parent_bell);
 	}
 	if (atomic_load_explicit(&s->end, memory_order_acquire))
@@ -102,14 +105,14 @@ static void work(void *_w)
 {
 	struct worker *w = _w;
 
-	/* Nobody is interested any more if the parent is killed. */
+	/* The work is of no use once the parent is killed. */
 #ifdef PR_SET_PDEATHSIG
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
 	if (getppid() != parent)
 		_exit(1);
 
-	/* A loop of its own, instead of a copy of the parent's. */
+	/* The worker has its own loop, not a copy of the parent's. */
 	iv_deinit();
 	iv_init();
 	if (iv_event_raw_adopt(&w->bell) < 0)
@@ -175,7 +178,7 @@ static void got_answers(void *_w)
 	runs++;
 	for (; taken < BATCH && ring_take(&s->answers, &m); taken++)
 		check_answer(w, &m);
-	/* There is room for answers. */
+	/* This announces room for answers. */
 	if (taken > 0)
 		post(&w->bell);
 
@@ -186,7 +189,7 @@ static void got_answers(void *_w)
 		ring_put(&s->messages, &m);
 		post(&w->bell);
 	}
-	/* There may be more to do, after the other workers had a turn. */
+	/* There may be more to do, once the other workers have had a turn. */
 	if (taken == BATCH || put == BATCH)
 		post(&w->parent_bell);
 	if (num_answered == num_messages)

@@ -1,10 +1,10 @@
 /*
- * Messages, and a ring by which one process passes them to another one.
+ * Messages, and a ring through which one process passes them to another.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The ring is in memory that both processes share; all zeroes is an empty one.
- * One of them puts and the other one takes.  Neither waits in here, so whoever
- * has put or taken something has to tell the other one.
+ * The ring is in memory that both processes share; an empty one is all zeroes.
+ * One process puts and the other one takes.  Nothing here waits, so a process
+ * that has put or taken something has to notify the other one.
  */
 
 #ifndef RING_H
@@ -12,7 +12,7 @@
 
 #include <stdatomic.h>
 
-#define RING_SLOTS	1024UL	/* a power of two: counters wrap around */
+#define RING_SLOTS	1024UL	/* a power of two, as counters wrap around */
 #define MESSAGE_WORDS	6
 
 struct message {
@@ -23,7 +23,7 @@ struct message {
 
 /*
  * Each counter is written by one process, with a release that pairs with the
- * acquire of the other process: what was put can be read, and what was taken
+ * acquire of the other: a slot that was put can be read, and one that was taken
  * can be overwritten.
  */
 struct ring {
@@ -32,9 +32,9 @@ struct ring {
 	_Alignas(64) struct message	slots[RING_SLOTS];
 };
 
-_Static_assert(ATOMIC_LONG_LOCK_FREE == 2, "processes do not share locks");
+_Static_assert(ATOMIC_LONG_LOCK_FREE == 2, "processes cannot share a lock");
 
-/* For the process that puts. */
+/* Called by the process that puts. */
 static inline int ring_is_full(struct ring *r)
 {
 	unsigned long put = atomic_load_explicit(&r->put, memory_order_relaxed);
@@ -52,7 +52,7 @@ static inline void ring_put(struct ring *r, const struct message *m)
 	atomic_store_explicit(&r->put, put + 1, memory_order_release);
 }
 
-/* 0 if the ring is empty. */
+/* Returns 0 if the ring is empty. */
 static inline int ring_take(struct ring *r, struct message *m)
 {
 	unsigned long taken = atomic_load_explicit(&r->taken,
@@ -87,7 +87,7 @@ static inline void message_make(struct message *m, unsigned long number)
 	m->checksum = message_checksum(m);
 }
 
-/* The answer has all bits of the message's data inverted. */
+/* The answer is the message with all bits of its data inverted. */
 static inline void message_answer(struct message *m)
 {
 	int i;

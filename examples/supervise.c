@@ -4,9 +4,13 @@
  *
  * usage: supervise [-d SECONDS] COMMAND...
  *
- * Runs each COMMAND by sh -c and starts it again SECONDS (1) after it ended,
- * whatever the reason.  On SIGTERM or SIGINT it sends SIGTERM to what still
- * runs, SIGKILL five seconds later, and ends when nothing runs any more.
+ * Each COMMAND is run by sh -c, and started again SECONDS (1) after it ended,
+ * whatever the reason.  On SIGTERM or SIGINT, commands that still run are sent
+ * SIGTERM and, five seconds later, SIGKILL; supervise ends when none is left.
+ * To try it:
+ *
+ *	cc supervise.c $(pkg-config --cflags --libs ivykis) -o supervise
+ *	./supervise 'sleep 2' 'sleep 5; exit 1'
  */
 
 #include <iv.h>
@@ -42,7 +46,7 @@ static void arm(struct iv_timer *timer, int seconds)
 	iv_timer_register(timer);
 }
 
-/* When this was the last one, iv_main() has nothing left to wait for. */
+/* Without the timer, iv_main() has nothing left to wait for, and returns. */
 static void end_if_none_runs(void)
 {
 	int i;
@@ -119,7 +123,7 @@ static void patience_is_over(void *cookie)
 {
 	(void)cookie;
 	signal_all(SIGKILL);
-	/* It holds the loop until all are gone. */
+	/* A registered timer keeps iv_main() running until all have ended. */
 	arm(&patience, PATIENCE);
 }
 

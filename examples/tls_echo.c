@@ -1,16 +1,22 @@
 /*
- * tls_echo: OpenSSL in the loop, without blocking.
+ * tls_echo: a TLS server by OpenSSL, without blocking.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: tls_echo PORT CERTIFICATE KEY
  *
- * Listens on port PORT of 127.0.0.1 (with 0 the kernel chooses one; it is said
- * on standard output), and sends back by TLS what comes in.  The two files are
- * in PEM format.  Needs OpenSSL.
+ * The server listens on port PORT of 127.0.0.1, or on a free one if PORT is 0,
+ * prints which, and sends back what it receives.  Both files are in PEM format.
  *
- * To read may take a write and the other way round, and OpenSSL may have read
- * more than it has returned.  So there is one handler, which tries until
- * OpenSSL says which of the two it waits for.
+ * Reading may require OpenSSL to write, writing may require it to read, and it
+ * may have read more than it has returned.  So there is a single handler, which
+ * goes on until OpenSSL says which of the two it waits for.
+ *
+ * To try it (libssl-dev, openssl):
+ *
+ *	cc tls_echo.c $(pkg-config --cflags --libs ivykis openssl) -o tls_echo
+ *	openssl req -x509 -nodes -subj /CN=localhost -keyout key -out cert
+ *	./tls_echo 7000 cert key &
+ *	openssl s_client -connect 127.0.0.1:7000 -CAfile cert -quiet
  */
 
 #include <arpa/inet.h>
@@ -21,20 +27,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* So that a client that never pauses does not keep the others waiting. */
+/* Calls before other clients have a turn. */
 #define ROUNDS	16
 
 struct connection {
 	struct iv_fd		fd;
 	SSL			*ssl;
-	int			start;		/* of what is not sent yet */
+	int			start;		/* of the unsent bytes */
 	int			len;
 	char			buf[4096];
 };
 
 static SSL_CTX *ctx;
 static struct iv_fd listener;
-static struct iv_timer rest_over;		/* for the listener */
+static struct iv_timer pause_over;		/* for the listener */
 
 static void end_connection(struct connection *c)
 {
@@ -44,7 +50,7 @@ static void end_connection(struct connection *c)
 	free(c);
 }
 
-/* Whatever SSL_read() and SSL_write() return, and SSL_ERROR_* about it. */
+/* Sends, or else receives; returns SSL_ERROR_*. */
 static int echo(struct connection *c)
 {
 	int ret;
@@ -57,7 +63,7 @@ static int echo(struct connection *c)
 			c->len -= ret;
 		}
 	} else {
-		/* The first call makes the handshake as well. */
+		/* The first call does the handshake, too. */
 		ret = SSL_read(c->ssl, c->buf, sizeof(c->buf));
 		if (ret > 0) {
 			c->start = 0;
@@ -83,7 +89,7 @@ static void go_on(void *_c)
 		iv_fd_set_handler_out(&c->fd, NULL);
 		break;
 	case SSL_ERROR_NONE:
-		/* Once the others had their turn: most often there is room. */
+		/* Mostly there is room: go on in the next iteration. */
 	case SSL_ERROR_WANT_WRITE:
 		iv_fd_set_handler_in(&c->fd, NULL);
 		iv_fd_set_handler_out(&c->fd, go_on);
@@ -105,9 +111,9 @@ static void got_connection(void *cookie)
 	if (sock < 0) {
 		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
 			return;
-		/* The listener stays readable: not to spin, it has a rest. */
+		/* The listener stays readable, so it pauses: no spinning. */
 		iv_fd_set_handler_in(&listener, NULL);
-		iv_timer_register_in_ms(&rest_over, 100);
+		iv_timer_register_in_ms(&pause_over, 100);
 		return;
 	}
 
@@ -123,13 +129,13 @@ static void got_connection(void *cookie)
 	c->fd.fd = sock;
 	c->fd.cookie = c;
 	c->fd.handler_in = go_on;
-	/* From here the descriptor is non-blocking. */
+	/* This makes the descriptor non-blocking. */
 	iv_fd_register(&c->fd);
 	SSL_set_fd(c->ssl, sock);
 	SSL_set_accept_state(c->ssl);
 }
 
-static void rested(void *cookie)
+static void accept_again(void *cookie)
 {
 	(void)cookie;
 	iv_fd_set_handler_in(&listener, got_connection);
@@ -176,8 +182,8 @@ int main(int argc, char **argv)
 	}
 
 	iv_init();
-	IV_TIMER_INIT(&rest_over);
-	rest_over.handler = rested;
+	IV_TIMER_INIT(&pause_over);
+	pause_over.handler = accept_again;
 	open_listener(atoi(argv[1]));
 	iv_main();
 

@@ -1,11 +1,15 @@
 /*
- * watch: say what happens in directories.
+ * watch: print what happens in directories.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: watch DIRECTORY...
  *
- * A line for each thing that happens, as it happens.  Ends when all the
- * directories are gone, or on SIGINT or SIGTERM.
+ * A line is printed for each change.  The program ends when all directories are
+ * gone, or on SIGINT or SIGTERM.  To try it:
+ *
+ *	cc watch.c $(pkg-config --cflags --libs ivykis) -o watch
+ *	./watch /tmp &
+ *	touch /tmp/here
  */
 
 #include <iv.h>
@@ -32,7 +36,7 @@ static const struct {
 	{ IN_DELETE_SELF,	"deleted" },
 	{ IN_MOVE_SELF,		"moved" },
 	{ IN_UNMOUNT,		"unmounted" },
-	{ IN_Q_OVERFLOW,	"more than could be told has happened" },
+	{ IN_Q_OVERFLOW,	"changes were lost" },
 };
 
 static struct iv_inotify in;
@@ -62,7 +66,7 @@ static void happened(void *_w, struct inotify_event *event)
 			say(w->pathname, event, things[i].what);
 	}
 
-	/* The watch has been unregistered. */
+	/* The watch is gone, and has been unregistered. */
 	if ((event->mask & IN_IGNORED) && --left == 0)
 		iv_quit();
 }
@@ -142,7 +146,7 @@ int main(int argc, char **argv)
 
 	iv_main();
 
-	/* Takes the watches that are left with it. */
+	/* This unregisters the remaining watches, too. */
 	iv_inotify_unregister(&in);
 	iv_event_raw_unregister(&stop);
 	iv_deinit();

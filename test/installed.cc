@@ -1,4 +1,4 @@
-// libivykis: a C++ program that uses every header; see the script `installed'.
+// libivykis: a C++ program that uses every header; see installed.sh.
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
 #include <iv.h>
@@ -54,7 +54,7 @@ static int containers()
 	return sum + (iv_avl_tree_max(&tree) == &items[1].an);
 }
 
-// What came with 0.45; items a, b and c have the values 1, 2 and 3.
+// The helpers since 0.45; items a, b and c have the values 1, 2 and 3.
 static int list_helpers()
 {
 	static IV_LIST_HEAD(list);
@@ -87,10 +87,24 @@ static int list_helpers()
 	return digits;
 }
 
+// A doorbell that was made before it was known who would own it.
+static bool ring(struct iv_event_raw *bell)
+{
+	if (iv_event_raw_prepare(bell) < 0 || iv_event_raw_adopt(bell) < 0)
+		return false;
+
+	int fd = iv_event_raw_export(bell);
+	bool rung = iv_event_raw_post_fd(fd) == 0;
+	close(fd);
+
+	return rung;
+}
+
 int main()
 {
 	struct iv_event event = {};
 	struct iv_event_raw raw = {};
+	struct iv_event_raw bell = {};
 	struct iv_timer timer = {};
 	struct iv_wait_interest child = {};
 
@@ -99,6 +113,7 @@ int main()
 
 	if (iv_init_try() < 0)
 		return 1;
+	iv_set_busy_poll(10);
 
 	IV_EVENT_INIT(&event);
 	event.handler = [](void *e) {
@@ -113,6 +128,10 @@ int main()
 	};
 	raw.cookie = &raw;
 	if (iv_event_register(&event) < 0 || iv_event_raw_register(&raw) < 0)
+		return 1;
+	bell.handler = raw.handler;
+	bell.cookie = &bell;
+	if (!ring(&bell))
 		return 1;
 
 	IV_TIMER_INIT(&timer);
@@ -143,5 +162,5 @@ int main()
 	iv_main();
 	iv_deinit();
 
-	return num_calls == 5 ? 0 : 1;
+	return num_calls == 6 ? 0 : 1;
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Tests of what is installed: the files, the exported names, the headers in C
-# and C++, and programs built by pkg-config outside of the tree.
+# Tests what is installed: the files, the exported names, the headers in C and
+# C++, and programs built by pkg-config outside of the tree.
 # Environment: CC, CXX, MAKE, TOP_SRCDIR, TOP_BUILDDIR.
 set -u
 
@@ -25,7 +25,7 @@ install_it()
 	"${MAKE:-make}" -C "$TOP_BUILDDIR" install DESTDIR="$dir/root"
 }
 
-# Where it was configured to go, seen from outside of DESTDIR.
+# place VARIABLE: the directory it names for pkg-config, below DESTDIR.
 place()
 {
 	echo "$dir/root$(PKG_CONFIG_PATH=$TOP_BUILDDIR/packaging \
@@ -99,7 +99,7 @@ cflags()
 	pkg-config --cflags ivykis
 }
 
-# each_header LANGUAGE COMPILER...: alone, and after all the others.
+# each_header SUFFIX COMPILER...: alone, and after all the others.
 each_header()
 {
 	suffix=$1
@@ -109,7 +109,7 @@ each_header()
 		header=$(basename "$header")
 		echo "#include <$header>" |
 			tee -a "$dir/all.$suffix" >"$dir/one.$suffix"
-		# A header seen twice is one seen once.
+		# Including a header twice does no harm.
 		echo "#include <$header>" >>"$dir/one.$suffix"
 		echo 'typedef int use_it;' >>"$dir/one.$suffix"
 		"$@" $(cflags) -c "$dir/one.$suffix" -o "$dir/one.o" || return 1
@@ -147,6 +147,16 @@ build_and_run_cxx()
 	LD_LIBRARY_PATH=$lib "$dir/cxx"
 }
 
+# The C++ program calls every function since 0.44.
+calls_the_new()
+{
+	for name in $(sed -n '/^IVYKIS_0.44/,$s/^	\(iv_.*\);/\1/p' \
+			"$TOP_SRCDIR/src/libivykis.ver"); do
+		grep -q "[^_a-z]$name(" "$TOP_SRCDIR/test/installed.cc" ||
+			{ echo "$name is not called"; return 1; }
+	done
+}
+
 # build_and_run_lambda COMPILER...
 build_and_run_lambda()
 {
@@ -155,6 +165,40 @@ build_and_run_lambda()
 		$(pkg-config --libs ivykis) &&
 	test "$(LD_LIBRARY_PATH=$lib "$dir/lambda")" = 5736396
 }
+
+# command_of FILE: how the first comment says to compile it.
+command_of()
+{
+	sed -n '/\*\//q; s/^ \*	//p' "$1" | awk '
+		/^(cc|c\+\+) /	{ command = 1 }
+		command		{ print }
+		!/\\$/		{ command = 0 }'
+}
+
+# Without the sysroot, which would hold for the other libraries, too.
+compiles_examples()
+(
+	mkdir "$dir/examples" "$dir/pc" &&
+	cp "$TOP_SRCDIR"/examples/*.c "$TOP_SRCDIR"/examples/*.cc \
+		"$TOP_SRCDIR"/examples/*.h "$dir/examples" &&
+	sed "s,^\([a-z_]*=\)/,\1$dir/root/," "$lib/pkgconfig/ivykis.pc" \
+		>"$dir/pc/ivykis.pc" && cd "$dir/examples" || return 1
+	unset PKG_CONFIG_SYSROOT_DIR
+	PKG_CONFIG_PATH=$dir/pc
+	for file in $(grep -l '^int main(' *.c *.cc); do
+		command_of "$file" >command && [ -s command ] ||
+			{ echo "$file: no command"; return 1; }
+		others=$(sed -n 's/.*--libs ivykis\([^)]*\)).*/\1/p' command)
+		[ -z "$others" ] || pkg-config --exists $others || {
+			echo "$file: left out, as$others is not installed"
+			continue
+		}
+		sh -e command && [ -x "${file%.*}" ] || {
+			echo "$file: $(cat command)"
+			return 1
+		}
+	done
+)
 
 # configured_for_32_bits DIRECTORY FLAG...
 configured_for_32_bits()
@@ -166,7 +210,7 @@ configured_for_32_bits()
 		CC=i686-linux-gnu-gcc CPPFLAGS="$*")
 }
 
-# compile_for_32_bits FLAG...: as pkg-config has it, by the last one configured.
+# compile_for_32_bits FLAG...: by pkg-config, as configured last.
 compile_for_32_bits()
 {
 	i686-linux-gnu-gcc $strict -I"$TOP_SRCDIR/src/include" \
@@ -249,18 +293,18 @@ uninstall_it()
 	test -z "$(find "$dir/root" ! -type d)"
 }
 
-verdict "it installs below DESTDIR" install_it
+verdict "DESTDIR is honoured" install_it
 verdict "the library has its file, its links and its soname" has_library
-verdict "the library needs the libc alone, or liburing as well" needs_libc_alone
-verdict "the library asks never to be unloaded" is_never_unloaded
+verdict "the library needs libc alone, or liburing as well" needs_libc_alone
+verdict "the library is never unloaded" is_never_unloaded
 verdict "all headers are installed" has_headers
 verdict "all manual pages are installed" has_pages
 verdict "exactly the public names are exported, each with its version" \
 	exports_the_public
-verdict "the archive defines no name of anybody else" archive_is_tidy
-verdict "pkg-config knows a version that programs for 0.43 accept" \
+verdict "the archive defines no names of others" archive_is_tidy
+verdict "pkg-config has a version that programs for 0.43 accept" \
 	pkg-config --atleast-version=0.43 ivykis
-verdict "pkg-config finds nothing wrong with its file" \
+verdict "pkg-config validates its file" \
 	pkg-config --validate ivykis
 for std in c99 c11 c17 gnu11; do
 	verdict "each header compiles alone and twice as $std" \
@@ -274,6 +318,9 @@ verdict "a C program is built by pkg-config" build_hello
 verdict "it runs" says_hello "$dir/hello"
 verdict "a C program is built with the archive and runs" build_and_run_static
 verdict "a C++ program is built by pkg-config and runs" build_and_run_cxx
+verdict "the C++ program calls all functions since 0.44" calls_the_new
+verdict "examples compile by the commands in their comments" \
+	compiles_examples
 verdict "a C++ program with a lambda is built and runs" \
 	build_and_run_lambda $CXX
 verdict_with clang++ "a C++ program with a lambda is built by clang and runs" \
