@@ -1,7 +1,7 @@
 #!/bin/sh
-# What `./bootstrap' makes of its arguments, and what `make help' says.  Here a
-# configure that writes its arguments down stands for the real one, and the
-# makefile that it makes has nothing to build: `make check' has built all.
+# What `./bootstrap' makes of its arguments, and what `make help' prints.  The
+# configure here writes down its arguments, and its makefile builds nothing, as
+# `make check' has built everything already.
 # Environment: MAKE, TOP_SRCDIR, TOP_BUILDDIR.
 set -u
 
@@ -18,12 +18,18 @@ printf '<%s>' "$@" >>../configured
 echo >>../configured
 printf 'all:\ncheck:\n\t@echo "PASS: it"\nclean:\n\techo >>../cleaned\n' >Makefile
 END
-# Nothing is to be installed.
-printf '#!/bin/sh\nprintf installed\n' >bin/dpkg-query
-chmod +x configure bin/dpkg-query
+# Every package is installed, unless there is a file of its name.
+cat >bin/dpkg-query <<'END'
+#!/bin/sh
+for package; do :; done
+test -f "$package" || printf installed
+END
+printf '#!/bin/sh\nrm -f make\n' >bin/apt-get
+printf '#!/bin/sh\necho 0\n' >bin/id
+chmod +x configure bin/*
 PATH=$dir/bin:$PATH
 
-# configures WANTED ARGUMENT...: what configure was run with; - for not at all.
+# configures WANTED ARGUMENT...: what configure was run with, or - if it was not.
 configures()
 {
 	wanted=$1
@@ -60,6 +66,15 @@ takes_others()
 	configures '<>' -- && configures - --
 }
 
+# They may change what configure finds.
+installs_and_keeps_options()
+{
+	configures '<--prefix=/opt/x><--with-uring>' \
+		-- --prefix=/opt/x --with-uring && : >make &&
+	configures '<--prefix=/opt/x><--with-uring>' && [ ! -f make ] &&
+	grep -qx 'Missing packages: make' said && configures - --check
+}
+
 # refuses ARGUMENT...
 refuses()
 {
@@ -78,7 +93,7 @@ helps()
 	./bootstrap --help >said && grep -q '^usage: ' said
 }
 
-# Each target that is no file has a line.
+# Each target of .PHONY has a line.
 makefile_helps()
 {
 	"${MAKE:-make}" -s -C "$TOP_BUILDDIR" help >told || return 1
@@ -91,9 +106,11 @@ makefile_helps()
 }
 
 verdict "bootstrap configures once" begins_and_stays
-verdict "what follows -- goes to configure, once" takes_options
-verdict "other options configure anew, and build anew" takes_others
-verdict "what bootstrap does not know is refused" refuses_nonsense
-verdict "bootstrap --help says so" helps
+verdict "options after -- go to configure, once" takes_options
+verdict "other options configure and build anew" takes_others
+verdict "after packages were installed, configure gets the options again" \
+	installs_and_keeps_options
+verdict "bootstrap rejects arguments that it does not know" refuses_nonsense
+verdict "bootstrap --help prints how to use it" helps
 verdict "make help has a line for each target" makefile_helps
 echo "1..$num"
