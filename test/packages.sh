@@ -1,52 +1,15 @@
 #!/bin/sh
-# The Debian packages: `packages.sh DIRECTORY', of `make deb', looks at them, and
-# installs, uses and removes them in a small system of their own (or in the one
-# of the environment's CHROOT, which is kept).  Needs root, debootstrap, lintian
-# and Debian's archive.
+# The Debian packages: `packages.sh DIRECTORY' lets lintian check those that
+# `make deb' has put there, and installs, uses and removes them in a fresh
+# system.  Needs lintian, too, and what fresh_system.sh needs.
 set -eu
 
 debs=$(cd "$1" && pwd)
-debian=$(cd "$(dirname "$0")/../packaging/debian" && pwd)
-examples=$(cd "$(dirname "$0")/../examples" && pwd)
-suite=${SUITE:-bookworm}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-root=${CHROOT:-$work/root}
-
-# inside COMMAND...: processes and mounts end with it.
-inside()
-{
-	unshare --mount --pid --fork --kill-child --mount-proc="$root/proc" \
-		chroot "$root" env DEBIAN_FRONTEND=noninteractive LC_ALL=C "$@"
-}
-
-# step WHAT COMMAND...: quiet unless it fails.
-step()
-{
-	what=$1
-	shift
-	if ! ("$@") >"$work/log" 2>&1; then
-		tail -n 40 "$work/log"
-		echo "packages: not so: $what" >&2
-		exit 1
-	fi
-	echo "packages: $what"
-}
-
-make_root()
-{
-	test -e "$root/usr/bin/apt-get" || debootstrap --variant=minbase \
-		"$suite" "$root" || return 1
-	cp /etc/resolv.conf /etc/hosts "$root/etc" &&
-	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" &&
-	chmod +x "$root/usr/sbin/policy-rc.d" &&
-	inside apt-get update
-}
-
-get()
-{
-	inside apt-get install -y --no-install-recommends "$@"
-}
+test=$(cd "$(dirname "$0")" && pwd)
+debian=$test/../packaging/debian
+examples=$test/../examples
+# shellcheck source=test/fresh_system.sh
+. "$test/fresh_system.sh"
 
 version_of()
 {
