@@ -1,6 +1,6 @@
 #!/bin/sh
-# libivykis: what those say who only read the sources.  Whatever one of them
-# says is a failure, and so is one that is missing.
+# libivykis: static analysis.  Anything that an analyser prints is a failure,
+# and so is an analyser that is missing.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Environment: TOP_SRCDIR, TOP_BUILDDIR.
@@ -12,13 +12,13 @@ tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# What configure has found.
+# What configure found.
 defs=$(sed -n 's/^IV_DEFS = //p' "${TOP_BUILDDIR:-build}/Makefile")
 [ -n "$defs" ] || exit 1
 includes="-Isrc/include -Isrc -Itest/kqueue"
 failed=0
 
-# analyze FLAG... <FILES.  The flags are several words each.
+# analyze FLAG... <FILES.  Each flag may be several words.
 # shellcheck disable=SC2086
 analyze()
 {
@@ -26,7 +26,7 @@ analyze()
 		-Werror -fanalyzer "$@" -S -o /dev/null
 }
 
-# In a test nothing is freed for whoever ends, and no memory is the end as well.
+# A test that ends need not free anything, and may crash without memory.
 analyzer()
 {
 	echo '{ "none", 0 },' >"$tmp/syscalls.h"
@@ -38,7 +38,7 @@ analyzer()
 			-Wno-analyzer-possible-null-dereference
 }
 
-# One at a time: it confuses the variable arguments of several.
+# One file at a time, as it confuses the variable arguments of several.
 # shellcheck disable=SC2086
 tidy()
 {
@@ -47,8 +47,8 @@ tidy()
 			$defs $includes
 }
 
-# It takes the null pointers in offsetof() and iv_container_of() for real ones;
-# the two others know better, and look for the same.
+# It takes the null pointers in offsetof() and iv_container_of() for real ones.
+# The two others do not, and check for the same fault.
 # shellcheck disable=SC2086
 checker()
 {
@@ -57,8 +57,8 @@ checker()
 		$defs $includes src examples test bench
 }
 
-# Without SC2034 and SC2154, variables that go between a script and what it
-# includes, and SC2046, flags from a command that are several words.
+# SC2034 and SC2154 are variables shared by a script and those that it includes;
+# SC2046 is flags from a command, which are several words.
 shells()
 {
 	grep -rl '^#!/bin/sh' bootstrap .ci bench doc/html.sh test |
