@@ -65,14 +65,18 @@ needs()
 	exit 0
 }
 
-# until_true PID COMMAND...: as long as the process lives, and has not hung.
+# until_true PID COMMAND...: for as long as the process lives, and has not hung.
+# The command may have become true right before the process ended.
 until_true()
 {
 	pid=$1
 	shift
 	tries=0
 	until "$@"; do
-		kill -0 "$pid" 2>/dev/null || return 1
+		kill -0 "$pid" 2>/dev/null || {
+			"$@"
+			return
+		}
 		tries=$((tries + 1))
 		[ $tries -lt 6000 ] || return 1
 		sleep 0.1
