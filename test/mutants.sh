@@ -897,6 +897,27 @@ mutant "uring: a larger ring begins without requests" $ring \
 mutant "uring: a child takes its parent's ring for its own" $ring \
 	'/^static int is_inherited/,/^}/s/return .*/return 0;/' \
 	uring 'a ring of its own' '' $kinds
+mutant "uring: a ring that is refused leaves its memory" $ring \
+	'/^static int setup_private/,/^}/s/(void)munmap(.*/;/' \
+	uring 'to which a ring is refused' '' $kinds
+mutant "uring: a ring that must not be used is used" $ring \
+	's/if (!is_usable(r) ||/if (/' \
+	uring 'to which a ring is refused' '' $kinds
+mutant "uring: a ring that must not be used stays" $ring \
+	'/^static int ring_init/,/^}/s/ring_free(r);/;/' \
+	uring 'to which a ring is refused' '' $kinds
+mutant "uring: the first of two mappings stays" $ring \
+	'/^static int map_shared/,/^}/s/(void)munmap(r->rings.*/;/' \
+	uring 'its memory is refused' '' $kinds
+mutant "uring: a ring without memory stays open" $ring \
+	'/^static int create/,/^}/s/iv_close(fd);/;/' \
+	uring 'its memory is refused' '' $kinds
+mutant "uring: a ring that could not grow never does" $ring \
+	's/completions > u->asked_for/u->asked_for == 0/' \
+	uring 'does so later' '' $kinds
+mutant "uring: a child has to have a ring" iv_fd \
+	'/^static int choose_method/,/^}/s/begin = NULL;/;/' \
+	uring 'a child to which a ring is refused' '' $kinds
 mutant "uring: its name is not needed" iv_fd \
 	's/#define NUM_USUAL	(NUM_METHODS - 1)/#define NUM_USUAL NUM_METHODS/' \
 	process 'without a usual method uring' ''
