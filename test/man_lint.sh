@@ -341,6 +341,40 @@ signal_safe_complaint()
 		sed -n 's/^[<>]/ivykis.3: Signals: AS-Safe here, not there:/p'
 }
 
+# function<TAB>1 if the comment of its header says that signal handlers may call
+# it, else 0.
+header_functions()
+{
+	awk '
+	/^\/\*/		{ comment = ""; inside = 1 }
+	inside		{
+		inside = !/\*\/$/
+		sub(/^ \*/, "")
+		comment = comment " " $0
+		next
+	}
+	/^$/		{ comment = "" }
+	/^(#define )?[a-z].*\(/ && match($0, /(iv|IV)_[A-Za-z_]*\(/) {
+		print substr($0, RSTART, RLENGTH - 1) "\t" \
+			(comment ~ /signal +handlers/)
+	}
+	' "$include"/iv*.h | sort
+}
+
+# The headers say the same as THREAD SAFETY.
+header_safety_complaint()
+{
+	header_functions >"$tmp/header_functions"
+	for page in $(pages); do
+		section "$page" "THREAD SAFETY" | sed -n \
+			's/^\.It Fn \([A-Za-z_]*\) Ta .* Ta AS-\(.*\)$/\1 \2/p'
+	done | while read -r name safe; do
+		case $safe in Safe) says=1 ;; *) says=0 ;; esac
+		grep -qx "$name	$says" "$tmp/header_functions" ||
+			echo "$name: its header differs from AS-$safe"
+	done
+}
+
 # version<TAB>function: those that are newer than the library that this one
 # takes the place of.
 new_functions()
@@ -525,6 +559,7 @@ verdict 'functions are declared as in the headers' each synopsis_complaint
 verdict 'what functions return' each returns_complaint
 verdict 'structure' each structure_of
 verdict 'what signal handlers may call' signal_safe_complaint
+verdict 'what headers say of signal handlers' header_safety_complaint
 verdict 'since when there are new functions' history_complaint
 verdict 'references' each references_complaint
 verdict 'programs in examples/' programs_complaint

@@ -54,6 +54,8 @@ make_mistakes()
 		'iv_quit.3: no THREAD SAFETY'
 	mistake man3/ivykis.3 '/^\.Fn iv_inited ,$/d' \
 		'AS-Safe here, not there: iv_inited'
+	mistake man3/iv_tls.3 's/ptr Ta MT-Safe Ta AS-Safe/ptr Ta MT-Safe Ta AS-Unsafe/' \
+		'iv_tls_user_ptr: its header differs from AS-Unsafe'
 	mistake man3/iv_loop_fd.3 's/in version 0\.45/in version 0.44/' \
 		'iv_loop_fd.3: HISTORY: no iv_loop_fd, version 0.45'
 	mistake man3/iv_main_once.3 's/^\.Xr iv_quit 3 ,$/.Xr iv_quitt 3 ,/' \

@@ -39,7 +39,7 @@ struct iv_fd_pump {
 
 /*
  * Does nothing, even to a pump that has been started.  May be called from any
- * thread.
+ * thread and from signal handlers.
  */
 static inline void IV_FD_PUMP_INIT(struct iv_fd_pump *pump)
 {

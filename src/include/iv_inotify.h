@@ -36,7 +36,7 @@ struct iv_inotify {
 
 /*
  * Does nothing, even to an instance that is registered.  May be called from any
- * thread.
+ * thread and from signal handlers.
  */
 static inline void IV_INOTIFY_INIT(struct iv_inotify *in)
 {
@@ -78,7 +78,7 @@ struct iv_inotify_watch {
 
 /*
  * Does nothing, even to a watch that is registered.  May be called from any
- * thread.
+ * thread and from signal handlers.
  */
 static inline void IV_INOTIFY_WATCH_INIT(struct iv_inotify_watch *watch)
 {

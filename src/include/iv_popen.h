@@ -26,7 +26,7 @@ struct iv_popen_request {
 
 /*
  * Does nothing, even to a request that has been submitted.  May be called from
- * any thread.
+ * any thread and from signal handlers.
  */
 static inline void IV_POPEN_REQUEST_INIT(struct iv_popen_request *r)
 {

@@ -48,7 +48,7 @@ struct iv_signal {
 
 /*
  * Does nothing, even to an object that is registered.  May be called from any
- * thread.
+ * thread and from signal handlers.
  */
 static inline void IV_SIGNAL_INIT(struct iv_signal *s)
 {

@@ -44,7 +44,7 @@ struct iv_work_item {
 
 /*
  * Sets thread_start and thread_stop to NULL, and nothing else.  May be called
- * from any thread.
+ * from any thread and from signal handlers.
  */
 static inline void IV_WORK_POOL_INIT(struct iv_work_pool *pool)
 {
@@ -54,7 +54,7 @@ static inline void IV_WORK_POOL_INIT(struct iv_work_pool *pool)
 
 /*
  * Does nothing, even to an item that has been submitted.  May be called from
- * any thread.
+ * any thread and from signal handlers.
  */
 static inline void IV_WORK_ITEM_INIT(struct iv_work_item *item)
 {
