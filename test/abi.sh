@@ -1,9 +1,11 @@
 #!/bin/sh
-# What programs were compiled with and linked to stays as it was: the exported
-# names with their versions, the types, and the structures on other machines.
-# The test programs, built with the headers and the library that the system has
-# installed, run on the one of this tree.
-# Environment: CC, TOP_SRCDIR, TOP_BUILDDIR; TEST_VARIANT as check.h has it.
+# libivykis: the ABI of 0.43 is unchanged: the exported names with their
+# versions, the types, and the layout of structures on other machines.  Test
+# programs that are built with the headers and the library that the system has
+# installed run on the library of this tree.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Environment: CC, TOP_SRCDIR, TOP_BUILDDIR; TEST_VARIANT: see check.h.
 set -u
 
 : "${TOP_SRCDIR:=$(cd "$(dirname "$0")/.." && pwd)}"
@@ -17,7 +19,7 @@ ours=$TOP_BUILDDIR/src/.libs
 : "${TEST_VARIANT=epoll-timerfd/eventfd eventfd}"
 export TEST_VARIANT
 
-# Not from the version script, which is what is tested.
+# The version script is under test, so the names are not taken from there.
 names_of_043()
 {
 	sed 's/$/@@IVYKIS_0.29/' <<-END
@@ -104,7 +106,7 @@ exports_all()
 	cat missing && test ! -s missing
 }
 
-# What later versions have added, and nothing else.
+# What later versions have added.
 names_since_043()
 {
 	cat <<-END
@@ -134,7 +136,7 @@ system_exports_no_more()
 	cat unknown && test ! -s unknown
 }
 
-# layout.c says what is wrong by not compiling.
+# layout.c compiles only if the layout is right.
 has_layout()
 {
 	"$@" -std=gnu11 -D_GNU_SOURCE -fsyntax-only \
@@ -162,7 +164,7 @@ layout()
 	compiler=$1-gcc
 	package=$2
 	shift 2
-	subject="structures have their layout by $compiler $*"
+	subject="structures have their layout with $compiler $*"
 	if command -v "$compiler" >/dev/null; then
 		verdict "$subject" has_layout "$compiler" "$@"
 	else
@@ -170,7 +172,7 @@ layout()
 	fi
 }
 
-# Variables that have the types of all functions, by the headers in $1.
+# A library with a variable of each function's type, by the headers in $1.
 types_by()
 {
 	{
@@ -178,7 +180,7 @@ types_by()
 			echo "#include <${header##*/}>"
 		done
 		exported "$system/libivykis.so.0" | sed 's/@.*//' |
-		# Declared by no header, or there without its (void).
+		# These are in no header, or in one without (void).
 		grep -v -e '^__iv_now_location' -e '^iv_validate_now$' |
 		sed 's/.*/extern __typeof__(\&&) type_of_&; \
 			__typeof__(\&&) type_of_& = \&&;/'
@@ -187,7 +189,7 @@ types_by()
 		-o "$2"
 }
 
-# These two are private but for what layout.c looks at.
+# Most members of these two are private; layout.c tests the others.
 same_types()
 {
 	cat >private <<-END
@@ -220,7 +222,7 @@ on_our_library()
 	grep -q "libivykis.so.0 => $ours/libivykis.so.0 " loaded
 }
 
-# What is newer than the system's library is not in it.
+# Tests of newer functions need the library of this tree.
 build_any()
 {
 	build_system "$1" -L"$system" -livykis 2>errors ||
@@ -230,7 +232,7 @@ build_any()
 	}
 }
 
-# The old initialiser does nothing, so this cannot tell what was never initialised.
+# The old initialiser does nothing, so missing initialisation is not detected.
 excused()
 {
 	case $1 in
@@ -261,9 +263,9 @@ system_tests()
 	verdict "programs compile with the system's headers" by_system_headers
 	verdict "... and run on the library of this tree" on_our_library
 	for program in $(all_programs); do
-		# One has privileged copies, which take no library from the
-		# environment; one brings the library along, one is not for it,
-		# one tests macros that the system's header lacks.
+		# process runs set-user-id copies, which ignore LD_LIBRARY_PATH;
+		# steps contains the library; inotify_none is for other systems;
+		# list tests macros that the system's header lacks.
 		case $program in
 		inotify_none | list | process | steps) continue ;;
 		esac
@@ -274,9 +276,9 @@ system_tests()
 
 verdict "the 65 functions of 0.43 are exported, each with its version" \
 	exports_all
-verdict "what 0.44 and 0.45 have added is exported, and nothing else" \
+verdict "0.44 and 0.45 export their additions, and nothing else" \
 	exports_additions
-verdict "each structure of the headers has its layout tested" layout_knows_all
+verdict "the layout of each structure is tested" layout_knows_all
 for flags in '' '-D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64'; do
 	# shellcheck disable=SC2086 # several flags
 	layout i686-linux-gnu 'gcc-i686-linux-gnu' $flags

@@ -33,18 +33,18 @@
 
 #define EXIT_SKIPPED	77
 
-/* How many times as slow as expected a machine may be before it has hung. */
+/* A machine this many times slower than expected counts as hung. */
 #define SLOWEST		4
 #define SLOWER_BY_TOOL	5
 
-/* Pauses between steps take as long as a tool does. */
+/* Pauses between steps slow a program down as a tool does. */
 #ifdef IV_STEPS
 #define SLOWER		SLOWER_BY_TOOL
 #else
 #define SLOWER		(tool() ? SLOWER_BY_TOOL : 1)
 #endif
 
-/* What the library was built with: no variant may be another one by its name. */
+/* As in the library: a variant must not run with another method unnoticed. */
 static const char *const methods[] = {
 #ifdef HAVE_KQUEUE
 	"kqueue",
@@ -64,14 +64,14 @@ static const char *const methods[] = {
 
 #define NUM_METHODS	((int)(sizeof(methods) / sizeof(methods[0])))
 
-/* The others are for who selects them by name. */
+/* The others are only used if IV_SELECT_POLL_METHOD names them. */
 #ifdef HAVE_URING
 #define NUM_USUAL	(NUM_METHODS - 1)
 #else
 #define NUM_USUAL	NUM_METHODS
 #endif
 
-/* -1: whatever the environment gives. */
+/* A method of -1 is the default one. */
 struct variant {
 	int	method;
 	int	pipe;
@@ -110,7 +110,7 @@ void __wrap_abort(void)
 	__real_abort();
 }
 
-/* What gcc makes of execvp(3), to write the same. */
+/* With coverage, gcc calls this function in place of execvp(3). */
 int __wrap___gcov_execvp(const char *file, char **argv)
 {
 	write_coverage();
@@ -136,14 +136,14 @@ void check_equal(const char *file, int line, const char *what, long got,
 	_exit(1);
 }
 
-/* Why the case was skipped; the process that gives the verdicts reads it. */
+/* Why the case was skipped, in memory that the parent shares. */
 static char *reason;
 
 #define REASON_SIZE	128
 
 static int exit_passed;
 
-static void say_skipped(const char *why)
+static void give_reason(const char *why)
 {
 	fprintf(stderr, "# skipped: %s\n", why);
 	if (reason != NULL)
@@ -152,13 +152,13 @@ static void say_skipped(const char *why)
 
 void skip(const char *why)
 {
-	say_skipped(why);
+	give_reason(why);
 	_exit(EXIT_SKIPPED);
 }
 
 void only_partly(const char *why)
 {
-	say_skipped(why);
+	give_reason(why);
 	exit_passed = EXIT_SKIPPED;
 }
 
@@ -169,7 +169,7 @@ static int tool(void)
 	if (BUILT_FOR != 0)
 		return BUILT_FOR;
 
-	/* What valgrind(1) puts there. */
+	/* valgrind(1) preloads its own library. */
 	if (preloaded != NULL && strstr(preloaded, "vgpreload") != NULL)
 		return MEMCHECK;
 
@@ -248,7 +248,7 @@ void need_self_exec(void)
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
-		/* Where all goes well, none of its cases has such a name. */
+		/* No case has this name, so the program does nothing. */
 		if (freopen("/dev/null", "w", stdout) != NULL)
 			execl("/proc/self/exe", "test", "\n", (char *)NULL);
 		_exit(errno);
@@ -289,7 +289,7 @@ static void *lock_and_unlock(void *lock)
 	return NULL;
 }
 
-/* What an emulator says as it dies is not for who reads the verdicts. */
+/* An emulator that dies here prints something, which is no verdict. */
 static void begin_thread_in_child(void)
 {
 	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -437,7 +437,7 @@ static void pass(void *_p)
 		iv_timer_register(&p->timer);
 }
 
-void run_passes(int num)
+void run_iterations(int num)
 {
 	struct passes p = { .left = num };
 
@@ -468,7 +468,7 @@ long cpu_ms(void)
 	return ms_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-/* The environment's exclusions, and all methods but the variant's. */
+/* Exclude all methods but this one, and those that are excluded already. */
 static void leave_method(int method)
 {
 	char list[4096];
@@ -481,11 +481,11 @@ static void leave_method(int method)
 			strcat(strcat(list, " "), methods[i]);
 	}
 	check(setenv("IV_EXCLUDE_POLL_METHOD", list, 1) == 0);
-	/* Some are for who asks for them. */
+	/* Some are used only if they are selected. */
 	check(setenv("IV_SELECT_POLL_METHOD", methods[method], 1) == 0);
 }
 
-/* Whatever make(1), a shell or nohup(1) thought of them. */
+/* make(1), shells and nohup(1) may have changed some. */
 static void default_signals(void)
 {
 	sigset_t none;
@@ -511,7 +511,10 @@ static int eventfd_is_refused(void)
 #endif
 }
 
-/* Not at an _exit() by itself; and it takes a process of its own. */
+/*
+ * LeakSanitizer does nothing at _exit().  The child shows that a process can
+ * still be created, which the leak check needs.
+ */
 static void check_leaks(void)
 {
 #ifdef CHECK_LEAKS
@@ -532,7 +535,7 @@ static void run_case(const struct check_case *c, struct variant v)
 {
 	int before;
 
-	/* To be killed with whatever it leaves behind. */
+	/* The whole group is killed at the end, with what the case leaves. */
 	(void)setpgid(0, 0);
 	default_signals();
 	alarm(SLOWEST * SLOWER * (c->seconds ? c->seconds : 30));
@@ -563,7 +566,7 @@ static const char *outcome(int status)
 	return "a check failed";
 }
 
-/* The group of the case that runs goes when this program is stopped. */
+/* The running case's group is killed if this program is stopped. */
 static volatile pid_t running_group;
 
 static void stopped(int sig)
@@ -616,7 +619,7 @@ static int each_backend(const struct check_case *c)
 	return c->variants == EACH || c->variants == EACH_BACKEND;
 }
 
-/* Why the kernel has no io_uring(7), or not for this process; NULL: it has. */
+/* Why io_uring(7) is not available, or NULL if it is. */
 static const char *no_uring(void)
 {
 #ifdef HAVE_URING
@@ -674,7 +677,7 @@ static void run_variant(const struct check_case *c, struct variant v)
 	if (only != NULL && c->variants != ONCE && !is_word_of(name, only))
 		return;
 
-	strcpy(reason, "as said");
+	strcpy(reason, "see above");
 	ret = why != NULL ? -1 : passed(c, v);
 	num_failed += ret == 0;
 	printf("%sok %d - %s", ret != 0 ? "" : "not ", ++num_verdicts, c->name);
@@ -715,7 +718,7 @@ void check_seed_steps(uint64_t seed)
 	atomic_store(&num_seeded, 0);
 }
 
-/* xorshift64*, begun anew in each thread. */
+/* xorshift64*, seeded in each thread. */
 static unsigned int next_random(void)
 {
 	if (step_random == 0)
@@ -728,7 +731,7 @@ static unsigned int next_random(void)
 	return step_random * UINT64_C(2685821657736338717) >> 40;
 }
 
-/* No cancellation point, as the library has none there. */
+/* A step of the library must not become a cancellation point. */
 static void pause_now_and_then(void)
 {
 	const unsigned int random = next_random();
@@ -775,7 +778,7 @@ int check_run(const struct check_case *cases, int num, int argc, char **argv)
 {
 	int i;
 
-	/* What make(1) has open is none of ours. */
+	/* Inherited from make(1), for example. */
 	for (i = 3; i < 1024; i++)
 		(void)close(i);
 	reason = mmap(NULL, REASON_SIZE, PROT_READ | PROT_WRITE,

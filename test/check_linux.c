@@ -1,6 +1,6 @@
 /*
- * libivykis: what only Linux can do for the test programs: system calls that
- * are refused, processes that are led by steps.
+ * libivykis: what only Linux can do for the test programs: refuse system calls,
+ * and run processes in single steps.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -32,7 +32,7 @@ static const struct {
 
 #define NUM_CALLS	((int)(sizeof(calls) / sizeof(calls[0])))
 
-/* Where time_t was made longer, a call got a second form. */
+/* With a 64-bit time_t, 32-bit machines have a second form of some calls. */
 static int is_form_of(const char *call, const char *name)
 {
 	size_t len = strlen(name);
@@ -48,12 +48,12 @@ static void install_filter(const struct sock_fprog *prog)
 		skip("no seccomp filter can be installed");
 }
 
-/* The lower half of an argument is what a filter is to look at. */
+/* The lower half of argument n. */
 #define ARG(n)								\
 	(offsetof(struct seccomp_data, args) + 8 * (n) +		\
 	 4 * (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__))
 
-/* For the program as it was built; another may know the number otherwise. */
+/* By its number on the machine that this program was built for. */
 static void refuse_call(unsigned int number, int err, int arg,
 			unsigned int bits)
 {
@@ -87,7 +87,7 @@ void refuse_with(const char *syscall_name, int err, int arg, unsigned int bits)
 		}
 	}
 
-	/* What a machine does not have is refused anyhow; this one has all. */
+	/* Other machines lack some calls, which then need not be refused. */
 #ifdef __x86_64__
 	if (num == 0)
 		check_failed(__FILE__, __LINE__, syscall_name);
@@ -144,7 +144,7 @@ void without_system_calls(void (*fn)(void *), void *arg)
 	check_int(pthread_create(&thread, NULL, tied_thread, &t), 0);
 	while (!atomic_load(&t.returned))
 		sched_yield();
-	/* Not joined: not every libc learns of an end like this. */
+	/* Not joined: not every libc notices that a thread ended like this. */
 	check_int(pthread_detach(thread), 0);
 }
 
@@ -156,10 +156,10 @@ void need_orphans(void)
 	skip("no process can become the parent of orphans");
 }
 
-/* Not by opendir(), which needs memory: there are cases in which none is left. */
+/* Without opendir(): some cases call this when no memory is left. */
 int num_descriptors(void)
 {
-	/* Of an entry, this is at 16. */
+	/* d_reclen of an entry, at offset 16. */
 	unsigned short len;
 	_Alignas(8) char buf[4096];
 	int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY);
@@ -275,7 +275,7 @@ void forks_begin(void (*in_thread)(void))
 
 	forks.in_thread = in_thread;
 
-	/* The other thread is to get it: it would be a stop of this one. */
+	/* The other thread gets it: here it would look like a stop. */
 	sigemptyset(&sigchld);
 	sigaddset(&sigchld, SIGCHLD);
 	check_int(pthread_sigmask(SIG_BLOCK, &sigchld, NULL), 0);
@@ -290,7 +290,7 @@ void forks_end(void)
 	raise(SIGSTOP);
 }
 
-/* One instruction; 0 at the end. */
+/* Run one instruction.  0 if that was the last one. */
 static int forks_step(pid_t pid)
 {
 	int status;
@@ -302,7 +302,7 @@ static int forks_step(pid_t pid)
 	return WSTOPSIG(status) != SIGSTOP;
 }
 
-/* fork(3) may want a lock that the thread which has stopped holds. */
+/* fork(3) may need a lock that the stopped thread holds: run that on. */
 static int forks_fork(pid_t pid)
 {
 	struct pollfd pfd = { .fd = forks.done[0], .events = POLLIN };
@@ -323,7 +323,7 @@ void check_forks(void (*fn)(void), void (*in_child)(void))
 	int num = 0;
 	pid_t pid;
 
-	skip_under(TSAN | MEMCHECK, "is what would be led by steps");
+	skip_under(TSAN | MEMCHECK, "would be run in steps itself");
 	check_int(pipe2(forks.wanted, O_CLOEXEC), 0);
 	check_int(pipe2(forks.done, O_CLOEXEC), 0);
 	forks.in_child = in_child;

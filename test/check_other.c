@@ -1,5 +1,5 @@
 /*
- * libivykis: check_linux.c on other systems: the cases that need what only Linux
+ * libivykis: check_linux.c for other systems: cases that need what only Linux
  * can do are skipped.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
@@ -16,7 +16,7 @@ static void cannot_refuse(void)
 static void cannot_trace(void) __attribute__((noreturn));
 static void cannot_trace(void)
 {
-	skip("no process can be led by steps on this system");
+	skip("processes cannot be traced on this system");
 }
 
 void refuse(const char *syscall_name, int err)
@@ -50,7 +50,7 @@ void need_orphans(void)
 	skip("no process can become the parent of orphans on this system");
 }
 
-/* check_run() has closed what was open besides. */
+/* check_run() has closed all others. */
 int num_descriptors(void)
 {
 	int num = 0;

@@ -1,29 +1,26 @@
 #!/bin/sh
-# libivykis: the library, the examples and the tests on other machines.
+# libivykis: build the library and run the tests on other machines.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Each platform has a compiler and a libc of its own; what this machine's
-# processor cannot run is run by qemu's emulation of a process.  The verdict of
-# a platform says what passed and, by reason, what was skipped.
+# Each platform has a compiler and a libc of its own.  qemu's user mode runs
+# what this machine's processor cannot.  The verdict of a platform counts what
+# passed and, for each reason, what was skipped.
 #
-# What emulation does not show: how the processor orders memory accesses, for
-# they are made in this one's order; what is behind a seccomp filter, wiped on
-# fork, beyond RLIMIT_AS or RLIMIT_DATA, or executed by the program from its own
-# file, which the emulator has not; the kernel of another machine, as system
-# calls are this one's.  So each case that refuses a call is skipped there, but
-# for the refusal of eventfd(2): who tests with pipes is run once more, with an
-# emulator to which the kernel refuses it.
+# qemu does not reproduce the memory order of the other processor, nor the
+# kernel of the other machine.  It has no seccomp, no MADV_WIPEONFORK, no
+# RLIMIT_AS or RLIMIT_DATA, and a program cannot execute its own file.  So cases
+# that refuse a system call are skipped there.  For eventfd(2), the tests that
+# use pipes run once more under a qemu to which the kernel refuses that call.
 #
-# What emulation gets wrong: that a signal comes to one thread while another
-# resets its handler.  The handler is looked at twice, and if it has become
-# SIG_DFL in between, the program jumps to 0 and dies of SIGSEGV.
+# qemu also has a race of its own: it reads the handler of a signal twice.  If
+# another thread sets it to SIG_DFL in between, the program dies of SIGSEGV.
 #
-#	cross			all platforms
-#	cross NAME...		these
+#	cross.sh		all platforms
+#	cross.sh NAME...	these platforms
 #
-# In the environment: TOP_SRCDIR, from what; CROSS_TESTS, by which of the test
-# programs (all, and the examples); QUICK, not empty: by those that matter most,
-# on one platform of each kind.  Builds and logs stay in cross.build/NAME.
+# In the environment: TOP_SRCDIR; CROSS_TESTS: these test programs only, without
+# the examples; QUICK=1: the most important tests, on one platform of each kind.
+# Builds and logs stay in cross.build/NAME.
 
 set -u
 top=$(cd "${TOP_SRCDIR:-$(dirname "$0")/..}" && pwd) || exit 1
@@ -39,7 +36,7 @@ quick_variants="epoll-timerfd/eventfd poll/pipe eventfd pipe"
 pipe_tests="event event_raw event_raw_process fork signal wait"
 pipe_variants="epoll-timerfd/pipe epoll/pipe ppoll/pipe poll/pipe pipe"
 
-# The libc's own headers are without those of the kernel.
+# musl's headers do not include those of the kernel.
 kernel_headers() {
 	mkdir kernel &&
 	ln -s /usr/include/linux /usr/include/asm-generic kernel &&
@@ -51,8 +48,8 @@ runs_here() {
 	"$1" -static -o conftest conftest.c && ./conftest
 }
 
-# Programs find their libc where the cross compiler has it.  The old tag is
-# for what the libraries load in turn.
+# Let programs find the libc of the cross compiler.  The old kind of run path
+# applies to the libraries of libraries, too.
 use_libc_of() {
 	for ld in "/usr/$1/lib"/ld*.so.?; do
 		echo "-Wl,--dynamic-linker=$ld -Wl,-rpath=/usr/$1/lib" \
@@ -60,14 +57,14 @@ use_libc_of() {
 	done
 }
 
-# A libc reads locales that were written in its machine's order of bytes.
+# A libc reads locales that have its machine's byte order.
 make_locale() {
 	locales=$PWD/locale
 	mkdir "$locales" &&
 	localedef --big-endian -i C -f UTF-8 "$locales/C.UTF-8"
 }
 
-# Without pkg-config, which would answer for this machine's libraries.
+# Without pkg-config, which would find this machine's libraries.
 configure() {
 	"$top/configure" -q PKG_CONFIG=false CFLAGS='-O2 -g -Werror' "$@"
 }

@@ -1,12 +1,12 @@
 #!/bin/sh
-# libivykis: random programs run alike with this library and with the one that
-# the system has installed.  What they do and what they leave out is said in
-# differential_player.c.
+# libivykis: random programs behave alike with this library and with the one
+# that the system has installed.  differential_player.c says what they do and
+# what they leave out.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# A difference counts if it appears three times in a row, as what the kernel
-# does in between is not entirely under control.  Others are reported in a
-# comment.
+# A difference is a failure if it appears three times in a row, because the
+# kernel's part in a program is not entirely under control.  Other differences
+# are printed in a comment.
 #
 # Environment: CC, TOP_SRCDIR, TOP_BUILDDIR;
 #	DIFFERENTIAL_SEED	the first program, 1
@@ -71,7 +71,7 @@ play_both()
 	cmp -s system.trace ours.trace
 }
 
-# Three times in a row?  One that does not end takes its minute each time.
+# Is there a difference three times in a row?
 differs()
 {
 	for time in 1 2 3; do
@@ -124,7 +124,7 @@ agree()
 	done
 }
 
-# Which handlers were called, and how programs ended
+# Count the handlers that were called, and how programs ended.
 tally()
 {
 	sed -n -e 's/^[0-9]* [0-9]*: \([a-z ]*\).*/\1/p' \

@@ -95,7 +95,7 @@ static void run_for(int ms)
 
 static void serve_all(void)
 {
-	run_passes(PASSES);
+	run_iterations(PASSES);
 }
 
 static void in_thread(void *(*fn)(void *), void *arg)
@@ -1301,7 +1301,7 @@ static void be_interrupted(int behind_others)
 	/* The first calls take many instructions to find what they call. */
 	start(&gone.ev, count, &gone);
 	post_and_unregister();
-	run_passes(1);
+	run_iterations(1);
 	start(&gone.ev, count, &gone);
 	signal(SIGUSR1, post_and_fork);
 	if (behind_others)
@@ -1311,7 +1311,7 @@ static void be_interrupted(int behind_others)
 	post_and_unregister();
 	*done = 1;
 
-	run_passes(3);
+	run_iterations(3);
 	check_int(first.calls, 2);
 	check_int(second.calls, 2);
 	check_int(interposed.calls, 1);
@@ -1616,7 +1616,7 @@ static void withdraw_half_posted(void)
 {
 	iv_event_post(&whole);
 	iv_event_unregister(&half_posted);
-	run_passes(80);
+	run_iterations(80);
 	check_int(whole_calls, 1);
 	check_int(half_calls, 0);
 	iv_event_unregister(&whole);
@@ -1626,7 +1626,7 @@ static void post_again(void)
 {
 	iv_event_post(&half_posted);
 	iv_event_post(&whole);
-	run_passes(80);
+	run_iterations(80);
 	check_int(half_calls, 1);
 	check_int(whole_calls, 1);
 }

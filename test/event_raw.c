@@ -86,7 +86,7 @@ static void run_for(int ms)
 
 static void serve_all(void)
 {
-	run_passes(PASSES);
+	run_iterations(PASSES);
 }
 
 static void expect_calls(struct counted *c, int calls)

@@ -74,7 +74,7 @@ static void each_was_called(int times)
 {
 	int i;
 
-	run_passes(2);
+	run_iterations(2);
 	for (i = 0; i < num_many; i++)
 		check_int(many[i].calls, times);
 }
@@ -757,7 +757,7 @@ static void poster_leaves(int cancel)
 				 post_until_jump, NULL), 0);
 	while (!begun)
 		sched_yield();
-	run_passes(3);
+	run_iterations(3);
 	if (cancel) {
 		check_int(pthread_cancel(t), 0);
 	} else {

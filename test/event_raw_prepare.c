@@ -97,7 +97,7 @@ static void expect_no_call(struct iv_event_raw *ev, int *runs)
 	post(ev);
 	iv_main();
 	check_int(*runs, before + 1);
-	run_passes(2);
+	run_iterations(2);
 	check_int(*runs, before + 1);
 }
 

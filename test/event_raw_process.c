@@ -61,7 +61,7 @@ static void expect_no_call(struct counted *c)
 {
 	int calls = c->calls;
 
-	run_passes(3);
+	run_iterations(3);
 	check_int(c->calls, calls);
 	iv_event_raw_post(&c->ev);
 	iv_main();
@@ -75,7 +75,7 @@ static void expect_one_or_two(struct counted *c)
 
 	expect_call(c);
 	c->ev.handler = call_alone;
-	run_passes(3);
+	run_iterations(3);
 	c->ev.handler = call_and_quit;
 	check(c->calls <= calls + 2);
 	expect_no_call(c);

@@ -866,12 +866,12 @@ static void check_that_init_works(void)
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
-		run_passes(2);
+		run_iterations(2);
 		iv_deinit();
 		_exit(0);
 	}
 	check_child(pid);
-	run_passes(2);
+	run_iterations(2);
 	iv_deinit();
 }
 

@@ -459,7 +459,7 @@ static void many_are_broken(void)
 		iv_fd_unregister(&m[i].fd);
 		close(m[i].fd.fd);
 	}
-	run_passes(2);
+	run_iterations(2);
 	free(m);
 	iv_deinit();
 }
@@ -1486,7 +1486,7 @@ static void many_objects_watch_one_descriptor(void)
 	}
 	while (i > few)
 		iv_fd_unregister(&objects[--i]);
-	run_passes(1);
+	run_iterations(1);
 	check_int(num_called, i);
 	while (i > 0)
 		iv_fd_unregister(&objects[--i]);
@@ -2000,7 +2000,7 @@ static void answer_is(int i, int fd, void (*handler)(void *))
 	if (got != 0)
 		check_int(fcntl(fd, F_GETFD), flags);
 
-	run_passes(2);
+	run_iterations(2);
 	if (got == 0)
 		iv_fd_unregister(&ifd);
 }
@@ -2237,7 +2237,7 @@ static void reported_again(void)
 		iv_fd_unregister(&fd[i]);
 	/* Neither is in a list any more. */
 	memset(fd, 0xff, sizeof(fd));
-	run_passes(2);
+	run_iterations(2);
 	for (i = 0; i < 2; i++) {
 		close(p[i][0]);
 		close(p[i][1]);

@@ -363,7 +363,7 @@ static void idle_child(void)
 static void do_unregister(struct world *w)
 {
 	world_unregister(w);
-	run_passes(1);
+	run_iterations(1);
 }
 
 static void child_without_the_descriptor(void)
@@ -1643,7 +1643,7 @@ static void lost_and_run(struct household *h)
 static void lost_and_forgotten(struct household *h)
 {
 	if (fcntl(h->fd.fd, F_GETFD) < 0)
-		run_passes(5);
+		run_iterations(5);
 	household_unregister(h);
 	iv_deinit();
 }
@@ -1754,14 +1754,14 @@ static void closed_number_is_the_loops(void)
 	h.fd.fd = h.pipe[0];
 	h.fd.handler_in = never;
 	iv_fd_register(&h.fd);
-	run_passes(1);
+	run_iterations(1);
 
 	pid = fork_checked();
 	if (pid == 0) {
 		strangers_come(stranger_none);
-		run_passes(5);
+		run_iterations(5);
 		iv_fd_unregister(&h.fd);
-		run_passes(5);
+		run_iterations(5);
 		iv_deinit();
 		check_int(lowest_descriptor(), STDERR_FILENO + 1);
 		_exit(0);

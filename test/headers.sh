@@ -1,7 +1,9 @@
 #!/bin/sh
-# What the headers bring along besides their own names: no more than those of
-# libivykis 0.43, as programs have functions and variables of their own; and
-# that C++ classes of any layout may contain the library's objects.
+# libivykis: the headers declare no more foreign names than those of 0.43, since
+# programs have functions and variables of their own; and C++ classes of any
+# layout may contain the library's objects.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
 # Environment: CC, CXX, TOP_SRCDIR.
 set -u
 
@@ -21,7 +23,8 @@ ours()
 	(cd "$include" && printf '%s\n' *.h)
 }
 
-# text_of HEADER: what 0.43's includes, and NULL or size_t where it lacks them.
+# text_of HEADER: what the one of 0.43 includes, and NULL or size_t if that has
+# to be added.
 text_of()
 {
 	case $1 in
@@ -77,8 +80,8 @@ brings_no_more()
 	done
 }
 
-# The same, by the headers themselves; NULL, size_t and what the compiler and
-# the libc reserve for themselves apart.
+# The same, compared with the installed headers.  NULL, size_t and reserved
+# names do not matter.
 brings_what_the_systems_do()
 {
 	for header in $(ours); do
@@ -93,7 +96,7 @@ brings_what_the_systems_do()
 	done
 }
 
-# Names that no header of 0.43 brings: variables of a program.
+# Names that no header of 0.43 declares, as variables of a program.
 own_names()
 {
 	ours | sed 's/.*/#include <&>/'
@@ -112,7 +115,7 @@ leaves_names()
 	"$2" "$3" -D_GNU_SOURCE $strict -I"$include" -fsyntax-only "names.$1"
 }
 
-# A program's own helpers by the names of those that came with 0.45.
+# A program may define macros that have the names of those added in 0.45.
 own_list_macros()
 {
 	names="iv_list_first_entry iv_list_for_each_entry
@@ -135,7 +138,7 @@ own_list_macros()
 	"$@" $strict -I"$include" own_list.c -o own_list && ./own_list
 }
 
-# Of each storage class.  About one that uses a static name clang would warn.
+# Functions of each storage class, too.
 own_list_functions()
 {
 	cat >own_list.c <<-END
@@ -164,8 +167,8 @@ own_list_functions()
 	"$@" $strict -I"$include" own_list.c -o own_list && ./own_list
 }
 
-# classes COMPILER...: as those who contain objects write them.  What comes out
-# of the preprocessor is compiled apart, too, as distcc does.
+# classes COMPILER...: classes that contain objects.  Preprocessed and compiled
+# separately, too, as distcc does.
 write_classes()
 {
 	cat >classes.cc <<-END
@@ -219,7 +222,7 @@ classes()
 	"$@" $strict classes.ii -o classes && ./classes
 }
 
-# Whatever it finds ends the program.
+# Anything that the sanitizer finds ends the program.
 sanitized()
 {
 	classes "$@" -fsanitize=undefined -fno-sanitize-recover=all
@@ -257,37 +260,37 @@ have_an_order()
 		sed 's/^\.\///; s/:#include//; s/"//g' | tsort
 }
 
-verdict "C headers bring no more than those of 0.43" brings_no_more $CC
-verdict "C headers bring no more than those of 0.43 with _GNU_SOURCE" \
+verdict "C headers declare no more than those of 0.43" brings_no_more $CC
+verdict "C headers declare no more than those of 0.43 with _GNU_SOURCE" \
 	brings_no_more $CC -std=c11 -D_GNU_SOURCE
-verdict "C++ headers bring no more than those of 0.43" \
+verdict "C++ headers declare no more than those of 0.43" \
 	brings_no_more $CXX -x c++
 if find_system; then
-	verdict "the headers bring what the system's libivykis does" \
+	verdict "the headers declare what the system's libivykis does" \
 		brings_what_the_systems_do $CC -D_GNU_SOURCE
 else
-	skip "the headers bring what the system's libivykis does" \
+	skip "the headers declare what the system's libivykis does" \
 		"libivykis-dev 0.43 or before is not installed"
 fi
-verdict "names that 0.43 leaves to C programs are theirs" \
+verdict "C programs may use all names that 0.43 leaves to them" \
 	leaves_names c $CC -std=gnu11
-verdict "names that 0.43 leaves to C++ programs are theirs" \
+verdict "C++ programs may use all names that 0.43 leaves to them" \
 	leaves_names cc $CXX -std=gnu++17
-verdict "list macros of a C program take the place of the header's" \
+verdict "list macros of a C program replace those of the header" \
 	own_list_macros $CC -std=c99
-verdict "list macros of a C++ program take the place of the header's" \
+verdict "list macros of a C++ program replace those of the header" \
 	own_list_macros $CXX -x c++
 for cc in $CC clang; do
 	if ! command -v $cc >/dev/null; then
 		skip "list functions of a C program" "no $cc"
 		continue
 	fi
-	verdict "list functions of a C program take the place of the header's ($cc)" \
+	verdict "list functions of a C program replace those of the header ($cc)" \
 		own_list_functions $cc -std=c99
 done
-verdict "the library's time_t is another: a C program is told" \
+verdict "a C program with another time_t does not compile" \
 	other_time_t_is_noticed $CC -std=c99
-verdict "the library's time_t is another: a C++ program is told" \
+verdict "a C++ program with another time_t does not compile" \
 	other_time_t_is_noticed $CXX -x c++
 for cxx in $CXX clang++; do
 	if ! command -v $cxx >/dev/null; then

@@ -1,6 +1,8 @@
 #!/bin/sh
-# The adapter that hiredis has for this library, against a redis server: all
-# replies come, in order, and the loop ends with the connection.
+# libivykis: hiredis and its adapter for this library, with a redis server: all
+# replies arrive in order, and the loop ends with the connection.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
 # Environment: CC, TOP_SRCDIR, TOP_BUILDDIR; COMMANDS: how many for each method.
 set -u
 
@@ -36,7 +38,7 @@ ping()
 	redis-cli -s redis ping 2>&1 | grep -q PONG
 }
 
-# The place of a socket is short of letters.
+# The socket's path is relative, as an absolute one may be too long.
 start_server()
 {
 	redis-server --port 0 --unixsocket redis --save '' --appendonly no \
@@ -49,7 +51,7 @@ start_server()
 	}
 }
 
-# commands METHOD...: all are excluded but the one left.
+# commands METHODS: with these poll methods excluded.
 commands()
 {
 	redis-cli -s redis flushall &&
@@ -72,6 +74,6 @@ verdict "$COMMANDS commands are answered in order (ppoll)" \
 	commands "epoll-timerfd epoll"
 verdict "$COMMANDS commands are answered in order (poll)" \
 	commands "epoll-timerfd epoll ppoll"
-verdict "when the server ends, so does the loop" server_ends
+verdict "the loop ends with the server" server_ends
 running=
 echo "1..$num"

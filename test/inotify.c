@@ -173,7 +173,7 @@ static void settle(void)
 	int queued;
 
 	do {
-		run_passes(2);
+		run_iterations(2);
 		if (!iv_fd_registered(&in.fd))
 			return;
 		check_int(ioctl(in.fd.fd, FIONREAD, &queued), 0);

@@ -698,7 +698,7 @@ static void jump_and_go_on(void)
 	/* What was due with it is, and needs nothing else to happen. */
 	removing = is_pool();
 	if (is_pool())
-		run_passes(10);
+		run_iterations(10);
 	else
 		iv_main();
 	removing = 0;

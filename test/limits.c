@@ -1,11 +1,11 @@
 /*
- * libivykis: as much of everything as a machine allows.
+ * libivykis: as many objects of each kind as a machine allows.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Numbers at which tables grew often, lists are long and the kernel's own
- * limits are near.  Where the kernel gives less, a case does it all with what
- * it got, and then ends as skipped.  LIMITS=few in the environment asks for
- * fewer, for emulators and tools that take a hundred times as long.
+ * At these numbers tables have grown many times, lists are long and the limits
+ * of the kernel are near.  If the kernel allows fewer objects, the case runs
+ * with those and is then reported as skipped.  LIMITS=few in the environment
+ * asks for fewer, for emulators and tools that are a hundred times slower.
  */
 
 #include <iv.h>
@@ -24,7 +24,7 @@
 
 #define LAPS		20
 
-/* For the program itself, and what a loop has open. */
+/* Descriptors of the program itself and of its loop. */
 #define SPARE		64
 
 static int wanted(int all)
@@ -47,7 +47,7 @@ static void got(int num, int want, const char *what)
 	only_partly(why);
 }
 
-/* How many of num things, of so many descriptors each, may be open. */
+/* How many of num objects may be open, if each has this many descriptors. */
 static int allowed(int num, int each)
 {
 	rlim_t want = (rlim_t)num * each + SPARE;
@@ -77,7 +77,7 @@ static void *allocate(int num, size_t size)
 	return p;
 }
 
-/* Those that the loop has still to serve. */
+/* How many the loop still has to serve. */
 static int left;
 
 static void served(int *times)
@@ -131,7 +131,7 @@ static void close_descriptor(struct descriptor *d)
 	close(d->fd.fd);
 }
 
-/* Each is served once, in whatever order. */
+/* Each is served once, in any order. */
 static void serve_descriptors(struct descriptor *d, int num, int step)
 {
 	int i;
@@ -161,7 +161,7 @@ static void descriptors(void)
 	got(num, want, "descriptors");
 
 	serve_descriptors(d, num, 1);
-	/* Those that stay are all over whatever the method keeps them in. */
+	/* Those that stay are spread over the tables of the poll method. */
 	for (i = 0; i < num; i++) {
 		if (i % 3)
 			close_descriptor(&d[i]);
@@ -178,7 +178,7 @@ struct raw {
 	int			times;
 };
 
-static void raw_heard(void *_r)
+static void raw_came(void *_r)
 {
 	struct raw *r = _r;
 
@@ -189,7 +189,7 @@ static int register_raw(struct raw *r)
 {
 	IV_EVENT_RAW_INIT(&r->raw);
 	r->raw.cookie = r;
-	r->raw.handler = raw_heard;
+	r->raw.handler = raw_came;
 	if (iv_event_raw_register(&r->raw) == 0)
 		return 1;
 	check(is_limit(errno));
@@ -197,7 +197,7 @@ static int register_raw(struct raw *r)
 	return 0;
 }
 
-/* What the poster's thread needs to know. */
+/* For the poster's thread. */
 struct many {
 	void	*objects;
 	int	num;
@@ -217,7 +217,7 @@ static void *post_raws(void *_m)
 	return NULL;
 }
 
-static void hear(void *(*post)(void *), struct many *m)
+static void serve_posts(void *(*post)(void *), struct many *m)
 {
 	pthread_t t;
 
@@ -242,7 +242,7 @@ static void raw_events(void)
 		m.num++;
 	got(m.num, want, "raw events");
 
-	hear(post_raws, &m);
+	serve_posts(post_raws, &m);
 	for (i = 0; i < m.num; i++)
 		iv_event_raw_unregister(&r[i].raw);
 	iv_deinit();
@@ -254,7 +254,7 @@ struct event {
 	int		times;
 };
 
-static void event_heard(void *_e)
+static void event_came(void *_e)
 {
 	struct event *e = _e;
 
@@ -286,12 +286,12 @@ static void events(void)
 	for (i = 0; i < num; i++) {
 		IV_EVENT_INIT(&e[i].event);
 		e[i].event.cookie = &e[i];
-		e[i].event.handler = event_heard;
+		e[i].event.handler = event_came;
 		check_int(iv_event_register(&e[i].event), 0);
 	}
 	got(num, num, "events");
 
-	hear(post_events, &m);
+	serve_posts(post_events, &m);
 	for (i = 0; i < num; i++)
 		iv_event_unregister(&e[i].event);
 	iv_deinit();
@@ -308,7 +308,7 @@ static int is_before(const struct timespec *a, const struct timespec *b)
 	return a->tv_nsec < b->tv_nsec;
 }
 
-/* In order, not too early, and the cookie says that it is its time. */
+/* Timers expire in order, not too early, and with their own cookie. */
 static void timer_expired(void *_t)
 {
 	struct iv_timer *t = _t;
@@ -320,7 +320,7 @@ static void timer_expired(void *_t)
 	left--;
 }
 
-/* Some before now, some in the next two seconds, many in the same instant. */
+/* Some expired already, some will within two seconds, many of them together. */
 static void set_timer(struct iv_timer *t, unsigned int *seed)
 {
 	long msec = rand_r(seed) % 3000;
@@ -359,14 +359,14 @@ static void timers(void)
 	}
 	got(num, num, "timers");
 
-	/* It ends when none is registered. */
+	/* It returns when none is registered. */
 	iv_main();
 	check_int(left, 0);
 	iv_deinit();
 	free(t);
 }
 
-/* Each loop of a ring hears from the one before it. */
+/* Each loop of a ring is posted to by the one before it. */
 struct link {
 	struct iv_event_raw	raw;
 	struct link		*next;
@@ -375,7 +375,7 @@ struct link {
 };
 
 static pthread_barrier_t ring_closed;
-/* Touched by whoever was posted to: that orders it. */
+/* Not atomic: only the loop that was posted to changes it. */
 static unsigned long hops;
 
 static void pass_on(void *_l)
@@ -426,7 +426,7 @@ static void loops(void)
 	free(l);
 }
 
-/* Threads whose loops wait at the same time, until they are told to end. */
+/* Threads whose loops all wait, until each is posted to. */
 struct waiter {
 	struct iv_event_raw	end;
 	pthread_t		thread;
@@ -459,13 +459,13 @@ static void *wait_for_end(void *_w)
 	return NULL;
 }
 
-static void look_whether_ready(void *_num)
+static void quit_if_all_ready(void *_num)
 {
 	if (atomic_load(&num_ready) == *(int *)_num)
 		iv_quit();
 }
 
-/* Returns how many were started: fewer if the kernel has had enough. */
+/* Returns how many were started, fewer if the kernel allows no more. */
 static int start_waiters(struct waiter *w, int most)
 {
 	pthread_attr_t attr;
@@ -495,11 +495,11 @@ static int start_and_end(struct waiter *w, int most)
 	atomic_store(&num_ready, 0);
 	IV_EVENT_INIT(&ready);
 	ready.cookie = &num;
-	ready.handler = look_whether_ready;
+	ready.handler = quit_if_all_ready;
 	check_int(iv_event_register(&ready), 0);
 	num = start_waiters(w, most);
 
-	/* They may all have been ready before it was known how many. */
+	/* All may have been ready before num was set. */
 	iv_event_post(&ready);
 	iv_main();
 	fprintf(stderr, "# %d at once\n", num);
@@ -512,7 +512,7 @@ static int start_and_end(struct waiter *w, int most)
 	return num;
 }
 
-/* As many at once as is allowed, and others after them. */
+/* As many at once as is allowed, and the rest after them. */
 static void threads(void)
 {
 	int want = wanted(10000);
@@ -521,7 +521,7 @@ static void threads(void)
 	int most;
 
 	iv_init();
-	/* Each has an event, and an epoll set or a kqueue. */
+	/* Each has a raw event, and an epoll set or a kqueue. */
 	most = allowed(want, 1 + variant_is_pipe() + !variant_is_poll());
 	while (num < want)
 		num += start_and_end(w, want - num < most ? want - num : most);

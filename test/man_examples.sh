@@ -1,6 +1,7 @@
 #!/bin/sh
-# Each example of a manual page is a program: it compiles without a warning,
-# runs, and ends with exit status 0.  The verdicts are written as TAP.
+# libivykis: each example of a manual page is a program that compiles without a
+# warning, runs, and exits with status 0.  The output is TAP.
+# SPDX-License-Identifier: LGPL-2.1-or-later
 
 : "${TOP_SRCDIR:=$(cd "$(dirname "$0")/.." && pwd)}"
 : "${TOP_BUILDDIR:=$TOP_SRCDIR}"
@@ -28,7 +29,7 @@ extract()
 	' "$1"
 }
 
-# The flags are several words each.
+# The flags are lists of words.
 # shellcheck disable=SC2086
 build_and_run()
 {

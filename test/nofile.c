@@ -1,11 +1,11 @@
 /*
- * nofile: how many descriptors another process may have from now on.
+ * libivykis: set the descriptor limit of another process.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: nofile PID NUM
  *
- * Those that it has stay open; with 0 it gets no other.  Says how many it was
- * before.
+ * Sets the RLIMIT_NOFILE of a running process and prints the former limit.
+ * Descriptors above the new limit stay open.
  */
 
 #include <stdio.h>

@@ -1,19 +1,19 @@
 #!/bin/sh
-# libivykis: faults of earlier versions that this one must not have.
+# libivykis: bugs of earlier versions that are fixed in this one.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Each is shown by a case of a test program.  One and the same program, built
-# with the headers and the library that the system has installed, has to fail
-# on that library, and as described, and to pass on the one of this tree.
+# A case of a test program shows each bug.  The same program, built with the
+# headers and the library that the system has installed, has to fail in the
+# described way with that library, and to pass with the one of this tree.
 #
-#	old_bugs.sh			all
-#	old_bugs.sh WORD		those whose line contains WORD
+#	old_bugs.sh			all bugs
+#	old_bugs.sh TEXT		those whose line contains TEXT
 #
-# It fails if one row is wrong.  A row that is not shown says why.
+# It fails if one line is wrong.  A bug that is not shown has a reason.
 # Environment: CC, CXX, TOP_SRCDIR, TOP_BUILDDIR.
 set -u
 
-# All together take longer than a test may.
+# All of them take longer than the usual limit of a script.
 : "${TAP_LIMIT:=7200}"
 : "${TOP_SRCDIR:=$(cd "$(dirname "$0")/.." && pwd)}"
 # shellcheck source=test/tap.sh
@@ -53,7 +53,7 @@ is_wrong()
 	[ ! -s "${5-}" ] || sed 's/^/    /' "$5"
 }
 
-# What the system's library lacks is not there when it is called.
+# Functions that the system's library lacks abort if they are called.
 build()
 {
 	[ -x "$system/$1" ] && return

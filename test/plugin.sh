@@ -1,6 +1,8 @@
 #!/bin/sh
-# A program that loads a plugin which is linked with the library, shared or as
-# an archive, and unloads it while a thread that had a loop in it still runs.
+# libivykis: a program loads a plugin that is linked with the library, shared or
+# as an archive, and unloads it while a thread that had a loop in it still runs.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
 # Environment: CC, TOP_SRCDIR, TOP_BUILDDIR.
 set -u
 
@@ -22,7 +24,7 @@ part()
 		"$TOP_SRCDIR/test/plugin_part.c" -o "$name.so" "$@"
 }
 
-# As an archive that may go into plugins: of the objects of the shared library.
+# An archive that plugins may use is made of the shared library's objects.
 build()
 {
 	ar rc libpic.a "$lib"/*.o &&
@@ -38,8 +40,8 @@ is_not_linked()
 	! readelf -d host | grep ivykis
 }
 
-# host ROUNDS MODE PLUGIN...: with stacks and one heap that are small next to
-# what a round must not leave behind.
+# host ROUNDS MODE PLUGIN...: with small stacks and one heap, so that anything
+# that each round leaves behind shows in the number of pages.
 host()
 (
 	# shellcheck disable=SC3045 # whatever sh is

@@ -1,11 +1,12 @@
 /*
- * libivykis: a program that knows nothing of the library and loads plugins that
- * do; each runs in a thread of its own, which ends when it is unloaded.
+ * libivykis: a program that is not linked with the library, and loads plugins
+ * that are.  Each plugin runs in a thread of its own, which ends after the
+ * plugin was unloaded.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  *	plugin_host ROUNDS leave|clean PLUGIN...
  *
- * leave: a plugin leaves its loop to the end of the thread; clean: it ends it.
+ * clean: the plugin calls iv_deinit(); leave: the end of the thread does.
  */
 
 #include <dlfcn.h>
@@ -67,7 +68,7 @@ static void load_and_unload(const char *plugin)
 	fork_once();
 }
 
-/* What may grow: keys of threads that are taken, and mapped pages. */
+/* What may leak: thread-specific keys and mapped pages. */
 struct usage {
 	int	keys;
 	long	pages;
@@ -88,7 +89,7 @@ static int keys_left(void)
 	return num;
 }
 
-static struct usage look(void)
+static struct usage usage_now(void)
 {
 	FILE *f = fopen("/proc/self/statm", "r");
 	struct usage u;
@@ -101,7 +102,7 @@ static struct usage look(void)
 	return u;
 }
 
-/* The first rounds bring what all have in common. */
+/* The first rounds allocate what all rounds share. */
 #define ROUNDS_AT_FIRST	5
 
 int main(int argc, char **argv)
@@ -120,16 +121,16 @@ int main(int argc, char **argv)
 
 	for (i = 0; i < rounds; i++) {
 		if (i == ROUNDS_AT_FIRST)
-			before = look();
+			before = usage_now();
 		for (j = 3; j < argc; j++)
 			load_and_unload(argv[j]);
 	}
 	if (rounds <= ROUNDS_AT_FIRST)
 		return 0;
 
-	after = look();
-	fprintf(stderr, "keys %d -> %d, pages %ld -> %ld\n", -before.keys, -after.keys,
-	       before.pages, after.pages);
+	after = usage_now();
+	fprintf(stderr, "keys %d -> %d, pages %ld -> %ld\n", -before.keys,
+		-after.keys, before.pages, after.pages);
 
 	return after.keys != before.keys ||
 	       after.pages > before.pages + (rounds - ROUNDS_AT_FIRST) / 2;

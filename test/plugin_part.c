@@ -11,7 +11,7 @@
 #include <iv_work.h>
 #include <signal.h>
 
-/* 1: all handlers have run.  leave: the loop is there when it returns. */
+/* Returns 1 if all handlers have run.  leave: without iv_deinit(). */
 int run_plugin(int leave);
 
 #ifdef WITH_AREA
@@ -40,7 +40,7 @@ static void register_user(void)
 }
 #endif
 
-/* One of each kind that leaves something behind in the process. */
+/* Objects of each kind that sets up something in the process. */
 struct work {
 	struct iv_event		event;
 	struct iv_signal	sig;

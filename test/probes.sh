@@ -1,6 +1,8 @@
 #!/bin/sh
-# Tests of the static probes: the notes in the library, that each is a nop in
-# its code, and, where gdb is there, that a program comes by when it should.
+# libivykis: the static probes: each has a note in the library, is a nop in its
+# code, and is hit by a program in the right order, for which gdb is needed.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
 # Environment: CC, ENABLE_PROBES (no: configured without), TOP_SRCDIR,
 # TOP_BUILDDIR.
 set -u
@@ -16,7 +18,7 @@ fi
 
 lib=$TOP_BUILDDIR/src/.libs
 
-# name location semaphore number-of-arguments, a probe a line.
+# One line per probe: name location semaphore number-of-arguments.
 notes()
 {
 	readelf -n "$lib/libivykis.so" | awk '
@@ -28,8 +30,8 @@ notes()
 	}' | tr -d , | sort
 }
 
-# These and no others, some in two places; a semaphore would be looked at by
-# every post.
+# Exactly these, some of them in two places.  Every post would have to read a
+# semaphore.
 has_the_notes()
 {
 	cat >"$dir/wanted" <<-END
@@ -45,7 +47,7 @@ has_the_notes()
 		sort -u | diff "$dir/wanted" -
 }
 
-# On x86 a single byte; other machines have nops of their own.
+# The nop is a single byte on x86, and other instructions elsewhere.
 are_nops()
 {
 	objdump -d --no-show-raw-insn "$lib/libivykis.so" >"$dir/code"
@@ -64,14 +66,14 @@ are_in_the_manual()
 	test -n "$(notes)" &&
 	notes | while read -r probe _; do
 		grep -q "^\.It .*$probe" "$TOP_SRCDIR/man3/ivykis.3" || {
-			echo "$probe: not told in ivykis(3)"
+			echo "$probe: not in ivykis(3)"
 			exit 1
 		}
 	done
 }
 
-# Three posts to a loop that is awake are none that writes, and one delivery; then
-# it is rung for by a signal handler, once a child has seen it sleep.
+# Three posts to a loop that is awake write nothing and are delivered once.
+# Then a signal handler rings for the loop, once a child has seen it sleep.
 build_program()
 {
 	cat >"$dir/posts.c" <<-END
@@ -133,13 +135,13 @@ build_program()
 		return 0;
 	}
 	END
-	# One word an option, or several.
+	# CC may be several words.
 	# shellcheck disable=SC2086
 	$CC -I"$TOP_SRCDIR/src/include" "$dir/posts.c" -o "$dir/posts" \
 		-L"$lib" -livykis -Wl,-rpath,"$lib"
 }
 
-comes_by()
+is_hit_in_order()
 {
 	build_program &&
 	{
@@ -173,12 +175,12 @@ probe loop_wake
 probe raw_delivered
 END
 
-verdict "each probe has its note, none has a semaphore" has_the_notes
+verdict "each probe has a note, and none has a semaphore" has_the_notes
 verdict "each probe is a nop" are_nops
-verdict "each probe is told in the manual" are_in_the_manual
+verdict "each probe is in the manual" are_in_the_manual
 if command -v gdb >/dev/null; then
-	verdict "a program comes by in order" comes_by
+	verdict "a program hits the probes in order" is_hit_in_order
 else
-	skip "a program comes by in order" "gdb is not installed"
+	skip "a program hits the probes in order" "gdb is not installed"
 fi
 echo "1..$num"

@@ -1,9 +1,10 @@
 #!/bin/sh
-# syslog-ng as Debian built it, on the library of this tree: nothing that was
-# sent to it is lost, doubled or garbled, while it is told to reload again and
-# again.
-# Environment: CC, TOP_SRCDIR, TOP_BUILDDIR; RELOADS: how many, RELOADS_MEMCHECK:
-# how many under valgrind.
+# libivykis: Debian's syslog-ng runs on the library of this tree: no message is
+# lost, doubled or garbled while syslog-ng reloads again and again.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Environment: CC, TOP_SRCDIR, TOP_BUILDDIR; RELOADS: how many,
+# RELOADS_MEMCHECK: how many under valgrind.
 set -u
 
 : "${TOP_SRCDIR:=$(cd "$(dirname "$0")/.." && pwd)}"
@@ -23,7 +24,7 @@ build_sender()
 		"$TOP_SRCDIR/test/syslog_ng_sender.c" -o sender
 }
 
-# A message that was read is written, however long that takes: flow-control.
+# With flow-control, every message that was read is written.
 write_config()
 {
 	version=$(syslog-ng --version | sed -n 's/^Config version: //p')
@@ -41,7 +42,7 @@ log { source(s); destination(d); flags(flow-control); };
 END
 }
 
-# start COMMAND...: what runs before syslog-ng's own words.
+# start COMMAND...: run syslog-ng, by this command if there is one.
 start()
 {
 	rm -f log said sent.* persist

@@ -1,17 +1,18 @@
-# The libivykis that the system has installed, and test programs built with its
-# headers and linked with it, in $dir/system.  Sourced after tap.sh.
+# libivykis: find the libivykis that the system has installed, and build test
+# programs with its headers, in $dir/system.  Sourced after tap.sh.
+# SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=sh disable=SC2154
 
 system=$dir/system
 
-# Quiet: what is said if there is none is up to the caller.
+# Returns 1 if there is none, without a message.
 find_system()
 {
 	[ -d "$system" ] && return
 	lib=$(dpkg-query -L libivykis0 2>/dev/null | grep '\.so\.0$') &&
 	headers=$(dpkg-query -L libivykis-dev 2>/dev/null | grep '/iv.*\.h$') ||
 		return 1
-	# One made from this tree says nothing about others.
+	# A package made from this tree does not count.
 	nm -D "$lib" | grep -q iv_event_raw_export && return 1
 
 	mkdir -p "$system/include" &&
@@ -22,7 +23,7 @@ find_system()
 	done
 }
 
-# Not those that put themselves between the library and the libc.
+# Programs that wrap functions of the libc are linked statically, so not those.
 all_programs()
 {
 	for source in "$TOP_SRCDIR"/test/*.c; do
@@ -32,8 +33,8 @@ all_programs()
 	true
 }
 
-# The old headers do not compile alone, and what is newer than they are is
-# declared for them.
+# The old headers need others before them, and lack newer functions that some
+# tests call.
 write_newer()
 {
 	cat >"$system/newer.h" <<-END
@@ -60,7 +61,7 @@ compile_system()
 		-I"$TOP_BUILDDIR/test" -include "$system/newer.h" "$@" -c "$source" -o "$object"
 }
 
-# build_system PROGRAM FLAG...: what to link it with besides.
+# build_system PROGRAM FLAG...: the flags are for the linker.
 build_system()
 {
 	program=$1

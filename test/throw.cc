@@ -1,4 +1,4 @@
-// libivykis: the C++ part of the script `throw'.
+// libivykis: the C++ part of throw.sh.
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
 #include <stdexcept>

@@ -1,5 +1,5 @@
 /*
- * libivykis: what happened in a test, one letter each, in order.
+ * libivykis: a record of what happened in a test, one letter per call.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -12,7 +12,7 @@
 
 static char trace[64];
 
-/* A handler, whose cookie is the letter. */
+/* A handler whose cookie points to the letter. */
 static void mark(void *letter)
 {
 	size_t len = strlen(trace);
@@ -21,7 +21,7 @@ static void mark(void *letter)
 	trace[len] = *(char *)letter;
 }
 
-/* These, and no others, since the last time. */
+/* Exactly these letters were recorded since the last call. */
 static void expect(const char *want)
 {
 	if (strcmp(trace, want))

@@ -130,7 +130,7 @@ static void close_after_unregister(void)
 	struct watched w;
 
 	watch(&w);
-	run_passes(2);
+	run_iterations(2);
 	iv_fd_unregister(&w.fd);
 	close(w.fd.fd);
 	check(is_at_end(&w));
@@ -145,7 +145,7 @@ static void close_after_deinit(void)
 
 	for (i = 0; i < 40; i++)
 		watch(&w[i]);
-	run_passes(2);
+	run_iterations(2);
 	iv_deinit();
 	for (i = 0; i < 40; i++) {
 		close(w[i].fd.fd);
@@ -161,34 +161,34 @@ static void completions_that_are_late(void)
 
 	watch(&w);
 	watch(&other);
-	run_passes(2);
+	run_iterations(2);
 	say(&w);
 	iv_fd_set_handler_out(&w.fd, count);
 	check_int(read(w.fd.fd, &c, 1), 1);
-	run_passes(1);
+	run_iterations(1);
 	check_int(w.calls, 1);
 
 	iv_fd_set_handler_out(&w.fd, NULL);
-	run_passes(1);
+	run_iterations(1);
 	say(&w);
 	iv_fd_unregister(&w.fd);
 	iv_fd_unregister(&other.fd);
 	iv_fd_register(&other.fd);
 	iv_fd_register(&w.fd);
 	w.calls = 0;
-	run_passes(1);
+	run_iterations(1);
 	check_int(w.calls, 1);
 	check_int(other.calls, 0);
 	leave(&other);
 
 	/* The next one to be asked for takes its place. */
 	check_int(read(w.fd.fd, &c, 1), 1);
-	run_passes(1);
+	run_iterations(1);
 	w.calls = 0;
 	say(&w);
 	iv_fd_set_handler_in(&w.fd, NULL);
 	watch(&other);
-	run_passes(2);
+	run_iterations(2);
 	check_int(w.calls, 0);
 	check_int(other.calls, 0);
 	leave(&w);
@@ -205,14 +205,14 @@ static void read_in_between(void)
 
 	for (i = 0; i < 100; i++)
 		watch(&w[i]);
-	run_passes(2);
+	run_iterations(2);
 	for (i = 0; i < 100; i++) {
 		say(&w[i]);
 		if (i % 2)
 			check_int(read(w[i].fd.fd, &c, 1), 1);
 	}
 	for (pass = 1; pass < 4; pass++) {
-		run_passes(1);
+		run_iterations(1);
 		for (i = 0; i < 100; i++)
 			check_int(w[i].calls, i % 2 ? 0 : pass);
 	}
@@ -227,7 +227,7 @@ static void check_that_loop_works(void)
 
 	watch(&w);
 	say(&w);
-	run_passes(1);
+	run_iterations(1);
 	check(w.calls > 0);
 	leave(&w);
 }
@@ -383,7 +383,7 @@ static void rings_that_grow(void)
 	for (i = 0; i < MANY; i++) {
 		watch(&w[i]);
 		if (i == 100)
-			run_passes(2);
+			run_iterations(2);
 		if (i % 2)
 			say(&w[i]);
 	}
@@ -392,7 +392,7 @@ static void rings_that_grow(void)
 		w[i].calls = 0;
 	/* The loop had begun to wait for it with the first ring. */
 	say(&w[0]);
-	run_passes(1);
+	run_iterations(1);
 	for (i = 0; i < MANY; i++)
 		check_int(w[i].calls > 0, i == 0 || i % 2);
 	for (i = 0; i < MANY; i++)
@@ -411,10 +411,10 @@ static void work_with_small_ring(void (*begin)(void))
 	begin();
 	for (i = 0; i < MANY; i++)
 		watch(&w[i]);
-	run_passes(2);
+	run_iterations(2);
 	for (i = 0; i < MANY; i++)
 		say(&w[i]);
-	run_passes(1);
+	run_iterations(1);
 	check_int(num_open_rings(), 1);
 	for (i = 0; i < MANY; i++) {
 		check_int(w[i].calls, 1);
@@ -461,7 +461,7 @@ static void rings_that_grow_later(void)
 	check_int(num_rings, 3);
 	for (i = 0; i < MANY; i++)
 		say(&w[i]);
-	run_passes(1);
+	run_iterations(1);
 	for (i = 0; i < MANY; i++) {
 		check_int(w[i].calls, 1);
 		leave(&w[i]);
@@ -478,7 +478,7 @@ static void use_in_child(struct watched *w, int rings)
 	iv_fd_unregister(&w[0].fd);
 	watch(&own);
 	say(&own);
-	run_passes(3);
+	run_iterations(3);
 	check_int(num_open_rings(), rings);
 	/* One is the parent's, of which it has no copy any more. */
 	check_int(num_descriptors(), before + 2);
@@ -500,7 +500,7 @@ static void fork_with_ring(void (*begin)(void))
 
 	for (i = 0; i < 3; i++)
 		watch(&w[i]);
-	run_passes(2);
+	run_iterations(2);
 	say(&w[0]);
 	say(&w[1]);
 	pid = fork();
@@ -511,7 +511,7 @@ static void fork_with_ring(void (*begin)(void))
 		use_in_child(w, begin == NULL);
 	}
 	check_child(pid);
-	run_passes(2);
+	run_iterations(2);
 	for (i = 0; i < 3; i++) {
 		check_int(w[i].calls, i < 2 ? 2 : 0);
 		leave(&w[i]);
@@ -533,7 +533,7 @@ static void *end_with_objects(void *_w)
 {
 	iv_init();
 	watch(_w);
-	run_passes(2);
+	run_iterations(2);
 
 	return NULL;
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# libivykis: the models of the protocols hold, and each seeded bug is caught.
+# libivykis: verify the models of the protocols, and see each seeded bug caught.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
 command -v spin >/dev/null || {
@@ -16,7 +16,7 @@ cd "$dir" || exit 1
 n=0
 failed=0
 
-# say verdict text: one line of TAP, and the verifier's words if it failed.
+# say STATUS TEXT: print a verdict, and the verifier's output if it failed.
 say()
 {
 	n=$((n + 1))
@@ -31,7 +31,7 @@ say()
 
 # verify 'spin options' 'compiler options' 'verifier options' model
 #
-# -DNOREDUCE: every order of steps, with nothing left out as equivalent.
+# -DNOREDUCE explores every order of steps, without leaving out equivalent ones.
 verify()
 {
 	rm -f pan*
@@ -42,14 +42,14 @@ verify()
 	} >out 2>&1
 }
 
-# The whole state space, and no error in it.
+# The whole state space was searched, and has no error.
 good()
 {
 	grep -q 'errors: 0$' out &&
 	! grep -Eq 'not completed|too small|truncated|MEMLIM|out of memory' out
 }
 
-# Configurations: each -D below is told about at the top of the model.
+# The top of each model explains the -D options.
 holds()
 {
 	verify "$2" "-O2 -DSAFETY $collapse" -w22 "$1" && good
@@ -63,7 +63,7 @@ ends()
 	say $? "$1 $2: every execution ends"
 }
 
-# An assertion, not just any error.
+# An assertion has to fail; another error is not enough.
 caught()
 {
 	model=$1
@@ -105,7 +105,7 @@ caught iv_event -DNO_FORK NO_ORDER_AFTER_PUSH NO_FENCE_B LOOK_BEFORE_ASLEEP \
 caught iv_event '-DNO_TWO -DNO_SIGNAL' RELIES_ON_RUNG RUNG_THOUGH_FOREIGN \
 	NO_TAKE_OVER
 
-# For an hour and a machine of your own.
+# These take an hour and 16 GB.
 if [ "${TEST_MODEL_LONG-}" ]; then
 	memory=16000
 	collapse=-DCOLLAPSE
