@@ -10,6 +10,12 @@
  * The window, how long it polls, adapts within the user's limit: it is halved
  * after several that were in vain, and doubled after a sleep that a window as
  * long as the limit would have spared.
+ *
+ * A loop for which the user has set no limit spins instead, once and briefly,
+ * if it was posted to while it was awake, because another post may follow.
+ * To sleep and be woken would take both sides several times longer.  It does
+ * not read its boards until the end: a loop that answers each post at once
+ * takes the posters' cache lines away from them, and finds little to do.
  */
 
 #include "iv_cpu.h"
@@ -22,6 +28,11 @@
 #define IN_VAIN		4	/* windows, before it is halved */
 #define PARTS		16	/* the shortest window, of the limit */
 #define MAX_USEC	1000000
+
+#define SPIN_NSEC	1500
+#define SPIN_LOOKS	64	/* at the clock, at most */
+#define SPIN_PAUSES	8	/* between two of these */
+#define MAX_SKIPS	63	/* spins, after several in vain */
 
 static int64_t ns_since(const struct timespec *from, const struct timespec *to)
 {
@@ -73,6 +84,51 @@ static void note_vain(struct iv_busy_poll_state *b)
 		b->window = 0;
 }
 
+/*
+ * Constant since the program began.  A poster needs a processor, too: a thread
+ * that polls may be bound to one of its own later.
+ */
+static int has_one_processor;
+
+static void wait_briefly(struct iv_state *st)
+{
+	const struct timespec began = look_at_clock(st);
+	struct timespec now = began;
+	int i, j;
+
+	for (i = 0; i < SPIN_LOOKS && ns_since(&began, &now) < SPIN_NSEC; i++) {
+		for (j = 0; j < SPIN_PAUSES; j++)
+			iv_pause();
+		now = look_at_clock(st);
+	}
+}
+
+/* Each spin in vain doubles the number of those that are left out next. */
+static int spin(struct iv_state *st)
+{
+	struct iv_busy_poll_state *b = &st->busy_poll;
+
+	if (!b->posted_awake || has_one_processor)
+		return 0;
+	b->posted_awake = 0;
+	if (b->skips > 0) {
+		b->skips--;
+		return 0;
+	}
+
+	wait_briefly(st);
+	st->stats.spins++;
+	if (iv_main_has_work(st)) {
+		st->stats.spin_hits++;
+		b->in_vain = 0;
+		return 1;
+	}
+	b->in_vain = b->in_vain < MAX_SKIPS ? 2 * b->in_vain + 1 : MAX_SKIPS;
+	b->skips = b->in_vain;
+
+	return 0;
+}
+
 int iv_busy_poll(struct iv_state *st, const struct timespec *until)
 {
 	struct iv_busy_poll_state *b = &st->busy_poll;
@@ -80,7 +136,7 @@ int iv_busy_poll(struct iv_state *st, const struct timespec *until)
 	int is_short, hit;
 
 	if (b->limit == 0)
-		return 0;
+		return spin(st);
 	b->began = look_at_clock(st);
 	if (b->window == 0)
 		return 0;
@@ -126,12 +182,6 @@ void iv_busy_poll_slept(struct iv_state *st)
 
 /* Constant since iv_init(). */
 static unsigned int of_all_loops;
-
-/*
- * A poster needs a processor, too.  What counts is what the process began with:
- * a thread that polls may be bound to a processor of its own later.
- */
-static int has_one_processor;
 
 __attribute__((constructor))
 static void count_processors(void)

@@ -322,6 +322,7 @@ static void ask_kernel(struct iv_state *st, const struct timespec *until)
 
 	st->stats.waits++;
 	st->stats.sleeps += sleeps;
+	st->has_slept = sleeps;
 	IV_PROBE_LOOP_SLEEP(st, until);
 	iv_step();
 	if (!must_notice_fork(st))
@@ -382,6 +383,7 @@ static void notice_fork(struct iv_state *st)
 static inline int begin_pass(struct iv_state *st)
 {
 	st->stats.passes++;
+	st->has_slept = 0;
 	if (iv_timer_any(st))
 		iv_timer_run(st);
 	run_round(st);
@@ -401,16 +403,25 @@ static inline void look_at_boards(struct iv_state *st)
 		iv_board_look(st, 1);
 }
 
+static inline void note_posts(struct iv_state *st)
+{
+	st->busy_poll.posted_awake |= !st->has_slept;
+}
+
 /* What the wait brought, or what was posted while it was skipped. */
 static inline void end_pass(struct iv_state *st)
 {
-	if (iv_event_queued(st) && !iv_event_own(st))
+	if (iv_event_queued(st) && !iv_event_own(st)) {
+		note_posts(st);
 		iv_event_run(st);
+	}
 	if (iv_fd_ready(st))
 		iv_fd_run(st);
 	iv_step();
-	if (st->board.due)
+	if (st->board.due) {
+		note_posts(st);
 		iv_event_raw_run(st);
+	}
 }
 
 const struct timespec *

@@ -132,6 +132,8 @@ struct iv_busy_poll_state {
 	int64_t			limit;		/* 0: do not */
 	int64_t			window;
 	unsigned int		in_vain;
+	unsigned int		skips;		/* of spins, still to come */
+	int			posted_awake;	/* since the last spin */
 	struct timespec		began;
 };
 
@@ -186,6 +188,8 @@ struct iv_stats {
 	unsigned long		polls;		/* before a sleep */
 	unsigned long		poll_hits;
 	uint64_t		poll_ns;
+	unsigned long		spins;		/* without a limit for polls */
+	unsigned long		spin_hits;
 };
 
 struct iv_state {
@@ -194,6 +198,7 @@ struct iv_state {
 	int			ending;
 	int			running;	/* iv_main() and the like, or more */
 	unsigned long		life;		/* of those this memory has had */
+	int			has_slept;	/* in this pass */
 	unsigned int		rounds;		/* since the last wait */
 	struct timespec		rounds_end;
 	unsigned int		numobjs;

@@ -33,12 +33,14 @@ void iv_stats_tell(const struct iv_state *st)
 		       "ivykis: pid=%ld tid=%lu passes=%lu waits=%lu "
 		       "sleeps=%lu fds=%lu raws=%lu quiet=%lu doorbells=%lu "
 		       "spurious=%lu wakes=%lu events=%lu tasks=%lu "
-		       "timers=%lu polls=%lu poll_hits=%lu poll_us=%llu\n",
+		       "timers=%lu polls=%lu poll_hits=%lu poll_us=%llu "
+		       "spins=%lu spin_hits=%lu\n",
 		       (long)getpid(), iv_sys_thread_id(), s->passes, s->waits,
 		       s->sleeps, s->fds, s->raws, s->quiet, s->doorbells,
 		       s->spurious, s->wakes, s->events, s->tasks, s->timers,
 		       s->polls, s->poll_hits,
-		       (unsigned long long)s->poll_ns / 1000);
+		       (unsigned long long)s->poll_ns / 1000, s->spins,
+		       s->spin_hits);
 
 	/*
 	 * In one piece, as other threads' loops may end, too.  A thread may be

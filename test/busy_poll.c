@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
@@ -290,15 +291,20 @@ static void tick(void *unused)
 	iv_timer_register(&timer);
 }
 
-static void tick_until_done(void)
+static void tick_until_done_by(void (*handler)(void *))
 {
 	IV_TIMER_INIT(&timer);
-	timer.handler = tick;
+	timer.handler = handler;
 	iv_validate_now();
 	timer.expires = iv_now;
 	iv_timer_register(&timer);
 	iv_main();
 	iv_timer_unregister(&timer);
+}
+
+static void tick_until_done(void)
+{
+	tick_until_done_by(tick);
 }
 
 static void tick_meanwhile(void)
@@ -339,6 +345,164 @@ static void in_vain(void)
 	check(count("polls") < TURNS / 4);
 	check_int(count("poll_hits"), 0);
 	check(count("sleeps") > TURNS / 2);
+}
+
+
+static void nothing(void *unused)
+{
+	(void)unused;
+}
+
+/* The loop posts to itself, so it is awake, and then sleeps. */
+static void post_and_tick(void *unused)
+{
+	iv_event_raw_post(&raw);
+	tick(unused);
+}
+
+static void post_in_vain(void)
+{
+	begin();
+	raw.handler = nothing;
+	interval = 1000;
+	tick_until_done_by(post_and_tick);
+	check_int(calls, TURNS);
+	end();
+}
+
+static void only_tick(void)
+{
+	begin();
+	interval = 1000;
+	tick_until_done();
+	check_int(calls, TURNS);
+	end();
+}
+
+/* The number that are left out doubles up to 63, each time. */
+static void spin_in_vain(void)
+{
+	need_processors();
+	told_by(post_in_vain);
+	check(count("quiet") >= TURNS - 1);
+	check(count("spins") > 0);
+	check(count("spins") < 12);
+	check_int(count("spin_hits"), 0);
+	check_int(count("polls"), 0);
+	told_by(only_tick);
+	check_int(count("spins"), 0);
+}
+
+static atomic_int *served;
+
+static void serve(void *unused)
+{
+	called(unused);
+	atomic_store(served, calls);
+}
+
+static int is_asleep(pid_t pid)
+{
+	char name[64], line[512];
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/%d/stat", (int)pid);
+	f = fopen(name, "r");
+	check(f != NULL && fgets(line, sizeof(line), f) != NULL);
+	fclose(f);
+
+	return strstr(line, ") S ") != NULL;
+}
+
+/* As seen after the latest post was served, so in the wait. */
+static void post_to_sleeper(pid_t pid)
+{
+	int i;
+
+	for (i = 0; i < TURNS; i++) {
+		while (atomic_load(served) < i || !is_asleep(pid))
+			sched_yield();
+		iv_event_raw_post(&raw);
+	}
+}
+
+static void be_woken(void)
+{
+	pid_t loop = getpid();
+	pid_t pid;
+
+	begin();
+	raw.handler = serve;
+	pid = fork();
+	check(pid >= 0);
+	if (pid == 0) {
+		post_to_sleeper(loop);
+		_exit(0);
+	}
+	iv_main();
+	check_child(pid);
+	end();
+}
+
+/* A post that wakes a loop is no sign of another one. */
+static void no_spin_when_woken(void)
+{
+	need_processors();
+	served = mmap(NULL, sizeof(*served), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(served != MAP_FAILED);
+	told_by(be_woken);
+	check_int(count("raws"), TURNS);
+	check_int(count("spins"), 0);
+	check(munmap(served, sizeof(*served)) == 0);
+}
+
+static int is_flooded_by_event;
+
+static void *post_until_done(void *unused)
+{
+	while (atomic_load(&calls) < 100 * TURNS) {
+		if (is_flooded_by_event)
+			iv_event_post(&event);
+		else
+			iv_event_raw_post(&raw);
+	}
+
+	return unused;
+}
+
+static void count_flood(void *unused)
+{
+	(void)unused;
+	if (++calls == 100 * TURNS)
+		iv_quit();
+}
+
+static void be_flooded(void)
+{
+	pthread_t t;
+
+	begin();
+	raw.handler = count_flood;
+	event.handler = count_flood;
+	check_int(pthread_create(&t, NULL, post_until_done, NULL), 0);
+	iv_main();
+	check_int(pthread_join(t, NULL), 0);
+	end();
+}
+
+/* Where others use the processors, few posts come while the loop is awake. */
+static void spin_in_flood(void)
+{
+	need_processors();
+	for (is_flooded_by_event = 0; is_flooded_by_event < 2;
+	     is_flooded_by_event++) {
+		do {
+			told_by(be_flooded);
+		} while (count("spin_hits") == 0);
+		check(count("spins") >= count("spin_hits"));
+		check_int(count("polls"), 0);
+	}
 }
 
 static const char *limit_of_loop;
@@ -439,6 +603,12 @@ static const struct check_case cases[] = {
 	{ "timers are served while it polls", timers_meanwhile, EACH_METHOD,
 	  0 },
 	{ "a loop that polls in vain ceases to", in_vain, EACH_METHOD, 0 },
+	{ "without a limit, a loop spins after posts that came while it was "
+	  "awake", spin_in_flood, EACH, 0 },
+	{ "a loop that is woken by each post does not spin",
+	  no_spin_when_woken, EACH, 0 },
+	{ "a loop that spins in vain does so less and less", spin_in_vain,
+	  EACH, 0 },
 	{ "IV_BUSY_POLL is for all loops, nonsense is not heard",
 	  of_all_loops, ONCE, 0 },
 	{ "a program that began with one processor does not poll",

@@ -333,6 +333,15 @@ mutant "busy poll: beyond the next timer" iv_busy_poll \
 mutant "busy poll: the window stays" iv_busy_poll \
 	's/b->window \/= 2;/;/' \
 	busy_poll 'in vain' poll/eventfd
+mutant "busy poll: a loop without a limit never spins" iv_busy_poll \
+	's/^\t\treturn spin(st);/\t\treturn 0;/' \
+	busy_poll 'while it was awake' poll/eventfd
+mutant "busy poll: it spins after any post" iv_main \
+	's/|= !st->has_slept;/= 1;/' \
+	busy_poll 'woken by each post' poll/eventfd
+mutant "busy poll: spins in vain are not left out" iv_busy_poll \
+	's/^\tb->skips = b->in_vain;/\t;/' \
+	busy_poll 'less and less' poll/eventfd
 mutant "busy poll: nonsense is a number" iv_busy_poll \
 	's/if (\*word == .*usec <= MAX_USEC)/if (1)/' \
 	busy_poll 'for all loops' ''
