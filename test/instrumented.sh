@@ -120,7 +120,7 @@ asan()
 		-fno-sanitize-recover=all" "-DCHECK_LEAKS -DIV_DEBUG" &&
 	run asan "$all examples" "event event_raw event_raw_prepare \
 		event_raw_process fd fd_pump inotify popen signal task \
-		timer timer_fuzz tls wait work"
+		timer timer_fuzz tls ${WITH_URING:+uring} wait work"
 }
 
 # The child of a process with threads is said to have leaked these.
@@ -136,16 +136,24 @@ tsan()
 }
 
 # One descriptor for all processes, which tests do not count as new; and streams
-# are not flushed at an _exit(), as they are not elsewhere.
+# are not flushed at an _exit(), as they are not elsewhere.  Under valgrind all
+# threads stop while one waits for io_uring(7), so that only what has no others
+# can have it.
 memcheck()
 {
-	build memcheck "" &&
-	run memcheck "$all" "event_raw fd fd_pump task tls" \
-		LOG_COMPILER="valgrind -q --log-fd=9 --fair-sched=yes \
+	build memcheck "" || return
+	valgrind="LOG_COMPILER=valgrind -q --log-fd=9 --fair-sched=yes \
 		--child-silent-after-fork=no --run-libc-freeres=no \
 		--leak-check=full --show-leak-kinds=definite,indirect \
-		--errors-for-leak-kinds=definite,indirect \
-		--error-exitcode=99" 9>>memcheck.build/reports/all
+		--errors-for-leak-kinds=definite,indirect --error-exitcode=99"
+	rings=$WITH_URING
+	WITH_URING=
+	run memcheck "$all" "event_raw fd fd_pump task tls" "$valgrind" \
+		9>>memcheck.build/reports/all || return
+	[ -n "$rings" ] || return 0
+	TESTS=fd QUICK=
+	TEST_VARIANT="uring/eventfd uring/pipe" run memcheck "" "" "$valgrind" \
+		9>>memcheck.build/reports/all
 }
 
 # Printed, and taken from the environment: STEPS_SEED, for each program.
