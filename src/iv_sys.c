@@ -64,7 +64,7 @@ int iv_sys_init(void)
 	return 0;
 }
 
-/* Before there is a key, no thread has a loop. */
+/* While there is no key, no thread has a loop. */
 struct iv_state *iv_sys_self(void)
 {
 	if (!atomic_load_explicit(&has_self, memory_order_acquire))
@@ -173,7 +173,7 @@ ssize_t iv_sys_write(int fd, const void *buf, size_t len)
 
 ssize_t iv_sys_read(int fd, void *buf, size_t len)
 {
-/* The thread sanitizer has to see what orders a post and its handler. */
+/* The thread sanitizer must see how a post is ordered before its handler. */
 #if defined(HAVE_RAW_WRITE) && !defined(__SANITIZE_THREAD__)
 	return syscall(SYS_read, fd, buf, len);
 #else
@@ -195,10 +195,6 @@ void iv_sys_no_sigpipe(int fd)
 #endif
 }
 
-/*
- * A write raises the signal for its thread, so nobody else takes it meanwhile.
- * Where that is not so, the pipe raises none.
- */
 void iv_sys_take_sigpipe(const sigset_t *sigpipe, int was_pending)
 {
 #if defined(HAVE_F_SETNOSIGPIPE)
@@ -215,13 +211,16 @@ void iv_sys_take_sigpipe(const sigset_t *sigpipe, int was_pending)
 #else
 	int sig;
 
-	/* None was raised if it is ignored. */
+	/* If it is ignored, none was raised. */
 	(void)sigpending(&pending);
 	if (!sigismember(&pending, SIGPIPE))
 		return;
 	(void)sigwait(sigpipe, &sig);
 #endif
-	/* One that was pending for the process still is: else put it back. */
+	/*
+	 * One that was pending for the process still is; one that was pending
+	 * for the thread may have been removed with ours.
+	 */
 	(void)sigpending(&pending);
 	if (was_pending && !sigismember(&pending, SIGPIPE))
 		(void)raise(SIGPIPE);
@@ -284,11 +283,11 @@ const char *iv_sys_getenv(const char *name)
 #endif
 }
 
-/* Not there in a program that is linked statically. */
+/* A statically linked program lacks them. */
 #pragma weak dladdr
 #pragma weak dlopen
 
-/* The program itself is never unloaded, and has no sure name. */
+/* The program itself is never unloaded, and its name may not lead to it. */
 static int is_program(const Dl_info *file)
 {
 #ifdef HAVE_GETAUXVAL
@@ -304,8 +303,8 @@ static int is_program(const Dl_info *file)
 }
 
 /*
- * It is loaded: this only adds to what is known of it.  Where dlopen(3) does not
- * know the last flag, the library keeps what was opened once more.
+ * The object is loaded already, so this only changes how it is kept.  Without
+ * the last flag it is kept because it is closed once less than it is opened.
  */
 #ifdef HAVE_RTLD_NODELETE
 #define KEEP	(RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE)
@@ -354,7 +353,7 @@ unsigned long iv_sys_thread_id(void)
 #elif defined(HAVE__LWP_SELF)
 	return _lwp_self();
 #else
-	/* Of the process, at least. */
+	/* This one is unique in the process, at least. */
 	return (unsigned long)pthread_self();
 #endif
 }
@@ -364,21 +363,19 @@ void iv_sys_name_thread(const char *name)
 	char buf[16] = "";
 	size_t len = strnlen(name, sizeof(buf) - 1);
 
-	/* No character continues for more than three bytes. */
+	/* A character has at most three bytes after its first one. */
 	while (len > sizeof(buf) - 4 && (name[len] & 0xc0) == 0x80)
 		len--;
 	memcpy(buf, name, len);
 
 #if defined(HAVE_PTHREAD_SET_NAME_NP)
 	pthread_set_name_np(pthread_self(), buf);
-#elif !defined(HAVE_PTHREAD_SETNAME_NP)
-	(void)buf;
-#elif defined(__APPLE__)
-	(void)pthread_setname_np(buf);
-#elif defined(__NetBSD__)
-	(void)pthread_setname_np(pthread_self(), "%s", buf);
-#else
+#elif defined(HAVE_SETNAME_OF_THREAD)
 	(void)pthread_setname_np(pthread_self(), buf);
+#elif defined(HAVE_SETNAME_OF_SELF)
+	(void)pthread_setname_np(buf);
+#elif defined(HAVE_SETNAME_BY_FORMAT)
+	(void)pthread_setname_np(pthread_self(), "%s", buf);
 #endif
 }
 
@@ -387,7 +384,7 @@ int iv_sys_num_processors(void)
 #ifdef HAVE_SCHED_GETAFFINITY
 	cpu_set_t set;
 
-	/* It fails on a machine with more processors than fit the set. */
+	/* It fails if the machine has more processors than fit the set. */
 	return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) :
 							      CPU_SETSIZE;
 #else

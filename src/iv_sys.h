@@ -2,13 +2,13 @@
  * libivykis: what differs between systems.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * One function for each need.  What a system has is found out by configure,
- * feature by feature; only this file and iv_sys.c ask for it, besides the poll
- * methods, of which each is a file.  So this is the file to read when ivykis is
- * to run somewhere else.
+ * There is one function for each need.  configure finds out what a system has,
+ * feature by feature and never by the system's name.  Only this file, iv_sys.c
+ * and the poll methods, each of which is a file of its own, check the result.
+ * So this is the file to read before ivykis is taken to another system.
  *
- * What is optional fails with ENOSYS where it is not there, as the system call
- * does where the kernel lacks it: callers have one way to do without.
+ * An optional feature fails with ENOSYS where the system lacks it, as a system
+ * call does where the kernel lacks it.  So callers need one fallback for both.
  */
 
 #ifndef IV_SYS_H
@@ -24,11 +24,13 @@
 struct iv_state;
 
 /*
- * The calling thread's loop, or NULL.  Signal handlers ask for it, also in
- * threads that never did, so it must not be memory that is allocated at its first
- * use, as _Thread_local is on some systems: glibc has room for variables with
- * this model, even in a library that is loaded late.  Elsewhere it is a
- * thread-specific value, which is read without allocating anything.
+ * The calling thread's loop, or NULL.  Signal handlers read it, even in threads
+ * that have never read it before.  So it must not be allocated at its first
+ * use, as a _Thread_local variable is on some systems, macOS among them.  glibc
+ * reserves room for variables of the initial-exec model, even in a library that
+ * is loaded late.  Elsewhere it is a thread-specific value.  POSIX does not
+ * list pthread_getspecific() as async-signal-safe, but a libc need neither
+ * allocate nor lock anything to find that a thread has not set a key.
  */
 #ifdef HAVE_INITIAL_EXEC
 #define IV_THREAD_LOCAL	_Thread_local __attribute__((tls_model("initial-exec")))
@@ -58,7 +60,7 @@ int iv_sys_set_self(struct iv_state *st);
 #define iv_self		iv_sys_self()
 #endif
 
-/* One more than the highest number of a signal. */
+/* One more than the highest signal number. */
 #if defined(_SIG_MAXSIG)
 #define IV_SYS_NSIG	(_SIG_MAXSIG + 1)
 #elif defined(_NSIG)
@@ -67,7 +69,7 @@ int iv_sys_set_self(struct iv_state *st);
 #define IV_SYS_NSIG	NSIG
 #endif
 
-/* A descriptor with this flag stands for a place in the file system alone. */
+/* The flag of descriptors that only stand for a place in the file system. */
 #ifdef O_PATH
 #define IV_SYS_O_PATH	O_PATH
 #else
@@ -75,23 +77,23 @@ int iv_sys_set_self(struct iv_state *st);
 #endif
 
 /*
- * Both ends of a new pipe, close-on-exec and with O_NONBLOCK if flags has that.
- * Where there is no pipe2(2), a program that another thread executes at that
- * moment may inherit them.
+ * Opens a pipe; both ends are close-on-exec, and non-blocking if flags contains
+ * O_NONBLOCK.  Where there is no pipe2(2), a program that another thread
+ * executes at that moment may inherit them.
  */
 int iv_sys_pipe(int fd[2], int flags);
 
-/* A descriptor of eventfd(2), close-on-exec and non-blocking. */
+/* Returns a new eventfd(2), close-on-exec and non-blocking. */
 int iv_sys_eventfd(void);
 
-/* A descriptor that stands for a process, and a signal to that process. */
+/* Returns a descriptor that stands for a process; sends a signal by it. */
 int iv_sys_pidfd_open(pid_t pid);
 int iv_sys_pidfd_kill(int fd, int sig);
 
-/* Bytes from a pipe or into one, without waiting and without a copy. */
+/* Moves bytes from or to a pipe, without waiting and without copying them. */
 ssize_t iv_sys_splice(int from, int to, size_t len);
 
-/* Could that work?  Otherwise nobody should open a pipe for it. */
+/* Without splice(2) it is no use to open a pipe for it. */
 static inline int iv_sys_can_splice(void)
 {
 #ifdef HAVE_SPLICE
@@ -102,70 +104,76 @@ static inline int iv_sys_can_splice(void)
 }
 
 /*
- * write(2) in a thread that has disabled cancellation.  Where glibc was asked to
- * cancel a thread asynchronously right before that was disabled, it acts on that
- * in write(3).
+ * write(2) for a thread that has disabled cancellation.  If an asynchronous
+ * cancellation was requested right before it was disabled, glibc's write() acts
+ * on the request nevertheless, which the system call itself does not.
  */
 ssize_t iv_sys_write(int fd, const void *buf, size_t len);
 
 /*
- * read(2) that is no cancellation point: what it has read must be served.  In a
- * program with threads, read(3) and disabling cancellation around it are two
- * locked instructions each.
+ * read(2), but not a cancellation point: what it has read must be served.  The
+ * alternative is to disable cancellation around the libc's read(), and in a
+ * program with threads each of the two costs two locked instructions.
  */
 ssize_t iv_sys_read(int fd, void *buf, size_t len);
 
-/* Let writes to a pipe that nobody reads raise no SIGPIPE, where that is possible. */
+/*
+ * Where the system can do that, writes to this open file raise no SIGPIPE, in
+ * whatever process and by whatever descriptor.  It is needed where SIGPIPE is
+ * sent to the process, as macOS and NetBSD do: another thread could take it.
+ */
 void iv_sys_no_sigpipe(int fd);
 
 /*
- * Take back the SIGPIPE that a write of the calling thread has raised, which has
- * it blocked.  If one was pending before, ours was none besides.
+ * Removes the pending SIGPIPE that a write of the calling thread has raised;
+ * the thread blocks SIGPIPE.  Where iv_sys_no_sigpipe() works there is none.
+ * Elsewhere the system sends it to the thread that writes, so no other thread
+ * can take it.  One that was pending before remains pending.
  */
 void iv_sys_take_sigpipe(const sigset_t *sigpipe, int was_pending);
 
 /*
- * A number that the open file behind a descriptor bears for whoever has it, 0
- * until it is set.  -1 where files bear none.
+ * A number that is stored with the open file and visible through all of its
+ * descriptors; initially it is 0.  -1 where the system has no such thing.
  */
 int iv_sys_set_label(int fd, int label);
 int iv_sys_label(int fd);
 
 /*
- * Zeroed memory that forked children find zeroed again, whoever forked and
- * however, if the system can do that.  NULL with errno.
+ * Returns zeroed memory, or NULL with errno.  If the system can do that, it is
+ * zero again in each forked child, even if the libc's fork() was bypassed.
  */
 void *iv_sys_map_wiped_by_fork(size_t size);
 
-/* getenv(3), NULL for all of a program that runs with privileges. */
+/* getenv(3), but a program with privileges gets NULL for every name. */
 const char *iv_sys_getenv(const char *name);
 
 /*
- * What contains the address stays loaded, whoever calls dlclose(3).  The
- * process keeps pointers into the library for as long as it runs: thread keys,
- * handlers of fork(3) and of signals, threads.  The shared library is linked
- * never to be unloaded; this is for plugins that contain the archive.
+ * Keeps the object that contains the address loaded, despite dlclose(3).  The
+ * process has pointers into the library for as long as it runs: thread keys,
+ * handlers of fork(3) and of signals, threads.  The shared library is linked so
+ * that it is never unloaded; this is for plugins that contain the archive.
  */
 void iv_sys_keep_loaded(const void *address);
 
 void *iv_sys_reallocarray(void *mem, size_t num, size_t size);
 
-/* Of the calling thread: a number that no other thread of the system has. */
+/* Returns the calling thread's number, which is unique in the system. */
 unsigned long iv_sys_thread_id(void);
 
 /*
- * The kernel's name of the calling thread: the first 15 bytes, which is all that
- * Linux has room for, and no part of a character of UTF-8.
+ * Gives the calling thread a name in the kernel: at most the first 15 bytes,
+ * which is what Linux has room for, without splitting a UTF-8 character.
  */
 void iv_sys_name_thread(const char *name);
 
-/* That the calling thread may run on. */
+/* Returns how many processors the calling thread may run on. */
 int iv_sys_num_processors(void);
 
-/* Is one of the children stopped, or has it been continued?  1 if unsure. */
+/* Has a child been stopped or continued?  1 if that is unknown. */
 int iv_sys_child_stopped_or_continued(void);
 
-/* Does SIGBUS tell of memory that has failed and that nobody has accessed? */
+/* Does SIGBUS report failed memory that the thread has not accessed? */
 int iv_sys_is_memory_failure(const siginfo_t *info);
 
 #pragma GCC visibility pop
