@@ -68,10 +68,7 @@ static long count(const char *name)
 
 static void need_processors(void)
 {
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set) == 0 &&
-	    CPU_COUNT(&set) == 1)
+	if (num_processors() == 1)
 		skip("there is one processor");
 }
 
@@ -549,15 +546,7 @@ static void of_all_loops(void)
 /* As "poller": a program that began with one processor. */
 static void execute_on_one(void)
 {
-	cpu_set_t all, one;
-	int i;
-
-	check_int(sched_getaffinity(0, sizeof(all), &all), 0);
-	CPU_ZERO(&one);
-	for (i = 0; !CPU_ISSET(i, &all); i++)
-		;
-	CPU_SET(i, &one);
-	check_int(sched_setaffinity(0, sizeof(one), &one), 0);
+	use_one_processor();
 	execl("/proc/self/exe", "test", "poller", (char *)NULL);
 	_exit(99);
 }

@@ -21,6 +21,9 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#ifndef HAVE_LINUX
+#include "missing.h"
+#endif
 
 enum check_variants {
 	ONCE,			/* with the default poll method */
@@ -120,6 +123,9 @@ extern _Thread_local int check_is_tied;
 /* From now on every system call but exit(2) and exit_group(2) is fatal. */
 void forbid_system_calls(void);
 
+/* ... and this ends the process. */
+void exit_tied(void) __attribute__((noreturn));
+
 /* Run fn(arg) in a thread that must make none, and wait until it returns. */
 void without_system_calls(void (*fn)(void *), void *arg);
 
@@ -190,6 +196,20 @@ int tracee_stopped(int pid);
 void tracee_steps(int pid, int num);
 
 /*
+ * The child runs until it enters or leaves a system call; 0: it has exited with
+ * 0 instead.  Or it runs on by itself, with a signal unless that is 0.
+ */
+int tracee_runs_to_call(int pid);
+void tracee_leave(int pid, int sig);
+
+/*
+ * Become the tracer of a process that runs, and whose parent has called
+ * allow_tracers(); -1 where that is impossible.
+ */
+int trace_running(int pid);
+void allow_tracers(void);
+
+/*
  * Run fn() in a process of its own.  fn() calls forks_begin() and forks_end().
  * Between the two, another thread with a loop forks after each instruction, and
  * each child calls in_child() and has to exit with 0.  That thread first calls
@@ -213,6 +233,43 @@ void check_seed_steps(uint64_t seed);
 /* How many descriptors, and mappings of memory, this process has. */
 int num_descriptors(void);
 int num_mappings(void);
+
+/*
+ * For a case that counts or changes the library's calls by functions with the
+ * names of the libc's.  On other systems these may not replace the libc's, and
+ * are not compiled.
+ */
+void need_own_functions(void);
+
+/*
+ * Processors that the calling thread may run on; from then on it runs on the
+ * first of them alone.
+ */
+int num_processors(void);
+void use_one_processor(void);
+
+/* The calling thread's name that the kernel has. */
+#define THREAD_NAME_SIZE	16
+void get_thread_name(char name[THREAD_NAME_SIZE]);
+void set_thread_name(const char *name);
+
+/*
+ * Descriptors of Linux, non-blocking, or -1 with ENOSYS: an eventfd(2) with a
+ * value, an epoll(7) set that waits for urgent data of a descriptor unless that
+ * is -1, and a timer that has expired.
+ */
+int open_eventfd(unsigned int value);
+int open_epoll(int fd);
+int open_timerfd(void);
+
+/* Is number fd of this process the same open file as another one of pid's? */
+int is_same_file(int pid, int fd, int other);
+
+/* Children of this process get a new namespace of process numbers. */
+void begin_process_namespace(void);
+
+/* This process finds nothing in /dev from now on. */
+void hide_devices(void);
 
 /* The number that the next descriptor gets. */
 int lowest_descriptor(void);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <iv.h>
 #include <linux/filter.h>
+#include <linux/kcmp.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -16,9 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
@@ -119,6 +124,12 @@ void forbid_system_calls(void)
 	install_filter(&prog);
 }
 
+void exit_tied(void)
+{
+	syscall(SYS_exit_group, 0);
+	abort();
+}
+
 struct tied {
 	void		(*fn)(void *);
 	void		*arg;
@@ -194,6 +205,93 @@ int num_mappings(void)
 	return num;
 }
 
+void need_own_functions(void)
+{
+}
+
+/* A machine may have more processors than fit the set. */
+int num_processors(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) :
+							      CPU_SETSIZE;
+}
+
+void use_one_processor(void)
+{
+	cpu_set_t all, one;
+	int i = 0;
+
+	check_int(sched_getaffinity(0, sizeof(all), &all), 0);
+	while (!CPU_ISSET(i, &all))
+		i++;
+	CPU_ZERO(&one);
+	CPU_SET(i, &one);
+	check_int(sched_setaffinity(0, sizeof(one), &one), 0);
+}
+
+void get_thread_name(char name[THREAD_NAME_SIZE])
+{
+	check_int(prctl(PR_GET_NAME, name), 0);
+}
+
+void set_thread_name(const char *name)
+{
+	check_int(prctl(PR_SET_NAME, name), 0);
+}
+
+int open_eventfd(unsigned int value)
+{
+	return eventfd(value, EFD_NONBLOCK);
+}
+
+int open_epoll(int fd)
+{
+	struct epoll_event ev = { .events = EPOLLPRI };
+	int epfd = epoll_create1(0);
+
+	if (epfd >= 0 && fd >= 0)
+		check_int(epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev), 0);
+
+	return epfd;
+}
+
+int open_timerfd(void)
+{
+	static const struct itimerspec it = { .it_value = { .tv_nsec = 1 } };
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+
+	check_int(timerfd_settime(fd, 0, &it, NULL), 0);
+
+	return fd;
+}
+
+int is_same_file(int pid, int fd, int other)
+{
+	long ret = syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, fd, other);
+
+	if (ret < 0 && errno != EBADF)
+		skip("no kcmp(2)");
+
+	return ret == 0;
+}
+
+void begin_process_namespace(void)
+{
+	if (unshare(CLONE_NEWPID) < 0)
+		skip("no process namespaces");
+}
+
+void hide_devices(void)
+{
+	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		skip("no file system can be mounted");
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", "/dev", "tmpfs", 0, NULL) < 0)
+		skip("no file system can be mounted");
+}
+
 void tracee_begins(void)
 {
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
@@ -226,6 +324,34 @@ void tracee_steps(int pid, int num)
 		check(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
 		check(tracee_stopped(pid));
 	}
+}
+
+int tracee_runs_to_call(int pid)
+{
+	int status;
+
+	check(ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0);
+	check_int(waitpid(pid, &status, 0), pid);
+	if (WIFSTOPPED(status))
+		return 1;
+	check_int(status, 0);
+
+	return 0;
+}
+
+void tracee_leave(int pid, int sig)
+{
+	check(ptrace(PTRACE_DETACH, pid, NULL, sig) == 0);
+}
+
+int trace_running(int pid)
+{
+	return ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 ? -1 : 0;
+}
+
+void allow_tracers(void)
+{
+	(void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
 }
 
 static struct {
@@ -339,7 +465,7 @@ void check_forks(void (*fn)(void), void (*in_child)(void))
 	while (forks_step(pid) && forks_fork(pid))
 		num++;
 	check(num > 100);
-	check(ptrace(PTRACE_DETACH, pid, NULL, 0) == 0);
+	tracee_leave(pid, 0);
 	check_child(pid);
 	close(forks.wanted[0]);
 	close(forks.wanted[1]);

@@ -5,6 +5,7 @@
  */
 
 #include <fcntl.h>
+#include <unistd.h>
 #include "check.h"
 
 static void cannot_refuse(void) __attribute__((noreturn));
@@ -38,6 +39,11 @@ void forbid_system_calls(void)
 	cannot_refuse();
 }
 
+void exit_tied(void)
+{
+	cannot_refuse();
+}
+
 void without_system_calls(void (*fn)(void *), void *arg)
 {
 	(void)fn;
@@ -67,6 +73,77 @@ int num_mappings(void)
 	skip("mappings cannot be counted on this system");
 }
 
+void need_own_functions(void)
+{
+	skip("the libc's functions cannot be replaced on this system");
+}
+
+int num_processors(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+void use_one_processor(void)
+{
+	skip("threads cannot be bound to a processor on this system");
+}
+
+void get_thread_name(char name[THREAD_NAME_SIZE])
+{
+	(void)name;
+	skip("the kernel's name of a thread is unknown on this system");
+}
+
+void set_thread_name(const char *name)
+{
+	(void)name;
+	skip("the kernel's name of a thread is unknown on this system");
+}
+
+static int is_missing(void)
+{
+	errno = ENOSYS;
+
+	return -1;
+}
+
+int open_eventfd(unsigned int value)
+{
+	(void)value;
+
+	return is_missing();
+}
+
+int open_epoll(int fd)
+{
+	(void)fd;
+
+	return is_missing();
+}
+
+int open_timerfd(void)
+{
+	return is_missing();
+}
+
+int is_same_file(int pid, int fd, int other)
+{
+	(void)pid;
+	(void)fd;
+	(void)other;
+	skip("open files cannot be compared on this system");
+}
+
+void begin_process_namespace(void)
+{
+	skip("there are no process namespaces on this system");
+}
+
+void hide_devices(void)
+{
+	skip("no file system can be mounted for one process on this system");
+}
+
 void tracee_begins(void)
 {
 	cannot_trace();
@@ -89,6 +166,30 @@ void tracee_steps(int pid, int num)
 	(void)pid;
 	(void)num;
 	cannot_trace();
+}
+
+int tracee_runs_to_call(int pid)
+{
+	(void)pid;
+	cannot_trace();
+}
+
+void tracee_leave(int pid, int sig)
+{
+	(void)pid;
+	(void)sig;
+	cannot_trace();
+}
+
+int trace_running(int pid)
+{
+	(void)pid;
+
+	return -1;
+}
+
+void allow_tracers(void)
+{
 }
 
 void check_forks(void (*fn)(void), void (*in_child)(void))

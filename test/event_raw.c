@@ -18,9 +18,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#if __has_include(<sys/syscall.h>)
-#include <sys/syscall.h>
-#endif
 #include "check.h"
 
 #define SOME_ERRNO	12345
@@ -972,9 +969,7 @@ static pid_t tied_child(struct counted *c, const int go[2])
 			_exit(1);
 		forbid_system_calls();
 		post_silently(&c->ev);
-#ifdef SYS_exit_group
-		syscall(SYS_exit_group, 0);
-#endif
+		exit_tied();
 	}
 
 	return pid;

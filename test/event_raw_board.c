@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -252,7 +251,7 @@ static void churn(void)
  * Linux before 6.12 may unmap and then refuse to map; another thread's mapping
  * gets the hole.
  */
-#if __SIZEOF_LONG__ == 8
+#if __SIZEOF_LONG__ == 8 && defined(HAVE_LINUX)
 typedef void *map_fn(void *, size_t, int, int, int, off_t);
 static map_fn *real_mmap;
 static int refuse_fixed;
@@ -542,19 +541,12 @@ static void self_posts(void)
 {
 	pid_t pid = fork_checked();
 	int stops = 0;
-	int status;
 
 	if (pid == 0)
 		post_itself_traced();
 	tracee_trace(pid);
-	for (;;) {
-		check(ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0);
-		check_int(waitpid(pid, &status, 0), pid);
-		if (!WIFSTOPPED(status))
-			break;
+	while (tracee_runs_to_call(pid))
 		stops++;
-	}
-	check_int(status, 0);
 	/* Each stops it twice. */
 	check(stops / 2 < SELF_POSTS / 10);
 }
@@ -680,7 +672,7 @@ static int race_after(int num)
 	/* If it waits for the poster, that is to go on. */
 	for (i = 0; i < 5 && race->entered && !race->done; i++)
 		usleep(1000);
-	check(ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0);
+	tracee_leave(pid, 0);
 	check_child(pid);
 	close(control[0]);
 	close(control[1]);

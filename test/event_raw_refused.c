@@ -15,9 +15,11 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef HAVE_LINUX
+#include <sys/syscall.h>
+#endif
 #include "check.h"
 
 #define SOME_ERRNO	12345

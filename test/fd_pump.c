@@ -20,12 +20,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
+#ifdef HAVE_LINUX
+#include <sys/syscall.h>
+#endif
 #include "check.h"
 
 /* What stands before the libc's calls. */
@@ -35,6 +36,7 @@ static sem_t at_first_splice, first_splice_fails;
 static size_t splice_at_most = SIZE_MAX;
 static atomic_int splices, shutdowns;
 
+#ifdef HAVE_LINUX
 ssize_t splice(int fd_in, off64_t *off_in, int fd_out, off64_t *off_out,
 	       size_t len, unsigned int flags)
 {
@@ -61,6 +63,7 @@ int shutdown(int fd, int how)
 
 	return syscall(SYS_shutdown, fd, how);
 }
+#endif
 
 
 static void in_each_mode(void (*fn)(void))
@@ -162,9 +165,13 @@ static void destroy(struct pump *p)
  */
 static int feed, from, to, drain;
 
-static void open_pair(int fd[2])
+static void open_pair(int type, int fd[2])
 {
-	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) == 0);
+	int i;
+
+	check_int(socketpair(AF_UNIX, type, 0, fd), 0);
+	for (i = 0; i < 2; i++)
+		check_int(fcntl(fd[i], F_SETFL, O_NONBLOCK), 0);
 }
 
 static void open_ends(void)
@@ -172,10 +179,10 @@ static void open_ends(void)
 	int size = 4096;
 	int fd[2];
 
-	open_pair(fd);
+	open_pair(SOCK_STREAM, fd);
 	feed = fd[0];
 	from = fd[1];
-	open_pair(fd);
+	open_pair(SOCK_STREAM, fd);
 	to = fd[0];
 	drain = fd[1];
 	check(setsockopt(to, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0);
@@ -596,7 +603,7 @@ static void much_to_appended_file(void)
 /* From where splice(2) does not go. */
 static void from_eventfd(void)
 {
-	int fd = eventfd(7, EFD_NONBLOCK);
+	int fd = open_eventfd(7);
 	uint64_t num;
 	struct pump p;
 
@@ -609,7 +616,8 @@ static void from_eventfd(void)
 	check_int(read(drain, &num, sizeof(num)), sizeof(num));
 	check_int(num, 7);
 	pump(&p, 1, 1, 0);
-	check_int(eventfd_write(fd, 9), 0);
+	num = 9;
+	check_int(write(fd, &num, sizeof(num)), sizeof(num));
 	pump(&p, 1, 1, 0);
 	check_int(read(drain, &num, sizeof(num)), sizeof(num));
 	check_int(num, 9);
@@ -828,6 +836,7 @@ static void end_is_passed_on(void)
 	struct pump p;
 	char c;
 
+	need_own_functions();
 	set_up(&p, IV_FD_PUMP_FLAG_RELAY_EOF);
 	block_output();
 	feed_all(5);
@@ -856,6 +865,7 @@ static void end_is_not_passed_on(void)
 {
 	struct pump p;
 
+	need_own_functions();
 	set_up(&p, 0);
 	feed_all(5);
 	check(shutdown(feed, SHUT_WR) == 0);
@@ -875,6 +885,7 @@ static void flags_count_at_the_end(void)
 {
 	struct pump p;
 
+	need_own_functions();
 	set_up(&p, 0);
 	feed_all(5);
 	pump(&p, 1, 1, 0);
@@ -900,7 +911,7 @@ static void reader_is_gone(void)
 	pump_fails(&p, EPIPE);
 
 	/* Now it could go on, which it does not. */
-	open_pair(fd);
+	open_pair(SOCK_STREAM, fd);
 	check_int(dup2(fd[0], to), to);
 	close(fd[0]);
 	drain = fd[1];
@@ -1034,6 +1045,7 @@ static void fault_with_bytes_held(int i, unsigned int flags)
 {
 	struct pump p;
 
+	need_own_functions();
 	fed = drained = 0;
 	shutdowns = 0;
 	iv_init();
@@ -1152,7 +1164,7 @@ static void datagrams(void)
 
 	iv_init();
 	open_ends();
-	check_int(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fd), 0);
+	open_pair(SOCK_DGRAM, fd);
 	start(&p, fd[0], to, 0);
 	check_int(send(fd[1], "\0\1\2", 3, 0), 3);
 	check_int(send(fd[1], "\3", 1, 0), 1);

@@ -10,7 +10,6 @@
 #include <iv_fd_pump.h>
 #include <iv_inotify.h>
 #include <iv_signal.h>
-#include <linux/kcmp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,13 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/inotify.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
@@ -870,13 +863,9 @@ static void both_run(void)
 static int is_shared(pid_t child, int fd)
 {
 	int other;
-	long ret;
 
 	for (other = 0; other < MOST_DESCRIPTORS; other++) {
-		ret = syscall(SYS_kcmp, getpid(), child, KCMP_FILE, fd, other);
-		if (ret < 0 && errno != EBADF)
-			skip("no kcmp(2)");
-		if (ret == 0)
+		if (is_same_file(child, fd, other))
 			return 1;
 	}
 
@@ -1134,8 +1123,7 @@ static void first_of_namespace(void)
 	check_int(getpid(), 1);
 	iv_init();
 	world_begin(&w);
-	if (unshare(CLONE_NEWPID) < 0)
-		skip("no process namespaces");
+	begin_process_namespace();
 	groups_after_fork();
 	world_end(&w);
 	iv_deinit();
@@ -1146,8 +1134,7 @@ static void equal_process_ids(void)
 	pid_t pid = fork_checked();
 
 	if (pid == 0) {
-		if (unshare(CLONE_NEWPID) < 0)
-			skip("no process namespaces");
+		begin_process_namespace();
 		pid = fork_checked();
 		if (pid == 0) {
 			first_of_namespace();
@@ -1369,13 +1356,6 @@ static void never(void *unused)
 	check(0);
 }
 
-static void never_event(void *unused, struct inotify_event *event)
-{
-	(void)unused;
-	(void)event;
-	check(0);
-}
-
 static void no_bands(void *unused, int pollin, int pollout)
 {
 	(void)unused;
@@ -1406,8 +1386,8 @@ static void household_pump(struct household *h)
 {
 	int full[2];
 
-	check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, h->pair),
-		  0);
+	check_int(socketpair(AF_UNIX, SOCK_STREAM, 0, h->pair), 0);
+	check_int(fcntl(h->pair[0], F_SETFL, O_NONBLOCK), 0);
 	check_int(pipe2(full, O_NONBLOCK), 0);
 	while (write(full[1], "full", 4) > 0)
 		;
@@ -1422,6 +1402,14 @@ static void household_pump(struct household *h)
 	close(full[1]);
 }
 
+#if HAS_INOTIFY
+static void never_event(void *unused, struct inotify_event *event)
+{
+	(void)unused;
+	(void)event;
+	check(0);
+}
+
 static void household_watch_files(struct household *h)
 {
 	IV_INOTIFY_INIT(&h->in);
@@ -1433,6 +1421,12 @@ static void household_watch_files(struct household *h)
 	h->watch.handler = never_event;
 	check_int(iv_inotify_watch_register(&h->watch), 0);
 }
+#else
+static void household_watch_files(struct household *h)
+{
+	(void)h;
+}
+#endif
 
 static void household_begin(struct household *h)
 {
@@ -1442,9 +1436,7 @@ static void household_begin(struct household *h)
 	memset(h, 0, sizeof(*h));
 	household_watch(h);
 	household_pump(h);
-
-	if (HAS_INOTIFY)
-		household_watch_files(h);
+	household_watch_files(h);
 
 	IV_EVENT_INIT(&h->event);
 	h->event.handler = never;
@@ -1498,31 +1490,27 @@ static void household_end(struct household *h)
 
 static int stranger_epoll(void)
 {
-	return epoll_create1(0);
+	return open_epoll(-1);
 }
 
 static int stranger_eventfd(void)
 {
-	return eventfd(1, EFD_NONBLOCK);
-}
-
-static int stranger_timerfd(void)
-{
-	static const struct itimerspec it = { .it_value = { .tv_nsec = 1 } };
-	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-
-	check_int(timerfd_settime(fd, 0, &it, NULL), 0);
-
-	return fd;
+	return open_eventfd(1);
 }
 
 static int stranger_inotify(void)
 {
+#if HAS_INOTIFY
 	int fd = inotify_init1(IN_NONBLOCK);
 
 	check(inotify_add_watch(fd, "/", IN_ATTRIB) >= 0);
 
 	return fd;
+#else
+	errno = ENOSYS;
+
+	return -1;
+#endif
 }
 
 static int stranger_pipe(void)
@@ -1545,31 +1533,38 @@ static int stranger_none(void)
 }
 
 static int (*const strangers[])(void) = {
-	stranger_none, stranger_epoll, stranger_eventfd, stranger_timerfd,
+	stranger_none, stranger_epoll, stranger_eventfd, open_timerfd,
 	stranger_inotify, stranger_pipe,
 };
 
 #define NUM_STRANGERS	((int)(sizeof(strangers) / sizeof(strangers[0])))
 
-/* An open file of its own for each number; ours have no close-on-exec. */
-static void strangers_come(int (*stranger)(void))
+/*
+ * An open file of its own for each number; ours have no close-on-exec.  0 if the
+ * system has no such files.
+ */
+static int strangers_come(int (*stranger)(void))
 {
 	int fd;
 
 	for (fd = STDERR_FILENO + 1; fd < MOST_DESCRIPTORS; fd++)
 		close(fd);
 	if (stranger == stranger_none)
-		return;
+		return 1;
 
 	for (fd = STDERR_FILENO + 1; fd < STRANGERS; fd++) {
 		int new = stranger();
 
+		if (new < 0 && errno == ENOSYS)
+			return 0;
 		check(new >= 0);
 		if (new == fd)
 			continue;
 		check_int(dup2(new, fd), fd);
 		close(new);
 	}
+
+	return 1;
 }
 
 /* What could be read from them is left: 1 from an eventfd, and so on. */
@@ -1586,13 +1581,15 @@ static void strangers_are_left_alone(int (*stranger)(void))
 		if (stranger == stranger_eventfd) {
 			check_int(read(fd, &buf, sizeof(buf)), sizeof(buf));
 			check(buf == 1);
-		} else if (stranger == stranger_timerfd) {
+		} else if (stranger == open_timerfd) {
 			check_int(read(fd, &buf, sizeof(buf)), sizeof(buf));
 		} else if (stranger == stranger_pipe) {
 			check_int(read(fd, &buf, sizeof(buf)), 1);
-		} else if (stranger == stranger_inotify) {
-			check_int(inotify_rm_watch(fd, 1), 0);
 		}
+#if HAS_INOTIFY
+		if (stranger == stranger_inotify)
+			check_int(inotify_rm_watch(fd, 1), 0);
+#endif
 	}
 }
 
@@ -1663,7 +1660,8 @@ static void after_loss(void (*deed)(struct household *h))
 		if (pid == 0) {
 			int before;
 
-			strangers_come(strangers[i]);
+			if (!strangers_come(strangers[i]))
+				_exit(0);
 			before = num_descriptors();
 			deed(&h);
 			check_int(num_descriptors(), before);

@@ -285,9 +285,11 @@ static void remove_waits(void)
 	}
 }
 
+static char dir[32];
+
+#if HAS_INOTIFY
 static struct iv_inotify in;
 static struct iv_inotify_watch watch;
-static char dir[32];
 
 static void file_was_made(void *cookie, struct inotify_event *event)
 {
@@ -384,6 +386,13 @@ static void add_overflow(void)
 	for (i = 0; i < length; i++)
 		in_dir(i & 1 ? "two" : "one", 1);
 }
+#else
+/* It is left out of the kinds. */
+#define add_watch	remove_nothing
+#define add_overflow	remove_nothing
+#define remove_watch	remove_nothing
+#define remove_dir	remove_nothing
+#endif
 
 static struct iv_work_pool pool;
 static struct iv_work_item items[NUM];

@@ -101,15 +101,57 @@ exports_all()
 	diff wanted exported
 }
 
+# A thread-local variable is allocated at its first use, which a signal handler
+# must not do.  iv_fatal() is no function for signal handlers.
+no_thread_locals()
+{
+	for object in src/*.o; do
+		[ "$object" = src/iv_fatal.o ] ||
+			! llvm-nm -u "$object" | grep -q __tlv_bootstrap || {
+			echo "$object uses a thread-local variable"
+			return 1
+		}
+	done
+}
+
+programs()
+{
+	awk '
+	/^check_PROGRAMS/ { of_programs = 1 }
+	of_programs {
+		for (i = 1; i <= NF; i++)
+			if ($i ~ /^[a-z]/ && $i != "check_PROGRAMS")
+				print $i
+	}
+	!/\\$/ { of_programs = 0 }' "$TOP_SRCDIR/test/Makefile.am"
+}
+
+# All tests were compiled but those that are listed with a reason.
+has_programs()
+{
+	for program in $(programs); do
+		compiled=no listed=no
+		[ ! -x "test/$program" ] || compiled=yes
+		! grep -q "^$program " "$linux_only" || listed=yes
+		[ "$compiled" != "$listed" ] || {
+			echo "$program: compiled: $compiled, left out: $listed"
+			return 1
+		}
+	done
+}
+
 has_name()
 {
 	llvm-objdump --macho --dylib-id src/.libs/libivykis.dylib | grep -q '/lib/libivykis\.0\.dylib$'
 }
 
+linux_only=$TOP_SRCDIR/test/linux_only.txt
 failed=0
 for target in x86_64-macos aarch64-macos; do
 	if build "$target" >"$here/$target.log" 2>&1 &&
-	   cd "$here/$target" && exports_all && has_name; then
+	   cd "$here/$target" && {
+		exports_all && no_thread_locals && has_programs && has_name
+	   } >>"$here/$target.log" 2>&1; then
 		echo "macos: $target: compiled and linked"
 	else
 		tail -n 40 "$here/$target.log"
@@ -117,4 +159,6 @@ for target in x86_64-macos aarch64-macos; do
 		failed=1
 	fi
 done
+echo "macos: tests that are for Linux alone:"
+sed 's/^/macos: /' "$linux_only"
 exit $failed

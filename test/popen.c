@@ -9,21 +9,18 @@
 #include <iv_signal.h>
 #include <iv_wait.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
 
 static int submit_argv(struct iv_popen_request *r, char *type, char **argv)
 {
-	/* As the library finds it in a program that was compiled long ago. */
+	/* Not initialised, as in a program that was compiled long ago. */
 	memset(r, 0xa5, sizeof(*r));
 	r->file = argv[0];
 	r->argv = argv;
@@ -42,7 +39,7 @@ static int submit(struct iv_popen_request *r, char *type, char *command)
 	return fd;
 }
 
-/* To the end of file, by blocking reads. */
+/* Blocking reads to the end of file. */
 static void check_reads(int fd, const char *want)
 {
 	char text[1024];
@@ -78,7 +75,7 @@ static void read_output(void)
 	fd = submit(&r, "r", "echo out; echo err >&2; cat; echo $0");
 	check_int(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
 	check_int(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-	/* Standard input is empty, standard error goes nowhere. */
+	/* Standard input is empty, and standard error is discarded. */
 	check_reads(fd, "out\nsh\n");
 	close(fd);
 	iv_main();
@@ -218,7 +215,7 @@ static void closed_after_death(void)
 	int fd;
 
 	iv_init();
-	/* Dead, but not waited for yet. */
+	/* It is dead, but was not waited for yet. */
 	fd = submit(&r, "r", "exit 0");
 	check_reads(fd, "");
 	(void)waitid(P_ALL, 0, &info, WEXITED | WNOWAIT);
@@ -227,7 +224,7 @@ static void closed_after_death(void)
 	no_child_is_left();
 	close(fd);
 
-	/* Waited for. */
+	/* It was waited for. */
 	fd = submit(&r, "r", "exit 0");
 	iv_main();
 	no_child_is_left();
@@ -270,7 +267,7 @@ static void wrong_types(void)
 	iv_deinit();
 }
 
-/* With one descriptor after another more. */
+/* With no descriptor, with one, and so on. */
 static void no_descriptors(void)
 {
 	char *argv[] = { "true", NULL };
@@ -317,7 +314,7 @@ static void fork_fails(void)
 	iv_deinit();
 }
 
-/* Let standard output go nowhere; returns what is to be put back. */
+/* Discard standard output; returns a descriptor to restore it from. */
 static int silence(void)
 {
 	int null = open("/dev/null", O_WRONLY);
@@ -339,7 +336,7 @@ static void exec_fails(void)
 
 	skip_under(TSAN, "flushes streams at an _exit()");
 	out = silence();
-	/* What is pending in stdio is written once, and by this process. */
+	/* What stdio has buffered is written once, and by this process. */
 	setvbuf(stdout, NULL, _IOFBF, 1024);
 	printf("pending text");
 
@@ -359,7 +356,7 @@ static void exec_fails(void)
 
 
 /*
- * The child's descriptors, whichever the caller's were.
+ * The child's descriptors, with any descriptors of the caller closed.
  */
 static void close_standard(int bits)
 {
@@ -371,7 +368,7 @@ static void close_standard(int bits)
 	}
 }
 
-/* In a child, as it closes what the verdicts are written to. */
+/* In a child, as it closes the descriptor of the verdicts. */
 static void with_closed(int bits, int since_init)
 {
 	struct iv_popen_request r;
@@ -468,7 +465,7 @@ static void standard_descriptors(void)
 
 	check(other >= 0);
 	iv_init();
-	/* What the caller left open on purpose, and nothing of ours. */
+	/* It has what the caller left open on purpose, and nothing of ours. */
 	fd = submit(&r, "r", "for i in 0 2; do readlink /proc/$$/fd/$i; done; "
 			     "for i in 3 4 5 6 7 8 9; do "
 			     "test ! -e /proc/$$/fd/$i || "
@@ -484,24 +481,14 @@ static void standard_descriptors(void)
 }
 
 /*
- * A directory without /dev/null, as in a chroot: reading ends at once, and
- * writing fails.
+ * Without /dev/null, as in a chroot: reading ends at once, and writing fails.
  */
-static void hide_null(void)
-{
-	if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-		skip("no file system can be mounted");
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("none", "/dev", "tmpfs", 0, NULL) < 0)
-		skip("no file system can be mounted");
-}
-
 static void without_null(int closed)
 {
 	struct iv_popen_request r;
 	int fd;
 
-	hide_null();
+	hide_devices();
 	iv_init();
 	close_standard(closed);
 	fd = submit(&r, "r", "cat; echo err >&2 || echo refused; echo out");
@@ -548,8 +535,8 @@ static void pipe_is_not_inherited(void)
 
 
 /*
- * An interest in SIGTERM, as a program that wants to end in an orderly way
- * has: the child must not have it, however soon the signal comes.
+ * A program that handles SIGTERM to exit in an orderly way.  The child must not
+ * inherit that, even if the signal comes immediately.
  */
 static void count(void *num)
 {
@@ -562,7 +549,7 @@ static void quit(void *cookie)
 	iv_quit();
 }
 
-/* What is due is done in the same pass. */
+/* A signal that is due is sent in the same iteration. */
 static void send_first_signal(void)
 {
 	struct iv_timer timer;
@@ -574,7 +561,7 @@ static void send_first_signal(void)
 	iv_main();
 }
 
-/* What has happened already is handled before the timer is due. */
+/* An end that has happened is handled before a timer that is due. */
 static void run_for_a_moment(void)
 {
 	struct iv_timer timer;
@@ -603,7 +590,7 @@ static void submitted_again(void)
 		check_int(errno, EINTR);
 	run_for_a_moment();
 
-	/* Ends the second, which the first one's end has nothing to do with. */
+	/* The first one's end does not affect the second one. */
 	iv_popen_request_close(r);
 	iv_main();
 	no_child_is_left();
@@ -683,7 +670,7 @@ static void dispositions(void)
 	s.cookie = &calls;
 	s.handler = count;
 	check_int(iv_signal_register(&s), 0);
-	/* SIGPIPE 13, SIGURG 23, SIGWINCH 28; the libc's own may be, too. */
+	/* SIGPIPE is 13, SIGURG 23, SIGWINCH 28; the libc may have its own. */
 	ignored = ignored_signals();
 	check_int(ignored & 0x7fffffff, 0x08401000);
 	snprintf(want, sizeof(want), "SigBlk:\t%016llx\nSigIgn:\t%016llx\n",
@@ -725,8 +712,8 @@ static void stubborn_child(void)
 }
 
 /*
- * As of a program that runs as another user.  It ends by itself, later on, and
- * is waited for.
+ * As if the program ran as another user.  It ends by itself later, and is
+ * waited for.
  */
 static void close_descriptor(void *fd)
 {
@@ -757,7 +744,7 @@ static void refused_signals(void)
 	iv_main();
 	no_child_is_left();
 
-	/* Others are not kept waiting. */
+	/* Other programs are not delayed by that. */
 	fd[0] = submit(&r[0], "w", "exec cat");
 	iv_popen_request_close(&r[0]);
 	begin_reader("echo one", "one\n");
@@ -768,7 +755,7 @@ static void refused_signals(void)
 	iv_deinit();
 }
 
-/* The rest of the program waits for whatever ends. */
+/* Other code of this program waits for all children. */
 static atomic_int stop;
 
 static void *wait_for_any(void *arg)
@@ -858,7 +845,7 @@ static void in_forked_child(void)
 }
 
 
-/* The calls are no cancellation points, and the program hears of none. */
+/* The calls are not cancellation points, and the program inherits none. */
 static void *call_cancelled(void *calls)
 {
 	struct iv_popen_request r;

@@ -14,12 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef HAVE_LINUX
+#include <sys/syscall.h>
+#endif
 #include "check.h"
 
 /* An object that counts its calls. */
@@ -37,7 +38,7 @@ static void count(void *_c)
 	c->thread = pthread_self();
 }
 
-/* As the library finds it in a program that was compiled long ago. */
+/* Not initialised, as in a program that was compiled long ago. */
 static void set_up(struct counted *c, int signum, unsigned int flags)
 {
 	memset(c, 0xa5, sizeof(*c));
@@ -59,7 +60,7 @@ static void end(struct counted *c)
 	iv_signal_unregister(&c->s);
 }
 
-/* Let the loop pass three times: it has then delivered what there was. */
+/* Three iterations, after which everything pending was delivered. */
 struct passes {
 	struct iv_timer		timer;
 	int			left;
@@ -170,7 +171,7 @@ static void sleeping_loop_wakes_up(void)
 	check_int(pthread_join(t, NULL), 0);
 	check_int(c.calls, 1);
 
-	/* Delivered to the other thread. */
+	/* It is delivered to the other thread. */
 	count_to = 2;
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
@@ -286,7 +287,7 @@ static void note_delivery(int sig)
 	delivered = sig;
 }
 
-/* Emulators keep some for themselves. */
+/* Emulators reserve some signals for themselves. */
 static int can_be_raised(int sig)
 {
 	struct sigaction sa = { .sa_handler = note_delivery }, old;
@@ -300,7 +301,7 @@ static int can_be_raised(int sig)
 	return delivered == sig;
 }
 
-/* All signals that can be caught, with one another's numbers as neighbours. */
+/* All signals that can be caught, so that their numbers are neighbours. */
 static void all_signals(void)
 {
 	static struct counted c[_NSIG];
@@ -361,8 +362,7 @@ static void no_descriptor_left(void)
 	check(disposition(SIGUSR1) == SIG_DFL);
 	limit_descriptors(former);
 
-	/* Nothing was left behind that keeps the loop, and it can be tried
-	 * again. */
+	/* Nothing is left that keeps the loop running. */
 	iv_main();
 	check_int(iv_signal_register(&c.s), 0);
 	raise(SIGUSR1);
@@ -373,7 +373,7 @@ static void no_descriptor_left(void)
 }
 
 
-/* Who is notified: objects in one array, so that addresses ascend. */
+/* Which objects are notified: they are in an array, so addresses ascend. */
 static void check_calls(const struct counted *c, int a, int b, int d)
 {
 	check_int(c[0].calls, a);
@@ -490,7 +490,7 @@ static void *be_member(void *_m)
 	iv_init();
 	begin(&m->c, SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
 	pthread_barrier_wait(m->barrier);
-	/* The signals have been sent, and so delivered. */
+	/* The signals were sent, which means that they were delivered. */
 	pthread_barrier_wait(m->barrier);
 	run_loop();
 	end(&m->c);
@@ -537,13 +537,13 @@ static void exclusive_passes_on(void)
 	run_loop();
 	check_calls(c, 0, 1, 0);
 
-	/* Down to those that are not exclusive. */
+	/* It is passed on down to those that are not exclusive. */
 	raise(SIGUSR1);
 	end(&c[1]);
 	run_loop();
 	check_calls(c, 0, 1, 1);
 
-	/* What was not notified passes nothing on. */
+	/* An object that was not notified passes nothing on. */
 	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
 	end(&c[0]);
 	run_loop();
@@ -599,7 +599,7 @@ static void passes_on_within_group(void)
 	check_calls(c, 0, 1, 0);
 	end(&c[2]);
 
-	/* Nor does one that is not exclusive. */
+	/* Neither does one that is not exclusive. */
 	begin(&c[0], SIGUSR1, 0);
 	begin(&c[1], SIGUSR1, 0);
 	raise(SIGUSR1);
@@ -611,9 +611,9 @@ static void passes_on_within_group(void)
 }
 
 /*
- * A thread registers exclusive objects that it never serves.  Not one signal
- * gets lost: if passing on is left out in iv_signal_unregister(), or done
- * without the lock, the loop below hears nothing at some time.
+ * A thread registers exclusive objects that it never serves.  No signal is
+ * lost: if iv_signal_unregister() did not pass it on, or did so without the
+ * lock, the loop below would miss one at some time.
  */
 static atomic_int stop;
 
@@ -655,7 +655,7 @@ static void none_is_lost(void)
 	kill(getpid(), SIGUSR1);
 	iv_main();
 	check_int(c.calls, 5000);
-	/* Most likely there is no signal any more; SIG_DFL would kill. */
+	/* No signal is likely to come any more, but SIG_DFL would kill. */
 	signal(SIGUSR1, SIG_IGN);
 	atomic_store_explicit(&stop, 1, memory_order_relaxed);
 	for (i = 0; i < 2; i++)
@@ -720,7 +720,7 @@ static void handlers_are_restored(void)
 		  SA_SIGINFO | SA_NODEFER);
 	check_int(sigismember(&now.sa_mask, SIGHUP), 1);
 
-	/* What somebody else installed since stays. */
+	/* A disposition that the program has installed since is kept. */
 	begin(&c, SIGUSR2, 0);
 	check(signal(SIGUSR2, catch) != SIG_ERR);
 	end(&c);
@@ -788,7 +788,7 @@ static void mask_is_kept(void)
 	iv_deinit();
 }
 
-/* What write(2) refuses cannot be said either, so the parent says it. */
+/* If write(2) fails, the child cannot report that; the parent does. */
 static void errno_of_write_is_not_seen(void)
 {
 	struct counted c;
@@ -826,8 +826,8 @@ static void errno_is_kept(void)
 }
 
 /*
- * Faults of the own thread, each in a process of its own.  The objects are
- * registered and the process is to die, or somebody's handler to be called.
+ * Faults of the own thread, each in a process of its own.  Objects for them are
+ * registered; the process has to die, or the earlier handler has to be called.
  */
 static char *page_without_access(void)
 {
@@ -890,7 +890,7 @@ static void die_of_end_of_file(void)
 	touch(page_behind_end_of_file());
 }
 
-/* A child has the signal handler and no objects. */
+/* A child has the signal handler, but no objects. */
 static void die_in_child(void)
 {
 	struct counted c[2];
@@ -903,7 +903,7 @@ static void die_in_child(void)
 		touch(page_without_access());
 	check_int(waitpid(pid, &status, 0), pid);
 	check_int(status & ~0x80, SIGSEGV);
-	/* The parent's are as before. */
+	/* The parent's objects are as before. */
 	raise(SIGSEGV);
 	run_loop();
 	check_int(c[0].calls, 1);
@@ -924,7 +924,7 @@ static void leave_to_earlier_handler(void)
 	touch(page_without_access());
 }
 
-/* Somebody saved our handler, and put it back when the object had gone. */
+/* The program saved our handler and restores it when the object is gone. */
 static void die_with_handler_put_back(void)
 {
 	struct sigaction saved;
@@ -988,18 +988,19 @@ static void faults_sent_by_others(void)
 }
 
 /*
- * A runtime with small stacks and an alternate one for signals: the thread has
- * used up its stack but for what one system call needs.
+ * As in a runtime with small stacks and an alternate stack for signals: what is
+ * left of the thread's stack is enough for a system call and no more.
  */
 #define SMALL_STACK	65536
 #define ROOM_LEFT	400
 
 static char *stack_end;
 
+#ifdef SYS_tgkill
 __attribute__((noinline))
 static void raise_at_end_of_stack(void)
 {
-	/* Before: the first call of a function may take a lot to find it. */
+	/* Not below: the first call of a function may need a lot of stack. */
 	long tid = syscall(SYS_gettid);
 	long pid = syscall(SYS_getpid);
 	char *here = __builtin_frame_address(0);
@@ -1010,6 +1011,12 @@ static void raise_at_end_of_stack(void)
 	syscall(SYS_tgkill, pid, tid, SIGUSR1);
 	used[0] = 1;
 }
+#else
+static void raise_at_end_of_stack(void)
+{
+	skip("no signal can be raised with so little stack on this system");
+}
+#endif
 
 static void *signal_on_small_stack(void *arg)
 {
@@ -1057,7 +1064,7 @@ static void small_stack(void)
 	iv_deinit();
 }
 
-/* The signal handler makes a system call at which a thread may end. */
+/* The signal handler calls a function that is a cancellation point. */
 static void *be_cancelled(void *_c)
 {
 	int state;
@@ -1092,7 +1099,7 @@ static void pending_cancellation(void)
 }
 
 
-/* The calls are none either, and leave nothing half done. */
+/* The calls are not cancellation points, and leave nothing half done. */
 static void *call_cancelled(void *calls)
 {
 	struct counted c;
@@ -1159,7 +1166,7 @@ static void inert_in_child(void)
 	iv_deinit();
 }
 
-/* What the kernel hands to the child of a vfork is the parent's memory. */
+/* The child of a vfork has the parent's memory. */
 static void inert_after_vfork(void)
 {
 	struct counted c;
@@ -1296,7 +1303,7 @@ static void child_leaves_it_to_parent(void)
 	iv_deinit();
 }
 
-/* Whatever the other threads were about when the child was made. */
+/* At random points of what other threads do. */
 static void fork_while_others_register(void)
 {
 	struct counted own;
@@ -1332,14 +1339,14 @@ static void fork_while_others_register(void)
 	iv_deinit();
 }
 
-/* Whatever instruction of a call another thread was at when it was made. */
+/* At each instruction of a call that another thread makes. */
 static void register_and_unregister(void)
 {
 	static struct counted c[2];
 
 	iv_init();
 	signal(SIGUSR2, SIG_IGN);
-	/* The first calls take many instructions to find what they call. */
+	/* The dynamic linker takes many instructions for the first calls. */
 	begin(&c[0], SIGUSR1, 0);
 	end(&c[0]);
 	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
@@ -1447,7 +1454,7 @@ static void fork_in_signal_handler(void)
 		tracee_trace(pid);
 		tracee_steps(pid, num);
 		last = shared->ended;
-		check(ptrace(PTRACE_DETACH, pid, NULL, SIGUSR1) == 0);
+		tracee_leave(pid, SIGUSR1);
 		check_child(pid);
 		check_int(shared->forked, 1);
 	}

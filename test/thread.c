@@ -814,28 +814,20 @@ static void create_without_routine(void)
 	iv_thread_create("one", NULL, NULL);
 }
 
-/* The kernel's names, which are read where the kernel shows them. */
-static char seen[32];
+/* The kernel's names. */
+static char seen[THREAD_NAME_SIZE];
 
-static void read_comm(void *unused)
+static void read_name(void *unused)
 {
-	char path[64];
-	FILE *f;
-
 	(void)unused;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", gettid());
-	f = fopen(path, "r");
-	check(f != NULL);
-	check(fgets(seen, sizeof(seen), f) != NULL);
-	fclose(f);
-	seen[strcspn(seen, "\n")] = '\0';
+	get_thread_name(seen);
 }
 
 static void name_itself(void *unused)
 {
 	(void)unused;
-	check_int(pthread_setname_np(pthread_self(), "mine"), 0);
-	read_comm(NULL);
+	set_thread_name("mine");
+	read_name(NULL);
 }
 
 static void check_name(const char *name, void (*routine)(void *),
@@ -855,23 +847,23 @@ static void check_name(const char *name, void (*routine)(void *),
 
 static void kernels_name(void)
 {
-#ifndef HAVE_PTHREAD_SETNAME_NP
+#ifndef HAVE_SETNAME_OF_THREAD
 	skip("the library cannot name threads");
 #endif
 	iv_init();
-	check_int(pthread_setname_np(pthread_self(), "creator"), 0);
-	check_name("short", read_comm, "short");
-	check_name("0123456789abcde", read_comm, "0123456789abcde");
-	check_name("0123456789abcdef", read_comm, "0123456789abcde");
-	check_name(EUROS, read_comm, EURO EURO EURO EURO EURO);
-	check_name("a" EUROS, read_comm, "a" EURO EURO EURO EURO);
-	check_name("ab" EUROS, read_comm, "ab" EURO EURO EURO EURO);
+	set_thread_name("creator");
+	check_name("short", read_name, "short");
+	check_name("0123456789abcde", read_name, "0123456789abcde");
+	check_name("0123456789abcdef", read_name, "0123456789abcde");
+	check_name(EUROS, read_name, EURO EURO EURO EURO EURO);
+	check_name("a" EUROS, read_name, "a" EURO EURO EURO EURO);
+	check_name("ab" EUROS, read_name, "ab" EURO EURO EURO EURO);
 	/* Of no characters. */
-	check_name(NONSENSE NONSENSE, read_comm, NONSENSE);
-	check_name("", read_comm, "creator");
-	check_name(NULL, read_comm, "creator");
+	check_name(NONSENSE NONSENSE, read_name, NONSENSE);
+	check_name("", read_name, "creator");
+	check_name(NULL, read_name, "creator");
 	check_name("theirs", name_itself, "mine");
-	read_comm(NULL);
+	read_name(NULL);
 	check(!strcmp(seen, "creator"));
 	iv_deinit();
 }

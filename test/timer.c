@@ -17,9 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+#ifdef HAVE_LINUX
+#include <sys/syscall.h>
+#endif
 #include "check.h"
 #include "trace.h"
 
@@ -29,9 +31,14 @@
 
 static const struct timespec past;
 
-/* In place of the libc's: how often does the library look at the clock? */
+/*
+ * In place of the libc's functions: how often does the library look at the clock,
+ * and how long is the loop ready to sleep?
+ */
 static unsigned long looks;
+static int poll_ms;
 
+#ifdef HAVE_LINUX
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
 	long number = SYS_clock_gettime;
@@ -45,9 +52,6 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 	return syscall(number, id, ts);
 }
 
-/* In place of the libc's: how long is the loop ready to sleep? */
-static int poll_ms;
-
 int poll(struct pollfd *fds, nfds_t num, int ms)
 {
 	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
@@ -56,6 +60,7 @@ int poll(struct pollfd *fds, nfds_t num, int ms)
 
 	return ppoll(fds, num, ms < 0 ? NULL : &ts, NULL);
 }
+#endif
 
 /*
  * In place of the libc's, by --wrap: no other single object that the library or
@@ -71,6 +76,7 @@ static int refusing;
 static int refusals;
 static void *heap;		/* the latest that is not freed */
 
+#ifdef HAVE_LINUX
 void *__real_calloc(size_t num, size_t size);
 void *__wrap_calloc(size_t num, size_t size);
 void __real_free(void *mem);
@@ -96,6 +102,7 @@ void __wrap_free(void *mem)
 		heap = NULL;
 	__real_free(mem);
 }
+#endif
 
 static struct timespec at(time_t sec, long nsec)
 {
@@ -665,10 +672,9 @@ static void sleep_until_a_second_begins(void)
 	struct timespec ts;
 
 	check_int(clock_gettime(CLOCK_MONOTONIC, &ts), 0);
-	ts.tv_sec++;
-	ts.tv_nsec = 0;
-	check_int(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL),
-		  0);
+	ts.tv_sec = 0;
+	ts.tv_nsec = NSEC_PER_SEC - 1 - ts.tv_nsec;
+	check_int(nanosleep(&ts, NULL), 0);
 }
 
 static void the_last_times_never_come(void)
@@ -747,6 +753,7 @@ static void waits_once_for_a_timer(void)
 	unsigned long before;
 	struct timespec soon;
 
+	need_own_functions();
 	iv_init();
 	add(&distant, in_ms(100000000), no_handler_of_this_runs, NULL);
 	soon = in_ms(1300);
@@ -813,6 +820,7 @@ static void sleeps_until_the_first(void)
 {
 	int num, ms;
 
+	need_own_functions();
 	setenv("IV_EXCLUDE_POLL_METHOD", "kqueue epoll-timerfd epoll ppoll", 1);
 	iv_init();
 	add_busy(set_clock_ahead, NULL);
@@ -861,6 +869,7 @@ static void one_moved_delays_no_other(void)
 {
 	long ms;
 
+	need_own_functions();
 	setenv("IV_EXCLUDE_POLL_METHOD", "kqueue epoll-timerfd epoll ppoll", 1);
 	iv_init();
 	add_busy(count_pass, NULL);
@@ -1246,6 +1255,7 @@ static void memory_comes_with_the_first(void)
 	struct iv_timer t[2];
 	void *first;
 
+	need_own_functions();
 	refusing = 0;
 	iv_init();
 	check(heap == NULL);
@@ -1305,6 +1315,7 @@ static void memory_goes_with_the_loop(void)
 	struct iv_timer t;
 	pid_t pid;
 
+	need_own_functions();
 	refusing = 0;
 	check_freed_by(end_with_a_loop);
 	check_freed_by(deinit_in_a_handler);
@@ -1330,6 +1341,7 @@ static void memory_is_asked_for_again(void)
 {
 	struct iv_timer t[2];
 
+	need_own_functions();
 	refusing = 1;
 	refusals = 0;
 	iv_init();
@@ -1390,6 +1402,7 @@ static void works_without_memory(void)
 	struct iv_timer t[4];
 	void **eaten;
 
+	need_own_functions();
 	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
 	need_memory_limit(RLIMIT_DATA);
 	refusing = 0;

@@ -14,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,12 +25,12 @@
 #define STOPPED		(SIGSTOP << 8 | 0x7f)
 #define CONTINUED	0xffff
 
-/* For versions that have none. */
+/* Older versions do not have it. */
 #ifndef IV_WAIT_STATUS_UNKNOWN
 #define IV_WAIT_STATUS_UNKNOWN	0x1ff00
 #endif
 
-/* An interest that writes down what it is told. */
+/* An interest that records its reports. */
 struct watched {
 	struct iv_wait_interest	w;
 	int			num;
@@ -51,7 +49,7 @@ static void write_down(void *_c, int status, const struct rusage *rusage)
 		iv_quit();
 }
 
-/* As the library finds it in a program that was compiled long ago. */
+/* Not initialised, as in a program that was compiled long ago. */
 static void set_up(struct watched *c, pid_t pid)
 {
 	memset(c, 0xa5, sizeof(*c));
@@ -82,7 +80,7 @@ static void await(struct watched *c, int num)
 	check_int(c->num, num);
 }
 
-/* Let the loop pass some times: it has then delivered what there was. */
+/* Some iterations, after which everything pending was delivered. */
 struct passes {
 	struct iv_timer		timer;
 	int			left;
@@ -190,7 +188,7 @@ static pid_t fork_exiting(int status)
 	return pid;
 }
 
-/* Wait until the child is dead, and leave it for others to wait for. */
+/* Wait until the child is dead, but do not reap it. */
 static void see_dead(pid_t pid)
 {
 	siginfo_t info;
@@ -285,7 +283,7 @@ static void dead_before(void)
 	check_int(c.status[0], 3 << 8);
 	end(&c);
 
-	/* Nor is it called before the loop runs. */
+	/* It is not called before the loop runs either. */
 	pid = fork_exiting(4);
 	see_dead(pid);
 	begin(&c, pid);
@@ -379,7 +377,7 @@ static void holds_until_unregistered(void)
 	iv_init();
 	spawn(&c, exit_with, &status);
 	await(&c, 1);
-	/* Would return at once, and before its timer, with nothing left. */
+	/* With nothing registered it would return at once, before the timer. */
 	run_loop();
 	check_int(c.num, 1);
 	end(&c);
@@ -482,7 +480,7 @@ static void kill_from_another_thread(void)
 	iv_deinit();
 }
 
-/* Give the kernel this number for the next process. */
+/* Let the kernel give the next process this number. */
 static int set_next_pid(pid_t pid)
 {
 	FILE *f = fopen("/proc/sys/kernel/ns_last_pid", "w");
@@ -685,7 +683,7 @@ static void two_interests(void)
 	check_int(iv_wait_interest_kill(&c[0].w, 0), -ESRCH);
 	end(&c[0]);
 
-	/* One goes before, in either order. */
+	/* One of them is unregistered before, in either order. */
 	for (i = 0; i < 2; i++) {
 		spawn(&c[0], pause_for_ever, NULL);
 		begin(&c[1], c[0].w.pid);
@@ -786,7 +784,7 @@ static void no_descriptors(void)
 	int former;
 
 	iv_init();
-	/* So that it is the signal's descriptor that is missing. */
+	/* So it is the descriptor for SIGCHLD that cannot be opened. */
 	IV_EVENT_INIT(&event);
 	check_int(iv_event_register(&event), 0);
 	former = limit_descriptors(3);
@@ -845,7 +843,7 @@ static void no_descriptors_for_try(void)
 	iv_deinit();
 }
 
-/* Of what a watch needs, the pidfd can be done without. */
+/* A watch can do without a pidfd. */
 static void no_descriptor_for_pidfd(void)
 {
 	struct watched c[2];
@@ -938,7 +936,7 @@ static void foreign_handler(void)
 	end(&c);
 	check_int(caught, SIGCHLD);
 
-	/* The handler is that of the program again. */
+	/* The program's handler is restored. */
 	spawn(&c, exit_with, &status);
 	await(&c, 1);
 	end(&c);
@@ -1005,8 +1003,8 @@ static void sigchld_is_restored(void)
 }
 
 /*
- * Children that somebody else waits for, or nobody: what is reported is that
- * they have ended.
+ * Children that other code waits for, or that the kernel reaps: their end is
+ * reported.
  */
 static void is_unknown(void *_c, int status, const struct rusage *rusage)
 {
@@ -1082,7 +1080,7 @@ static void sigchld_is_ignored(void)
 	iv_deinit();
 }
 
-/* Nobody calls our signal handler. */
+/* The library's signal handler is not called. */
 static void sigchld_is_blocked(void)
 {
 	struct watched c;
@@ -1106,7 +1104,7 @@ static void sigchld_is_blocked(void)
 	iv_deinit();
 }
 
-/* As a program that other threads make children in, and that is PID 1. */
+/* In a program that is PID 1, and whose other threads have children. */
 static atomic_int stop;
 
 static void *wait_for_any(void *arg)
@@ -1141,7 +1139,7 @@ static void reaped_by_another_thread(void)
 	iv_deinit();
 }
 
-/* A process that is no child, and that its parent waits for. */
+/* A process that is not a child, and that its parent waits for. */
 static void somebody_elses_child(void)
 {
 	struct watched c;
@@ -1200,7 +1198,7 @@ static void unknown_ends_without_pidfd(void)
 	unknown_ends();
 }
 
-/* The number of a child that somebody waited for is used again at once. */
+/* The number of a child that was reaped is reused at once. */
 static void number_of_reaped_used_again(void)
 {
 	struct watched c;
@@ -1236,7 +1234,7 @@ static void number_of_reaped_used_again(void)
 	iv_deinit();
 }
 
-/* Wait for all that have ended, as the manual says. */
+/* Wait for all children that have ended, as the manual recommends. */
 static void wait_for_all(void *num)
 {
 	struct iv_wait_interest w;
@@ -1309,9 +1307,9 @@ static pid_t fork_tracer(pid_t pid)
 	check_int(pipe2(ready, O_CLOEXEC), 0);
 	tracer = fork_checked();
 	if (tracer == 0) {
-		/* Its own news from the child shall not interrupt it. */
+		/* SIGCHLD for the traced child must not interrupt it. */
 		signal(SIGCHLD, SIG_DFL);
-		if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0)
+		if (trace_running(pid) < 0)
 			_exit(1);
 		if (write(ready[1], "", 1) != 1)
 			_exit(1);
@@ -1335,7 +1333,7 @@ static void traced_child_dies(void)
 
 	iv_init();
 	spawn(&c, pause_for_ever, NULL);
-	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+	allow_tracers();
 	tracer = fork_tracer(c.w.pid);
 	cpu = cpu_ms();
 	check_int(kill(c.w.pid, SIGKILL), 0);
@@ -1349,7 +1347,7 @@ static void traced_child_dies(void)
 }
 
 
-/* What the child of a spawn finds. */
+/* What a spawned child inherits. */
 static struct watched spawner;
 
 static void (*before[_NSIG])(int);
@@ -1365,8 +1363,9 @@ static void note_dispositions(void)
 	}
 }
 
-static void check_signals(void *want)
+static void check_signals(void *_want)
 {
+	const sigset_t *want = _want;
 	struct sigaction sa;
 	sigset_t mask;
 	int sig;
@@ -1412,7 +1411,7 @@ static void signals_of_spawned(void)
 }
 
 /*
- * SIGTERM right after the fork, again and again: sooner or later it comes
+ * SIGTERM is sent right after the fork, many times: sooner or later it comes
  * before the child has reset its signal handlers.
  */
 static void signal_right_after_spawn(void)
@@ -1525,7 +1524,7 @@ static void in_spawned(void (*fn)(void *))
 	await(&spawner, 1);
 	check_int(spawner.status[0], 0);
 	end(&spawner);
-	/* The parent's other child has noticed nothing. */
+	/* The parent's other child is not affected. */
 	check_int(c.num, 0);
 	check_int(iv_wait_interest_kill(&c.w, SIGTERM), 0);
 	await(&c, 1);
@@ -1580,8 +1579,8 @@ static void new_interests_after_fork(void)
 }
 
 /*
- * As daemons do: the child closes whatever it does not know, and opens others.
- * The number of a pidfd is not the library's any more then.
+ * Like a daemon, the child closes all descriptors that it does not know, and
+ * opens others.  Then the number of a pidfd is another file's.
  */
 static void closes_and_opens(struct watched *c)
 {
@@ -1648,7 +1647,7 @@ static void inherited_stay_silent(void)
 	iv_deinit();
 }
 
-/* Whatever the other thread was about when the child was made. */
+/* At random points of what the other thread does. */
 static void *spawn_and_kill(void *arg)
 {
 	struct watched c;
@@ -1701,14 +1700,14 @@ static void fork_while_others_wait(void)
 	iv_deinit();
 }
 
-/* Whatever instruction of a call the other thread was at. */
+/* At each instruction of a call that the other thread makes. */
 static void register_and_unregister(void)
 {
 	static struct watched c[3];
 	pid_t pid = fork_pausing();
 
 	iv_init();
-	/* The first calls take many instructions to find what they call. */
+	/* The dynamic linker takes many instructions for the first calls. */
 	begin(&c[0], pid);
 	end(&c[0]);
 	begin(&c[0], pid);
@@ -1769,7 +1768,7 @@ static void several_threads(void)
 	check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
 }
 
-/* A program that forgets an interest gets no memory overwritten. */
+/* If a program forgets an interest, no memory is overwritten. */
 static void loop_ends_first(void)
 {
 	struct watched *c = malloc(sizeof(*c));
@@ -1793,7 +1792,7 @@ static void loop_ends_first(void)
 }
 
 
-/* The calls are no cancellation points, and the child hears of none. */
+/* The calls are not cancellation points, and the child inherits none. */
 static void be_no_cancellation_point(void *status)
 {
 	pthread_testcancel();

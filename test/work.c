@@ -22,7 +22,7 @@
 
 #define MANY	8
 
-/* Compiled into programs, so for ever. */
+/* Programs are compiled with these, so they can never change. */
 #define OF(lp64, ilp32)	(sizeof(void *) == 8 ? (lp64) : (ilp32))
 
 #define PLACE(type, member, lp64, ilp32)				\
@@ -46,7 +46,7 @@ PLACE(iv_work_item, list, 24, 12);
 static struct iv_work_pool pool;
 static pthread_t owner;
 
-/* What happened in the owner's thread, a letter each. */
+/* What happened in the owner's thread, one letter for each event. */
 static char trace[64];
 
 static void note(void *letter)
@@ -87,7 +87,7 @@ static void count_stop(void *cookie)
 
 static void prepare_pool(int max_threads)
 {
-	/* The private member may hold anything. */
+	/* The private member need not be initialised. */
 	memset(&pool, 0xa5, sizeof(pool));
 	IV_WORK_POOL_INIT(&pool);
 	pool.max_threads = max_threads;
@@ -109,7 +109,7 @@ static void begin(int max_threads)
 	create_pool(max_threads);
 }
 
-/* What is left comes to an end. */
+/* Everything that is left ends. */
 static void end(void)
 {
 	iv_work_pool_put(&pool);
@@ -152,7 +152,7 @@ static void job_done(void *_j)
 	check_int(j->worked, j->completed);
 	if (++completed == quit_at)
 		iv_quit();
-	/* It may free the job. */
+	/* The function may free the job. */
 	if (j->then != NULL)
 		j->then(j);
 }
@@ -179,7 +179,7 @@ static void submit(struct job *j, void (*fn)(struct job *),
 	iv_work_pool_submit_work(&pool, &j->item);
 }
 
-/* Run until so many items more are completed. */
+/* Run until num more items are completed. */
 static void complete(int num)
 {
 	quit_at = completed + num;
@@ -192,7 +192,7 @@ static int worked_by_owner(const struct job *j)
 	return pthread_equal(j->thread, owner) != 0;
 }
 
-/* Of threads that nobody joins this is all that can be seen. */
+/* The threads are not joined, so this is all that can be seen of them. */
 static void wait_until_gone(pid_t tid)
 {
 	char path[64];
@@ -244,7 +244,7 @@ static void work_and_completion(void)
 	check_int(stops, 1);
 }
 
-/* That all of them are in it at once is what lets any of them leave. */
+/* They can leave only when all of them are in it. */
 static pthread_barrier_t barrier;
 
 static void meet(struct job *j)
@@ -313,7 +313,7 @@ static void parallel_continuations(void)
 	complete(MANY + 1);
 	check_int(starts, MANY);
 
-	/* Again, when all are idle. */
+	/* Once more, when all threads are idle. */
 	usleep(10000);
 	submit(&j, continue_many, NULL);
 	complete(MANY + 1);
@@ -321,7 +321,7 @@ static void parallel_continuations(void)
 	end();
 }
 
-/* It needs the threads of all the others. */
+/* It needs all the threads at the same time. */
 static void continue_and_meet(struct job *j)
 {
 	int i;
@@ -466,7 +466,7 @@ static void put_at_once(void)
 	for (i = 0; i < 50; i++)
 		submit(&jobs[i], wait_a_little, NULL);
 	iv_work_pool_put(&pool);
-	/* All that it holds was copied. */
+	/* Its members were copied. */
 	memset((void *)&pool, 0xff, sizeof(pool));
 	iv_main();
 	check_int(completed, 50);
@@ -886,7 +886,7 @@ static void continuations_without_threads(void)
 }
 
 
-/* No threads to be had. */
+/* Threads cannot be created. */
 static void expect_own_work(struct job *jobs, int num)
 {
 	int i;
@@ -926,7 +926,7 @@ static void threads_refused(void)
 	put_and_expect_own_work();
 }
 
-/* The limit binds everybody but root. */
+/* The limit does not apply to root. */
 static void at_process_limit(void)
 {
 	const struct rlimit lim = { 1, 1 };
@@ -1002,33 +1002,26 @@ static void loop_runs_beside_own_work(void)
 	end();
 }
 
-static char comm[32];
+static char name[THREAD_NAME_SIZE];
 
-static void read_comm(struct job *j)
+static void read_name(struct job *j)
 {
-	char path[64];
-	FILE *f;
-
 	(void)j;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", gettid());
-	f = fopen(path, "r");
-	check(f != NULL);
-	check(fgets(comm, sizeof(comm), f) != NULL);
-	fclose(f);
+	get_thread_name(name);
 }
 
 static void kernels_name(void)
 {
 	struct job j;
 
-#ifndef HAVE_PTHREAD_SETNAME_NP
+#ifndef HAVE_SETNAME_OF_THREAD
 	skip("the library cannot name threads");
 #endif
 	begin(1);
-	submit(&j, read_comm, NULL);
+	submit(&j, read_name, NULL);
 	complete(1);
 	check(!worked_by_owner(&j));
-	check(!strcmp(comm, "iv_work\n"));
+	check(!strcmp(name, "iv_work"));
 	end();
 }
 
@@ -1065,7 +1058,7 @@ static void no_descriptor_for_thread(void)
 }
 
 
-/* The calling thread instead of a pool. */
+/* Without a pool: the calling thread runs the items. */
 static struct iv_work_item items[4];
 static struct iv_task between;
 
@@ -1108,7 +1101,7 @@ static void items_of_own_thread(void)
 	iv_main();
 	expect_trace("aAbBcC");
 
-	/* What an item submits waits for tasks that were there before. */
+	/* An item's items run after tasks that were registered before. */
 	set_item(0, note, submit_d_after_task);
 	set_item(3, note, note_upper);
 	iv_work_pool_submit_work(NULL, &items[0]);
@@ -1198,14 +1191,14 @@ static void items_of_worker(void)
 }
 
 
-/* In the memory of a loop, from the hook that begins it. */
+/* Called from the hook that begins a loop. */
 static struct iv_tls_user tls_user;
 
 static void create_in_hook(void *_pool)
 {
 	struct iv_work_pool *p = _pool;
 
-	/* The workers have loops, too. */
+	/* The pool's threads have loops, too. */
 	if (!pthread_equal(pthread_self(), owner))
 		return;
 	IV_WORK_POOL_INIT(p);
@@ -1393,7 +1386,7 @@ static void owner_is_cancelled(void)
 }
 
 
-/* Ten seconds of idleness.  One thread is kept busy, the others are not. */
+/* Ten seconds of idleness.  One thread is kept busy, the others are idle. */
 static struct job late;
 static struct job poked;
 static struct iv_timer poke;
@@ -1493,7 +1486,7 @@ static void fork_with_pool(void)
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
-		/* One of its own, in the inherited loop and in a fresh one. */
+		/* Its own pools, in the inherited loop and in a new one. */
 		skip_under(TSAN, "knows no threads in a child");
 		inherited = pool;
 		create_pool(MANY);
@@ -1603,7 +1596,7 @@ static void mistakes(void)
 	check_fatal(no_work_function, "has no work function");
 }
 
-/* Several owners, each with pools that come and go. */
+/* Several owners create and put pools. */
 static void *use_pools(void *unused)
 {
 	struct iv_work_item own[4];
@@ -1643,7 +1636,7 @@ static void several_owners(void)
 	iv_deinit();
 }
 
-/* The thread that forked goes on in the child, and looks at no pool there. */
+/* The thread that forked continues in the child, and uses no pool there. */
 static pid_t forked_in_work;
 
 static void fork_in_work(void *cookie)
@@ -1690,7 +1683,7 @@ static void work_forks(void)
 	iv_deinit();
 }
 
-/* With a thread that is idle, or has just completed its only item. */
+/* With a thread that is idle, or that has just finished its only item. */
 static struct {
 	struct iv_work_pool	pool;
 	struct iv_work_item	item;
