@@ -3,23 +3,26 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A kqueue knows a descriptor by its number and by a filter, one for reading
- * and one for writing.  Changes are collected and handed over with the wait, in
- * one call of kevent(2), which returns those that failed as events.  A change
- * whose answer is needed at once is made by a call of its own that has no room
- * for events: it fails, then, and no flag is needed that some systems lack.
+ * and one for writing.  Changes are collected and made together with the wait,
+ * by one call of kevent(2), which returns those that failed as events.  A
+ * change whose result is needed at once has a call of its own without room for
+ * events: that call fails if the change does, and so EV_RECEIPT, which some
+ * systems lack, is not needed.
  *
- * Events are found by number (told[]), not by udata, so nothing in the kernel
- * points to an object.  The same table tells that two objects have one number,
- * where the kernel would let the second one replace the first.
+ * The object of an event is found by the number (told[]) and not by udata, so
+ * nothing in the kernel points to an object.  The same table shows when two
+ * objects have the same number, where the kernel would let the second one
+ * replace the first.
  *
  * EV_EOF means different things for files of different kinds, for reading and
- * for writing, and on different systems.  So poll(2) is asked whether it is an
- * error or a hang-up: it is then what it is with the other methods.
+ * for writing, and on different systems.  So poll(2) is asked whether there is
+ * an error or a hang-up, which makes the answer that of the other methods.
  *
  * No filter is for errors alone.  An object that has no handler but handler_err
- * is told of each arrival of data (EV_CLEAR), and only trouble is reported.
+ * has an edge-triggered filter (EV_CLEAR); of its events only errors and
+ * hang-ups are reported.
  *
- * A child does not inherit the kqueue: its number may stand for anything there.
+ * A child does not inherit the kqueue: there its number may be another file's.
  */
 
 #include <sys/types.h>
@@ -33,18 +36,18 @@
 #include "iv_fd_private.h"
 #include "iv_time.h"
 
-/* Changes that are collected, and events that one call can return. */
+/* So many changes are collected, and one call can return so many events. */
 #define BATCH		128
 
 #define FEWEST_NUMBERS	256
 
 /*
- * Systems refuse a longer wait, or make it one of this length.  To wait again
- * once a day does no harm.
+ * A day.  macOS rejects waits of more than 100,000,000 seconds; to wake up once
+ * a day does no harm.
  */
 #define LONGEST_WAIT	86400
 
-/* In `told': to be told again, though nothing has changed. */
+/* In `told': tell the kernel again, although nothing has changed. */
 #define TELL_AGAIN	8
 
 /* Another thread may execute a program before the descriptor has its flag. */
@@ -76,8 +79,8 @@ static int kqueue_init(struct iv_state *st)
 }
 
 /*
- * A signal handler may fork anywhere.  In the child nothing can be changed, and
- * need not be: the loop starts anew before it waits.
+ * A signal handler may fork anywhere.  In the child no change can be made, and
+ * none is needed, as the loop starts anew before it waits.
  */
 static int is_inherited(const struct iv_fd_kqueue_state *k)
 {
@@ -122,7 +125,7 @@ static int kqueue_reserve(struct iv_state *st, unsigned int num, int number)
 	return 0;
 }
 
-/* The object that has the number of an event or of a failed change, or NULL. */
+/* The object that an event or a failed change is for, or NULL. */
 static struct iv_fd_ *object_of(struct iv_fd_kqueue_state *k, uintptr_t number)
 {
 	return number < k->room ? k->told[number] : NULL;
@@ -133,7 +136,7 @@ static int is_quiet(int bands)
 	return (bands & ~TELL_AGAIN) == BAND_ERR;
 }
 
-/* What it takes to add a filter for these bands; 0: they do without. */
+/* The flags to add the filter for these bands, or 0 if they do not need it. */
 static int flags_for(const struct iv_fd_ *fd, int bands, int filter)
 {
 	if (is_quiet(bands))
@@ -142,7 +145,7 @@ static int flags_for(const struct iv_fd_ *fd, int bands, int filter)
 	return bands & (filter == EVFILT_READ ? BAND_IN : BAND_OUT) ? EV_ADD : 0;
 }
 
-/* The filter that tells of trouble alone: one end of a pipe has but one. */
+/* The filter for handler_err alone: a pipe's writing end cannot be read. */
 static int quiet_filter(const struct iv_fd_ *fd)
 {
 	return (fcntl(fd->fd, F_GETFL) & O_ACCMODE) == O_WRONLY ?
@@ -150,10 +153,12 @@ static int quiet_filter(const struct iv_fd_ *fd)
 }
 
 /*
- * Changes that the kernel has not made.  What was to be deleted had been closed,
- * and so has a descriptor that is not open: nothing more is heard of it.  All
- * else is an error of the descriptor, such as a pipe that nobody reads.  It
- * lasts, as errors do, until the kernel takes the change or the object has gone.
+ * The object to report an error to because the kernel has rejected a change, or
+ * NULL.  ENOENT and EBADF mean that the descriptor was closed meanwhile, so
+ * there is nothing to report.  Everything else is an error of the descriptor,
+ * such as that of a pipe without a reader.  Like other errors it is reported
+ * again and again, until the kernel accepts the change or the object is
+ * unregistered.
  */
 static struct iv_fd_ *refused(struct iv_state *st, uintptr_t number, int err)
 {
@@ -163,14 +168,14 @@ static struct iv_fd_ *refused(struct iv_state *st, uintptr_t number, int err)
 	return object_of(&st->fd.u.kqueue, number);
 }
 
-/* Not in a wait: what has to be told would never end there. */
+/* For the next wait, as the current one could not end otherwise. */
 static void note_trouble(struct iv_state *st, struct iv_fd_ *fd)
 {
 	fd->told |= TELL_AGAIN;
 	st->fd.u.kqueue.again = 1;
 }
 
-/* In a wait. */
+/* During a wait. */
 static void report_trouble(struct iv_state *st, struct iv_fd_ *fd)
 {
 	iv_fd_report(st, fd, BAND_IN | BAND_OUT | BAND_ERR);
@@ -214,14 +219,14 @@ static void report(struct iv_state *st, const struct kevent *kev)
 		return;
 	if (!is_in_trouble(fd))
 		return;
-	/* Level-triggered filters report it again, too. */
+	/* Level-triggered filters report it again by themselves. */
 	if (quiet)
 		report_trouble(st, fd);
 	else
 		iv_fd_report(st, fd, BAND_IN | BAND_OUT | BAND_ERR);
 }
 
-/* Without room for events the call has the change's result: 0 or -1. */
+/* 0 or -1: without room for events, the call fails if the change does. */
 static int change_now(struct iv_state *st, const struct kevent *kev)
 {
 	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
@@ -240,7 +245,7 @@ static int set_now(struct iv_state *st, const struct iv_fd_ *fd, int filter,
 	return change_now(st, &kev);
 }
 
-/* Make the changes that were to be made with the next wait. */
+/* Make the collected changes now, and not with the next wait. */
 static void apply(struct iv_state *st)
 {
 	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
@@ -271,9 +276,9 @@ change(struct iv_state *st, const struct iv_fd_ *fd, int filter, int flags)
 static const int filters[] = { EVFILT_READ, EVFILT_WRITE };
 
 /*
- * What is wanted already is wanted again: the descriptor may have been closed,
- * and its number opened anew.  What is told once is taken out and put in, as
- * only this surely looks at what holds already.
+ * A filter that is there is added again, because the descriptor may have been
+ * closed and its number opened anew.  An edge-triggered one is deleted before:
+ * only a new filter is sure to report a condition that holds already.
  */
 static void change_filters(struct iv_state *st, struct iv_fd_ *fd)
 {
@@ -294,7 +299,7 @@ static void change_filters(struct iv_state *st, struct iv_fd_ *fd)
 	}
 }
 
-/* Is it in the kqueue?  If not, it was closed: EV_ENABLE changes nothing. */
+/* Does the kqueue have it?  EV_ENABLE changes nothing, and fails if not. */
 static int is_there(struct iv_state *st, const struct iv_fd_ *fd)
 {
 	int filter = flags_for(fd, fd->told, EVFILT_READ) ?
@@ -305,17 +310,17 @@ static int is_there(struct iv_state *st, const struct iv_fd_ *fd)
 }
 
 /*
- * May an object be told that has not been?  As epoll(7) has it: -1 with EBADF
- * for what is not open, EINVAL for the kqueue itself, EPERM for files that are
- * always ready, and EEXIST for the number of another object, but 1 if the
- * other's descriptor was closed.
+ * May an object be added to the kqueue?  As with epoll(7), it is -1 with EBADF
+ * if the descriptor is not open, EINVAL if it is the kqueue itself, EPERM for
+ * files that are always ready, and EEXIST if another object has the number; but
+ * 1 if that object's descriptor was closed.
  */
 static int admit(struct iv_state *st, struct iv_fd_ *fd, struct stat *sb)
 {
 	struct iv_fd_kqueue_state *k = &st->fd.u.kqueue;
 	struct iv_fd_ *other = k->told[fd->fd];
 
-	/* It was closed, then, before the loop got the number. */
+	/* The descriptor was closed before the loop got the number. */
 	if (fd->fd == k->kq) {
 		errno = EINVAL;
 		return -1;
@@ -338,7 +343,7 @@ static int admit(struct iv_state *st, struct iv_fd_ *fd, struct stat *sb)
 	return -1;
 }
 
-/* Systems give different names to what is not to be had for a kind of file. */
+/* Systems have different errors for files that cannot be watched. */
 static int refusal(int err)
 {
 	if (err == EINVAL || err == ENODEV || err == ENOTSUP ||
@@ -354,7 +359,7 @@ static void note_told(struct iv_state *st, struct iv_fd_ *fd)
 	st->fd.u.kqueue.told[fd->fd] = fd->wanted != 0 ? fd : NULL;
 }
 
-/* 0, or -1 with errno.  A pipe that nobody reads is an error to be reported. */
+/* 0, or -1 with errno.  That a pipe has no reader is reported, not returned. */
 static int add_now(struct iv_state *st, struct iv_fd_ *fd)
 {
 	int broken = 0;
@@ -406,7 +411,7 @@ static int kqueue_tell_now(struct iv_state *st, struct iv_fd_ *fd)
 	return ret;
 }
 
-/* Whether a device can be watched at all is up to its driver. */
+/* Only its driver knows whether a device can be watched. */
 static int kqueue_tell(struct iv_state *st, struct iv_fd_ *fd)
 {
 	struct stat sb;
@@ -459,8 +464,8 @@ time_left(struct timespec *left, const struct timespec *until)
 }
 
 /*
- * Changes that failed are returned at once, and alone: 1, and the events are
- * there for the next call.  Where a signal has ended the wait all were made.
+ * 1 if changes failed: these are returned at once and without the events, which
+ * the next call returns.  A signal ends the wait after all changes were made.
  */
 static int wait_once(struct iv_state *st, const struct timespec *until)
 {

@@ -1,23 +1,24 @@
 /*
- * libivykis: functions called when something happens to files.
+ * libivykis: handlers that a loop calls when files change.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * An event that the kernel queues goes to the watch that it names, in the
- * kernel's order; to none if that watch was unregistered meanwhile.  A watch
- * that the kernel drops is unregistered before it hears of that, and an
- * overflow of the queue is told to all.  Handlers may unregister and free any
- * watch and the instance itself.
+ * The events of the kernel's queue are delivered in the kernel's order, each to
+ * the watch with its number, or to none if that watch was unregistered
+ * meanwhile.  A watch that the kernel has dropped is unregistered before its
+ * handler is called for that, and an overflow of the queue is reported to all
+ * watches.  Handlers may unregister and free any watch and the instance itself.
  *
- * The watches of an instance are in a tree by the kernel's number, and the
- * kernel gives each a new one; so an event finds its watch, or finds that it is
- * gone, without a look at the memory of one that may have been freed.
+ * The watches of an instance are in a tree by the kernel's number, which is a
+ * new one for each watch.  So the watch of an event is found, or found to be
+ * gone, without access to the memory of a watch that may have been freed.
  *
- * A handler may unregister the instance, run the loop, or never return.  So what
- * was read and not delivered yet is kept in a queue of the instance, and a task
- * is registered that delivers it, should the function that called the handler
- * not come to that.  Whether it may go on after the call, `delivering' in the
- * thread's memory tells: unregistering clears it, and so does whoever delivers
- * something in between.
+ * A handler may unregister the instance, run the loop, or never return.  So the
+ * events that were read and not delivered yet are kept in a queue of the
+ * instance, and a task is registered that delivers them in case the function
+ * that called the handler cannot.  After the call, that function goes on only
+ * if `delivering' in the thread's memory still points to its queue: it is
+ * changed if the instance is unregistered, and if events are delivered in
+ * between.
  *
  * This file uses the public calls of iv_fd, iv_avl, iv_task and iv_tls.
  */
@@ -32,20 +33,20 @@
 
 _Static_assert(sizeof(struct iv_inotify) ==
 	       (sizeof(void *) == 8 ? 152 : 76),
-	       "struct iv_inotify stands in programs");
+	       "struct iv_inotify is part of programs");
 _Static_assert(sizeof(struct iv_inotify_watch) ==
 	       (sizeof(void *) == 8 ? 80 : 40),
-	       "struct iv_inotify_watch stands in programs");
+	       "struct iv_inotify_watch is part of programs");
 _Static_assert(offsetof(struct iv_inotify_watch, wd) ==
 	       (sizeof(void *) == 8 ? 40 : 20),
-	       "what a program sets stands before it");
+	       "the members that programs set come before it");
 
-/* Linux 4.18 has it, older headers do not. */
+/* The headers of Linux before 4.18 lack it. */
 #ifndef IN_MASK_CREATE
 #define IN_MASK_CREATE	0x10000000
 #endif
 
-/* A hundred events or so; one with the longest name fits well. */
+/* It has room for some hundred events, or for one with the longest name. */
 #define BUFFER_SIZE	4096
 
 _Static_assert(BUFFER_SIZE >= sizeof(struct inotify_event) + NAME_MAX + 1,
@@ -60,7 +61,7 @@ struct queue {
 	int			last;
 	_Alignas(struct inotify_event)
 	char			buf[BUFFER_SIZE];
-	struct inotify_event	overflow;	/* for those after wd, up to last */
+	struct inotify_event	overflow;	/* for watches > wd, <= last */
 };
 
 /* Kept in the last private word of iv_fd. */
@@ -142,14 +143,14 @@ static int has_watch(const struct iv_inotify *in,
 	return 0;
 }
 
-/* A number of -1 tells a later unregistering that there is nothing to do. */
+/* With the number -1, a later call to unregister it has no effect. */
 static void forget(struct iv_inotify *in, struct iv_inotify_watch *w)
 {
 	iv_avl_tree_delete(&in->watches, &w->an);
 	w->wd = -1;
 }
 
-/* Fails, and is meant to, for a watch that the kernel has dropped. */
+/* The call fails if the kernel has dropped the watch, which is harmless. */
 static void drop(struct iv_inotify *in, struct iv_inotify_watch *w)
 {
 	int saved_errno = errno;
@@ -161,7 +162,7 @@ static void drop(struct iv_inotify *in, struct iv_inotify_watch *w)
 }
 
 
-/* Events.  The handler's call is the last touch of the watch. */
+/* Events.  After the handler's call the watch may be freed memory. */
 static void call(struct iv_inotify_watch *w, struct inotify_event *event)
 {
 	if (w->handler == NULL)
@@ -170,7 +171,7 @@ static void call(struct iv_inotify_watch *w, struct inotify_event *event)
 	w->handler(w->cookie, event);
 }
 
-/* A copy: if the handler runs the loop, the queue is filled anew. */
+/* The event is copied, as a handler that runs the loop refills the queue. */
 static void deliver(struct iv_inotify *in, const struct inotify_event *event)
 {
 	struct iv_inotify_watch *w = find(in, event->wd);
@@ -187,8 +188,8 @@ static void deliver(struct iv_inotify *in, const struct inotify_event *event)
 }
 
 /*
- * To every watch that there is now.  Handlers may register more of them: these
- * get higher numbers, and have missed nothing.
+ * Reported to every watch that exists now.  Watches that handlers register
+ * meanwhile get higher numbers, and have missed nothing.
  */
 static void overflowed(struct queue *q, const struct inotify_event *event)
 {
@@ -200,8 +201,8 @@ static void overflowed(struct queue *q, const struct inotify_event *event)
 }
 
 /*
- * The only event that a one-shot watch was to have may be among the lost ones:
- * this one is its last.
+ * The only event of a one-shot watch may be among the lost ones, so the
+ * overflow is its last event.
  */
 static void deliver_overflow(struct queue *q)
 {
@@ -218,7 +219,7 @@ static void deliver_overflow(struct queue *q)
 	call(w, &copy);
 }
 
-/* Before a handler is called, what it is called for is off the queue. */
+/* The event is removed from the queue before its handler is called. */
 static void deliver_one(struct queue *q)
 {
 	const struct inotify_event *event;
@@ -275,7 +276,7 @@ static ssize_t read_events(int fd, void *buf, size_t size)
 	} while (len < 0 && errno == EINTR);
 	iv_cancel_restore(state);
 
-	/* A forked child that has the same queue may have been faster. */
+	/* A forked child that shares the queue may have been faster. */
 	if (len < 0 && errno == EAGAIN)
 		return 0;
 	if (len < 0)
@@ -342,7 +343,7 @@ int iv_inotify_register(struct iv_inotify *in)
 		iv_fatal("iv_inotify_register: instance %p is already "
 			 "registered", (void *)in);
 
-	/* What the private members hold so far means nothing. */
+	/* The private members need not be initialised. */
 	in->owner = NULL;
 	IV_FD_INIT(&in->fd);
 	INIT_IV_AVL_TREE(&in->watches, compare);
@@ -395,29 +396,29 @@ void iv_inotify_unregister(struct iv_inotify *in)
 }
 
 /*
- * The mask goes to the kernel as it is, but for the two bits that say what is
- * to be done about a watch that exists: it is to be left alone, and there is
- * an EEXIST.
+ * The mask is passed to the kernel as it is, apart from the two bits for the
+ * case that the file has a watch already: that has to fail with EEXIST and to
+ * leave the watch alone.
  */
 static int add(const struct iv_inotify *in, const struct iv_inotify_watch *w)
 {
 	int fd = in->fd.fd;
 	int wd;
 
-	/* An empty mask is refused, which one with our bit would not be. */
+	/* The kernel rejects an empty mask, but not one with our bit. */
 	if (w->mask == 0 || (w->mask & IN_MASK_CREATE))
 		return inotify_add_watch(fd, w->pathname, w->mask);
 
 	wd = inotify_add_watch(fd, w->pathname,
 			       (w->mask & ~IN_MASK_ADD) | IN_MASK_CREATE);
-	/* Some other fault, or Linux before 4.18, which gives no EEXIST. */
+	/* Another error, or Linux before 4.18, which does not know the bit. */
 	if (wd < 0 && errno == EINVAL)
 		wd = inotify_add_watch(fd, w->pathname, w->mask | IN_MASK_ADD);
 
 	return wd;
 }
 
-/* w, by whatever name, is for the file that first is for. */
+/* w is for the same file as first, perhaps by another name. */
 static void give_mask_back(const struct iv_inotify *in,
 			   const struct iv_inotify_watch *first,
 			   const struct iv_inotify_watch *w)
@@ -429,7 +430,7 @@ static void give_mask_back(const struct iv_inotify *in,
 				mask | (w->mask & of_name));
 }
 
-/* As inotify_add_watch(2) of Linux 4.18 with IN_MASK_CREATE. */
+/* Like inotify_add_watch(2) of Linux 4.18 with IN_MASK_CREATE. */
 static int add_new(const struct iv_inotify *in,
 		   const struct iv_inotify_watch *w)
 {
@@ -478,7 +479,7 @@ int iv_inotify_watch_register(struct iv_inotify_watch *w)
 
 void iv_inotify_watch_unregister(struct iv_inotify_watch *w)
 {
-	/* Gone with its last event, or forgotten with its instance. */
+	/* Its last event was delivered, or the instance was unregistered. */
 	if (w->wd == -1 || w->inotify->owner == NULL)
 		return;
 

@@ -2,8 +2,8 @@
  * libivykis: iv_inotify where the system has no inotify(7).
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Programs link, and learn from the first registration that they have to find
- * out about their files by themselves.
+ * Programs link; registering an instance fails, so they have to check their
+ * files in another way.
  */
 
 #include <iv_inotify.h>
@@ -32,7 +32,7 @@ int iv_inotify_watch_register(struct iv_inotify_watch *w)
 		 "this system has no inotify", (void *)w->inotify);
 }
 
-/* As one that was unregistered by its last event. */
+/* Like a watch that was unregistered by its last event. */
 void iv_inotify_watch_unregister(struct iv_inotify_watch *w)
 {
 	(void)w;

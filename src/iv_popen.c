@@ -1,10 +1,10 @@
 /*
- * libivykis: a program run with a pipe to it.
+ * libivykis: programs that are run with a pipe from or to them.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The child is an object of ours, which lives until it was waited for; the
- * request points to it until the request is closed or the child is dead.
- * Stands on iv_wait and iv_timer.
+ * There is a struct child for each program until the program was waited for.
+ * The request points to it until the request is closed or the program is dead.
+ * This file uses the public calls of iv_wait and iv_timer.
  */
 
 #include <fcntl.h>
@@ -46,8 +46,8 @@ static int above_standard(int fd)
 }
 
 /*
- * /dev/null, or in a chroot that has none the next best: what is empty to read
- * from, or what nobody reads, so that writing is EPIPE.
+ * Opens /dev/null, or a substitute for a chroot without it: an empty pipe to
+ * read from, or a pipe without a reader, to which writing fails with EPIPE.
  */
 static int open_null(int fd)
 {
@@ -76,14 +76,14 @@ static int set_up_null(int fd)
 }
 
 /*
- * The standard descriptors may be closed here, and then others have their
- * numbers.  What remains above them goes with exec.
+ * The standard descriptors may be closed here, and then others may have their
+ * numbers.  The ones that remain above them are closed by exec.
  */
 static int set_up_descriptors(const struct program *p)
 {
 	int end, fd;
 
-	/* What it had may just be what the table lacks. */
+	/* If the table of descriptors is full, this makes room in it. */
 	(void)close(p->callers_end);
 
 	end = above_standard(p->end);
@@ -99,7 +99,7 @@ static int set_up_descriptors(const struct program *p)
 	return close(end);
 }
 
-/* What stdio has buffered is the parent's to write: no exit(3). */
+/* Not exit(3): only the parent may write what stdio has buffered. */
 static void run_program(void *_p)
 {
 	const struct program *p = _p;
@@ -109,13 +109,13 @@ static void run_program(void *_p)
 	_exit(1);
 }
 
-/* Of the loop: a list of its children. */
+/* A loop has a list of its children. */
 static void begin_loop(void *children)
 {
 	INIT_IV_LIST_HEAD((struct iv_list_head *)children);
 }
 
-/* Nobody may drop a child any more, but who does finds no memory gone. */
+/* A child may be dropped later, when the list is no longer there. */
 static void end_loop(void *children)
 {
 	struct iv_list_head *ilh, *next;
@@ -138,9 +138,9 @@ static void loop_user_constructor(void)
 }
 
 /*
- * A request that is submitted while the program of an earlier submission runs:
- * that one's end is no longer its concern.  What the request holds may be
- * anything, so it is not asked.
+ * A request may be submitted again while the program of an earlier submission
+ * runs, and no longer stands for that one then.  The request's private members
+ * need not be initialised, so they are not read.
  */
 static void forget_earlier(const struct iv_popen_request *r)
 {
@@ -179,10 +179,10 @@ static void send_signal(void *_child)
 	int sig = child->signals++ < NUM_SIGTERMS ? SIGTERM : SIGKILL;
 	int ret = iv_wait_interest_kill(&child->wait, sig);
 
-	/* Its end was collected, or it is the child of our parent. */
+	/* Its death was collected already, or it is a child of our parent. */
 	if (ret == -ESRCH)
 		drop(child);
-	/* It may have become another user's: wait on, as it still ends. */
+	/* It may run as another user by now: go on waiting for its end. */
 	if (ret < 0)
 		return;
 
@@ -223,7 +223,7 @@ static int start(struct child *child, int caller_reads)
 	if (iv_sys_pipe(pipes, 0) < 0)
 		return -1;
 	p.end = pipes[caller_reads ? 1 : 0];
-	/* What the caller writes to a standard descriptor is not for the pipe. */
+	/* Never a standard descriptor, to which other code may write. */
 	p.callers_end = iv_process_move_fd(pipes[caller_reads ? 0 : 1]);
 
 	ret = iv_wait_interest_register_spawn(&child->wait, run_program, &p);
@@ -243,7 +243,7 @@ int iv_popen_request_submit(struct iv_popen_request *r)
 
 	(void)iv_state_for("iv_popen_request_submit");
 
-	/* Whatever becomes of it, it can be closed. */
+	/* It can be closed even if it fails below. */
 	forget_earlier(r);
 	r->child = NULL;
 
@@ -283,7 +283,7 @@ void iv_popen_request_close(struct iv_popen_request *r)
 
 	r->child = NULL;
 	child->request = NULL;
-	/* At once, though not before the loop runs. */
+	/* The loop sends the first signal as soon as it runs. */
 	child->timer.expires = iv_now;
 	iv_timer_register(&child->timer);
 }

@@ -1,22 +1,24 @@
 /*
- * libivykis: a call made in a loop when a signal came.
+ * libivykis: handlers that a loop calls when the process gets a signal.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A signal handler of ours looks up who is interested and posts to each one's
- * iv_event_raw.  A post cannot get lost and the handler runs nothing else, so
- * a signal that came after the registration is told about once at least.
+ * The library's signal handler looks up the objects for the signal and posts to
+ * the iv_event_raw of each.  A post is never lost and the signal handler runs
+ * nothing else, so after a signal that comes after the registration the
+ * object's handler is called at least once.
  *
- * The interests stand in trees: one for the process, one for each thread, one
- * for the library's own.  A lock guards them all, and whoever takes it outside
- * our signal handler blocks all signals before.  So the signal handler never
- * interrupts the lock's holder in its own thread, and may wait for it.  Calls
- * block them from begin to end, and cancellation, too: neither a signal handler
- * that forks nor a cancellation finds half of one.
+ * The objects are in trees: one for the process, one for each thread, one for
+ * the library's own.  A single lock guards them all, and code outside the
+ * signal handler blocks all signals before it takes the lock.  So the signal
+ * handler never interrupts the lock's holder in the same thread, and may wait
+ * for it.  The public calls block signals from beginning to end, and
+ * cancellation, too: neither a signal handler that forks nor a cancellation
+ * finds half of a call.
  *
  * A child inherits the trees as another thread may have left them, half
- * changed.  It never looks at them: `generation' and `pid' say whose they are.
- * Until the child registers an object of its own, our signal handler does
- * nothing there; then it begins with empty trees.
+ * changed.  It never reads them: `generation' and `pid' show which process they
+ * belong to.  Until the child registers an object of its own, the signal
+ * handler does nothing there; then the child begins with empty trees.
  */
 
 #include <string.h>
@@ -42,10 +44,11 @@ _Static_assert(sizeof(struct iv_signal_) == sizeof(struct iv_signal) &&
 _Static_assert(IV_SYS_NSIG <= 256, "a signal's number has to fit into a byte");
 
 /*
- * What an object is in, one word: not every machine exchanges a byte without
- * a library's help.  Apart from ACTIVE all of it is set when registering; the
- * signal and SHARED are what the tree goes by, whatever the user does then.  In
- * a tree, a signal's exclusive objects come first.
+ * The state of an object is one word, as not every machine exchanges a byte
+ * without a library's help.  Apart from ACTIVE it is set at the registration;
+ * the signal and SHARED are the key in the tree, even if the user changes the
+ * public members later.  In a tree, the exclusive objects of a signal come
+ * first.
  */
 #define ACTIVE			1U	/* notified, not yet called */
 #define SHARED			2U	/* not exclusive */
@@ -58,7 +61,7 @@ static struct iv_signal_ *signal_of(const struct iv_avl_node *an)
 	return iv_container_of(an, struct iv_signal_, an);
 }
 
-/* Relaxed: ACTIVE is nobody's concern who asks. */
+/* Relaxed: the key does not change while the object is in a tree. */
 static unsigned int key_of(const struct iv_signal_ *s)
 {
 	return atomic_load_explicit(&s->state, memory_order_relaxed) & KEY;
@@ -89,14 +92,14 @@ static int compare(const struct iv_avl_node *_a, const struct iv_avl_node *_b)
 
 static struct {
 	struct iv_lock		lock;
-	/* Whose all this is; our signal handler looks before it locks. */
+	/* The process that all this belongs to; on_signal() takes no lock. */
 	atomic_uint		generation;
 	_Atomic(pid_t)		pid;
 
 	struct iv_avl_tree	process;
 	struct iv_avl_tree	always;
-	unsigned int		num[IV_SYS_NSIG];	/* objects, in all trees */
-	struct sigaction	found[IV_SYS_NSIG];	/* before the first of them */
+	unsigned int		num[IV_SYS_NSIG];	/* in all trees */
+	struct sigaction	found[IV_SYS_NSIG];	/* before the first */
 } module;
 
 struct thread {
@@ -117,7 +120,7 @@ static void thread_user_constructor(void)
 
 
 /*
- * Notifying, with the lock held.
+ * Notifying objects, with the lock held.
  */
 static struct iv_avl_node *first_for(const struct iv_avl_tree *tree, int sig)
 {
@@ -135,7 +138,7 @@ static struct iv_avl_node *first_for(const struct iv_avl_tree *tree, int sig)
 	return first;
 }
 
-/* 0 if there is nobody to notify. */
+/* 0 if there is no object to notify. */
 static int notify_locked(const struct iv_avl_tree *tree, int sig)
 {
 	struct iv_avl_node *first = first_for(tree, sig);
@@ -169,10 +172,10 @@ static const struct iv_avl_tree *own_tree(void)
 	return &thread->tree;
 }
 
-/* A child of vfork(2) has the parent's memory, but not its number. */
+/* A child of vfork(2) has the parent's memory, but not its process number. */
 static int is_ours(void)
 {
-	/* Relaxed here and below: a number that changes in new children. */
+	/* Relaxed here and below: the numbers change in new children only. */
 	return atomic_load_explicit(&module.generation, memory_order_relaxed) ==
 	       iv_process_generation() &&
 	       atomic_load_explicit(&module.pid, memory_order_relaxed) ==
@@ -180,7 +183,7 @@ static int is_ours(void)
 }
 
 /*
- * The thread that is interrupted did something that it cannot do, and does it
+ * The interrupted thread has executed an instruction that fails, and that fails
  * again as soon as the signal handler returns.
  */
 static int is_own_fault(int sig, const siginfo_t *info)
@@ -208,7 +211,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 
 	(void)context;
 	if (is_own_fault(sig, info)) {
-		/* Who was there before deals with it, in a child, too. */
+		/* The earlier disposition deals with it, in a child, too. */
 		(void)sigaction(sig, &module.found[sig], NULL);
 		errno = saved_errno;
 		return;
@@ -228,7 +231,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 
 
 /*
- * Dispositions.  One that somebody else has changed meanwhile is not touched.
+ * Dispositions.  One that the program has changed meanwhile is left alone.
  */
 static int is_our_handler(const struct sigaction *sa)
 {
@@ -246,11 +249,11 @@ static int install(int sig)
 	sa.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
 	(void)sigfillset(&sa.sa_mask);
 
-	/* A child that is forked after the second call has the first's answer. */
+	/* The first result is for a child that is forked amid the second call. */
 	if (sigaction(sig, NULL, found) < 0 || sigaction(sig, &sa, found) < 0)
 		return -1;
 
-	/* Put back by somebody who saw it while there were other objects. */
+	/* The program saved and restored it while there were other objects. */
 	if (is_our_handler(found)) {
 		memset(found, 0, sizeof(*found));
 		found->sa_handler = SIG_DFL;
@@ -279,9 +282,9 @@ static int was_ignored(int sig)
 }
 
 /*
- * Forget the parent's objects.  The kernel is asked which signals they were
- * for: a thread that the child does not have may have been about to write the
- * numbers down.
+ * Forget the parent's objects.  The kernel knows which signals they were for;
+ * module.num may be out of date, if the fork came while another thread, which
+ * the child lacks, was about to change it.
  */
 static void start_anew(unsigned int generation, int keep_ignored)
 {
@@ -358,8 +361,8 @@ static int is_inherited(const struct iv_signal_ *s)
 }
 
 /*
- * A child's loop has drained what may have been meant for the parent: give it
- * back, and look no more.
+ * A child's loop has drained a post that may have been for the parent: post it
+ * again, and stop watching.
  */
 static void leave_to_parent(struct iv_signal_ *s)
 {
@@ -378,8 +381,8 @@ static void got_event(void *_s)
 
 	iv_step();
 	/*
-	 * Acquire: pairs with the release in notify_locked().  Another signal
-	 * that has set it since counts for this call.
+	 * Acquire: pairs with the release in notify_locked().  A signal that
+	 * has set it again since the post is coalesced into this call.
 	 */
 	if (!(atomic_fetch_and_explicit(&s->state, ~ACTIVE,
 					memory_order_acquire) & ACTIVE))
@@ -389,11 +392,11 @@ static void got_event(void *_s)
 		iv_fatal("iv_signal: %p for signal %d was notified and has no "
 			 "handler: set handler before it is registered",
 			 (void *)s, s->signum);
-	/* The last touch of *s, which the handler may free. */
+	/* The last access to *s, which the handler may free. */
 	s->handler(s->cookie);
 }
 
-/* The calling thread's tree, with signals blocked. */
+/* The calling thread's tree; signals are blocked. */
 static struct iv_avl_tree *own_tree_to_change(void)
 {
 	struct thread *thread = iv_tls_user_ptr(&thread_user);
@@ -555,7 +558,7 @@ static int remove_locked(struct iv_signal_ *s)
 	if (--module.num[sig_of(s)] == 0)
 		restore(sig_of(s));
 
-	/* Relaxed: whoever sets it holds the lock. */
+	/* Relaxed: it is only set with the lock held. */
 	if (is_exclusive(s) &&
 	    atomic_load_explicit(&s->state, memory_order_relaxed) & ACTIVE)
 		(void)notify_locked(tree, sig_of(s));

@@ -12,8 +12,8 @@
 #pragma GCC visibility push(hidden)
 
 /*
- * What is done between these two is neither interrupted by a signal handler,
- * which may fork, nor ended by a cancellation of the thread.
+ * Between these two the thread is neither interrupted by a signal handler,
+ * which may fork, nor cancelled.
  */
 struct iv_blocked {
 	sigset_t	mask;
@@ -24,15 +24,15 @@ void iv_signal_block(struct iv_blocked *b);
 void iv_signal_unblock(const struct iv_blocked *b);
 
 /*
- * iv_signal_register() for the library's own use: the object is notified
- * whenever the signal comes, in whatever thread and whoever else is, and
- * keeps it from nobody.  With all signals blocked.
+ * iv_signal_register() for the library's own use: the object is notified of
+ * every signal in every thread, in addition to the objects of the program.  All
+ * signals have to be blocked.
  */
 int iv_signal_register_always(struct iv_signal *s);
 
 /*
- * In a child that was just forked, with all signals blocked: forget the
- * parent's objects and give their signals the default disposition.
+ * For a child that was just forked, with all signals blocked: forgets the
+ * parent's objects and gives their signals the default disposition.
  */
 void iv_signal_reset_child(void);
 

@@ -1,25 +1,27 @@
 /*
- * libivykis: a call made in a loop when a child process changed its state.
+ * libivykis: handlers that a loop calls when a child process changes its state.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What the library knows of an interest is a watch of ours.  The watches of
- * children that live stand in one tree, guarded by a lock, and only under that
- * lock is a child waited for, by its number, or sent a signal: so its number
- * stays its own.  Whichever thread collects a report puts it into each watch
- * of that child and posts to the watches' owners, who call the handlers.
+ * The library has a watch for each interest.  The watches of living children
+ * are in one tree, guarded by a lock.  Only with that lock held is a child
+ * waited for, by its number, or sent a signal, so the number cannot become
+ * another process's meanwhile.  The thread that collects a state change puts a
+ * report into each watch of that child and posts to the watches' owners, which
+ * call the handlers.
  *
- * Three things make a thread collect.  A pidfd becomes readable when the child
- * dies; each watch has one, in its owner's loop, so no busy thread and no
- * foreign handler of SIGCHLD keeps that from being heard.  SIGCHLD tells of
- * stopping and continuing, and of death where there is no pidfd; each thread
- * that has watches listens to it.  Because that can be kept from us, a timer
- * checks once a second on the children that have no pidfd.
+ * Three things make a thread collect state changes.  A pidfd becomes readable
+ * when the child dies; each watch has one in its owner's loop, so neither a
+ * busy thread nor the program's own handler of SIGCHLD can delay the report.
+ * SIGCHLD announces stopping and continuing, and death where there is no pidfd;
+ * each thread that has watches has an object for it.  Because the program can
+ * suppress SIGCHLD, a timer checks the children without a pidfd once per
+ * second.
  *
- * The rest of the program may wait for any child, or have the kernel dispose of
- * it.  Then there is no status, but an end: that is reported as unknown.
+ * The rest of the program may wait for any child, or have the kernel reap it.
+ * Then its end is reported with an unknown status.
  *
- * A child of ours has no use for what it inherits: a watch has the number of
- * the process that it is for, the tree and a thread's list begin anew.
+ * A forked child does not use what it inherits: a watch records the process
+ * that it is for, and the tree and a thread's list begin anew.
  */
 
 #include <iv_tls.h>
@@ -35,22 +37,22 @@ struct report {
 	struct rusage		rusage;
 };
 
-/* The latest state change of all that the owner has not seen is the last. */
+/* Beyond that number, the latest state change replaces the last report. */
 #define MAX_REPORTS	4
 
 struct watch {
 	struct iv_wait_interest	*interest;
 	struct thread		*thread;
 	unsigned int		generation;
-	struct iv_list_head	list;		/* of the thread's */
+	struct iv_list_head	list;		/* in thread->watches */
 	struct iv_event		event;		/* there are reports */
 	struct iv_fd		pidfd;
 
-	/* Under the lock; so is a change of pidfd.fd, which is -1 for none. */
+	/* Guarded by the lock, as are changes of pidfd.fd; -1: it has none. */
 	struct iv_avl_node	an;		/* while living */
 	pid_t			pid;
 	int			living;
-	int			is_child;	/* so the kernel has said */
+	int			is_child;	/* as the kernel said */
 	int			num;
 	struct report		reports[MAX_REPORTS];
 };
@@ -60,7 +62,7 @@ struct thread {
 	unsigned int		num;
 	struct iv_list_head	watches;
 	struct iv_signal	sigchld;
-	struct iv_timer		check;		/* on those without a pidfd */
+	struct iv_timer		check;		/* of those without a pidfd */
 };
 
 static struct watch *watch_of(const struct iv_avl_node *an)
@@ -104,7 +106,7 @@ static void release_lock(int state)
 
 
 /*
- * Collecting, with the lock held.
+ * Collecting state changes, with the lock held.
  */
 static struct iv_avl_node *first_of(pid_t pid)
 {
@@ -134,7 +136,7 @@ static void end_life_locked(struct watch *watch)
 	watch->living = 0;
 }
 
-/* Dead, and not to be waited for any more: the number may be another's. */
+/* It is dead and was waited for: the number may be another process's. */
 static void child_is_gone_locked(pid_t pid)
 {
 	struct iv_avl_node *an, *an2;
@@ -169,7 +171,7 @@ static void is_child_locked(pid_t pid)
 		watch_of(an)->is_child = 1;
 }
 
-/* 0, or -1 if the kernel knows of no such child. */
+/* 0, or -1 if the process has no such child. */
 static int collect_locked(pid_t pid)
 {
 	struct rusage rusage;
@@ -195,7 +197,7 @@ static int collect_locked(pid_t pid)
 }
 
 
-/* Unlike a number, it means this process for as long as it is open. */
+/* Unlike a number, a pidfd stands for the same process while it is open. */
 static int send_by_pidfd(const struct watch *watch, int sig)
 {
 	if (watch->pidfd.fd >= 0)
@@ -209,7 +211,7 @@ static int send_locked(const struct watch *watch, int sig)
 {
 	int ret = send_by_pidfd(watch, sig);
 
-	/* EPERM may also be a container's answer to the call itself. */
+	/* In a container EPERM may mean that the call itself is forbidden. */
 	if (ret < 0 && (errno == ENOSYS || errno == EPERM))
 		ret = kill(watch->pid, sig);
 
@@ -225,8 +227,8 @@ static void lost_locked(pid_t pid)
 }
 
 /*
- * If somebody else has waited for the child, its number may be another's.  What
- * is no child of ours cannot be waited for, but may live.
+ * If other code has waited for the child, its number may be another process's.
+ * A process that is not our child cannot be waited for, but may live.
  */
 static void look_locked(const struct watch *watch, int has_ended)
 {
@@ -289,7 +291,7 @@ static void check_those_without(void *_thread)
 		check_later(thread);
 }
 
-/* A dead child that is traced is to be waited for when its tracer has. */
+/* A traced child that is dead can be waited for after its tracer has. */
 static void pidfd_is_readable(void *_watch)
 {
 	struct watch *watch = _watch;
@@ -308,7 +310,7 @@ static void pidfd_is_readable(void *_watch)
 		check_later(watch->thread);
 }
 
-/* Do without if it is not available. */
+/* Without one, SIGCHLD and the timer do. */
 static void use_pidfd_locked(struct watch *watch)
 {
 	watch->pidfd.fd = iv_process_move_fd(iv_sys_pidfd_open(watch->pid));
@@ -322,7 +324,7 @@ static void use_pidfd_locked(struct watch *watch)
 /*
  * SIGCHLD.
  */
-/* Most often it is a death, which a pidfd tells of better than a search. */
+/* Most often a child has died, which its pidfd reports without a search. */
 static void sigchld_came(void *_thread)
 {
 	struct thread *thread = _thread;
@@ -377,7 +379,7 @@ static int hear_sigchld(struct thread *thread)
 	return iv_signal_register_always(s);
 }
 
-/* One watch more; 0, or -1 with errno. */
+/* For one more watch: 0, or -1 with errno. */
 static int use_thread(struct thread *thread)
 {
 	unsigned int generation = iv_process_generation();
@@ -431,7 +433,7 @@ static void deliver(void *_watch)
 		iv_fatal("iv_wait: %p of process %d has a report and no "
 			 "handler: set handler before it is registered",
 			 (void *)w, (int)w->pid);
-	/* The last touch of *w and the watch, which the handler may end. */
+	/* The last access to *w and the watch, which the handler may free. */
 	w->handler(w->cookie, r.status, &r.rusage);
 }
 
@@ -464,7 +466,7 @@ static void destroy(struct watch *watch)
 	release_lock(state);
 	iv_step();
 
-	/* From here no other thread posts. */
+	/* From here on no other thread posts. */
 	iv_event_unregister(&watch->event);
 	drop_pidfd(watch);
 	iv_list_del(&watch->list);
@@ -473,7 +475,7 @@ static void destroy(struct watch *watch)
 
 static struct iv_tls_user thread_user;
 
-/* All that can fail: a watch of no child yet, or NULL with errno. */
+/* All steps that can fail: returns a watch without a child, or NULL. */
 static struct watch *prepare(struct iv_wait_interest *w)
 {
 	struct thread *thread = iv_tls_user_ptr(&thread_user);
@@ -527,7 +529,7 @@ static int is_watched(const struct iv_wait_interest *w)
 	return watched;
 }
 
-/* The same by the calling thread alone, of whatever child. */
+/* Is it watched by the calling thread, for any child? */
 static int is_watched_here(const struct iv_wait_interest *w)
 {
 	const struct thread *thread = iv_tls_user_ptr(&thread_user);
@@ -550,7 +552,7 @@ static int is_watched_here(const struct iv_wait_interest *w)
 	return watched;
 }
 
-/* Watch the child from now on; whatever has happened to it is collected. */
+/* Watch the child from now on, and collect what has happened to it before. */
 static void begin(struct watch *watch, pid_t pid)
 {
 	int state = take_lock();
@@ -560,7 +562,7 @@ static void begin(struct watch *watch, pid_t pid)
 	watch->living = 1;
 	(void)iv_avl_tree_insert(&living, &watch->an);
 	look_locked(watch, 0);
-	/* While we have the lock the number is that child's. */
+	/* While the lock is held the number is that child's. */
 	if (watch->living)
 		use_pidfd_locked(watch);
 	left = watch->living && watch->pidfd.fd < 0;
@@ -639,9 +641,9 @@ int iv_wait_interest_register_try(struct iv_wait_interest *w)
 }
 
 /*
- * What is sent to the child before it has reset the signal handlers that it
- * has from us stays pending.  A cancellation was meant for a thread of the
- * parent: it is ignored for good.
+ * Signals that the child gets before it has reset the library's signal handlers
+ * stay pending.  Cancellation remains disabled there, as a pending one was
+ * meant for the parent's thread.
  */
 static pid_t fork_blocked(void (*fn)(void *cookie), void *cookie,
 			  const sigset_t *mask)
@@ -716,7 +718,7 @@ void iv_wait_interest_unregister(struct iv_wait_interest *w)
 			 "this thread, which alone may unregister it",
 			 (void *)w);
 
-	/* Not if it was inherited and forgotten since. */
+	/* Unless it was inherited, and the thread has begun anew since. */
 	counted = thread->generation == watch->generation;
 	iv_signal_block(&b);
 	destroy(watch);
@@ -735,7 +737,7 @@ int iv_wait_interest_kill(const struct iv_wait_interest *w, int sig)
 	int state;
 
 	iv_signal_block(&b);
-	/* A child cannot know what the parent has collected. */
+	/* A forked child does not know what the parent has collected. */
 	if (!is_inherited(watch)) {
 		state = take_lock();
 		if (watch->living)

@@ -2,28 +2,30 @@
  * libivykis: work done by a pool of threads, completed in the owner's loop.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A submitted item takes an idle thread off the list of them, the one that was
- * busy last, or else has a thread started while there may be more: so a burst
- * of items gets as many threads as there are for it.  Whichever thread comes
- * first takes the oldest item; it works one at a time and goes through its own
- * loop before the next.  Done items queue up for the owner's loop.
+ * A submitted item claims the idle thread that was busy last, or else has a new
+ * thread started if there are fewer than max_threads.  So a burst of items is
+ * run by as many threads as possible.  The first thread that is free takes the
+ * oldest item.  Threads run items for a short time before their loops get a
+ * turn.  Finished items are queued for the owner's loop.
  *
- * Threads are started in the owner's loop alone.  One that cannot be started
- * remains wanted, and is tried again whenever the owner looks at the pool.
- * Items that no thread is left to take are worked there by a task.
+ * Threads are only started in the owner's loop.  A thread that could not be
+ * started is still wanted, and is tried again whenever the owner serves the
+ * pool.  If there is no thread at all, a task of the owner's loop runs the
+ * items.
  *
- * The pool is a record of its own behind struct iv_work_pool.  It is held by
- * the user until put, by the owner's loop until the last item is completed and
- * the last thread has let go, and by each thread; who drops it last frees it.
- * Its lock is never held while a user function runs.
+ * Behind struct iv_work_pool is a struct pool with a reference count.  The user
+ * has a reference until the pool is put, the owner's loop until the last item
+ * is completed and the last thread has left, and each thread has one; the last
+ * one that is dropped frees it.  The lock is never held while a user function
+ * runs.
  *
- * A user function may run the loop, end it, fork, or never return.  After the
- * call, the owner therefore looks whether the loop and the pool are still
- * there, and a task is registered during the call that goes on with what
- * is left, should that function not return.
+ * A user function may run the loop, end it, fork, or never return.  So after
+ * the call the owner checks whether the loop and the pool still exist.  During
+ * the call a task is registered that continues with the rest in case the
+ * function does not return.
  *
- * This file stands on the public calls of iv_event, iv_task, iv_thread,
- * iv_timer and iv_tls.
+ * This file uses the public calls of iv_event, iv_task, iv_thread, iv_timer and
+ * iv_tls.
  */
 
 #include <iv_event.h>
@@ -36,7 +38,7 @@
 #include "iv_private.h"
 
 #define IDLE_SECONDS	10
-#define BATCH_NS	100000		/* between two looks at the loop */
+#define BATCH_NS	100000		/* before the loop gets a turn */
 
 struct pool {
 	struct iv_state		*owner;		/* NULL: its loop has ended */
@@ -50,19 +52,19 @@ struct pool {
 	struct iv_list_head	list;
 	const void		*user;		/* NULL: it has been put */
 	struct iv_event		event;
-	struct iv_task		rest;		/* of the batch */
+	struct iv_task		rest;		/* completes the batch */
 	struct iv_list_head	batch;		/* items being completed */
 	struct iv_task		own_work;
 
-	/* The rest under the lock, event being posted included. */
+	/* Guarded by the lock, which is also held to post the event. */
 	pthread_mutex_t		lock;
 	int			put;
 	int			orphaned;	/* the owner's loop has ended */
 	int			refs;
 	int			threads;	/* that take items */
 	int			wanted;		/* that are to be started */
-	struct iv_list_head	queue;		/* items to be taken */
-	struct iv_list_head	done;		/* items to be completed */
+	struct iv_list_head	queue;		/* items to run */
+	struct iv_list_head	done;		/* items to complete */
 	struct iv_list_head	idle;		/* latest first */
 };
 
@@ -70,19 +72,19 @@ struct worker {
 	struct pool		*pool;		/* NULL: it has left */
 	struct iv_event		wake;
 	struct iv_timer		too_long_idle;
-	struct iv_work_item	*item;		/* being worked */
-	int			leaving;	/* takes no more */
-	struct iv_list_head	idle;		/* under the pool's lock */
+	struct iv_work_item	*item;		/* that it runs */
+	int			leaving;	/* takes no more items */
+	struct iv_list_head	idle;		/* guarded by the pool's lock */
 };
 
-/* What a loop has. */
+/* Each loop has one. */
 struct work_state {
 	struct iv_list_head	pools;		/* that it owns */
 	struct iv_list_head	items;		/* for its own thread */
-	struct iv_list_head	batch;		/* of these, in this round */
-	struct iv_task		task;		/* to work them */
-	struct iv_task		rest;		/* of the batch */
-	struct worker		*worker;	/* that it belongs to */
+	struct iv_list_head	batch;		/* of these, for this round */
+	struct iv_task		task;		/* runs them */
+	struct iv_task		rest;		/* continues with the batch */
+	struct worker		*worker;	/* whose loop it is, or NULL */
 	int			ended;
 };
 
@@ -139,7 +141,7 @@ static void work(struct iv_work_item *item)
 		iv_fatal("iv_work: item %p has no work function: set work "
 			 "before it is submitted", (void *)item);
 	item->work(item->cookie);
-	/* It may have taken long, or have ended the loop. */
+	/* It may have taken long, or may have ended the loop. */
 	if (iv_inited())
 		iv_invalidate_now();
 }
@@ -149,7 +151,7 @@ static void complete(struct iv_work_item *item)
 	if (item->completion == NULL)
 		iv_fatal("iv_work: item %p has no completion function: set "
 			 "completion before it is submitted", (void *)item);
-	/* The last touch of the item, which the function may free. */
+	/* The last access to the item, which the function may free. */
 	item->completion(item->cookie);
 }
 
@@ -167,7 +169,7 @@ static void unlock(struct pool *p)
 	iv_step();
 }
 
-/* A child has no business with its parent's pools: who holds the lock? */
+/* A child must not use its parent's pools, whose lock may be held forever. */
 static int is_ours(const struct pool *p)
 {
 	return p->generation == iv_process_generation();
@@ -204,7 +206,7 @@ static int claim_idle_locked(struct pool *p)
 	return 1;
 }
 
-/* 1 if the owner has to look after the queue. */
+/* 1 if the owner has to serve the queue. */
 static int submit_locked(struct pool *p, struct iv_work_item *item, int max)
 {
 	iv_list_add_tail(&item->list, &p->queue);
@@ -214,12 +216,12 @@ static int submit_locked(struct pool *p, struct iv_work_item *item, int max)
 	return p->wanted > 0 || p->threads == 0;
 }
 
-/* Of an item whose owner is gone nothing more is heard. */
+/* An item whose owner's loop has ended is never completed. */
 static void finish_locked(struct pool *p, struct iv_work_item *item)
 {
 	if (p->orphaned)
 		return;
-	/* Otherwise it has been told and has yet to look. */
+	/* Otherwise a post is pending. */
 	if (iv_list_empty(&p->done))
 		tell_owner_locked(p);
 	iv_list_add_tail(&item->list, &p->done);
@@ -236,7 +238,7 @@ static void leave(struct worker *w)
 	w->leaving = 1;
 	if (stop)
 		p->thread_stop(p->cookie);
-	/* It has ended the loop, which has ended us. */
+	/* It has ended the loop, and with it this worker. */
 	if (iv_loop_life() != life)
 		return;
 
@@ -258,7 +260,7 @@ static void wait_idle(struct worker *w)
 	iv_timer_register(&w->too_long_idle);
 }
 
-/* Nothing is queued.  Unlocks. */
+/* The queue is empty.  Unlocks. */
 static void rest_locked(struct worker *w)
 {
 	struct pool *p = w->pool;
@@ -276,7 +278,7 @@ static void rest_locked(struct worker *w)
 		wait_idle(w);
 }
 
-/* The child has one thread, this one, and no business with the pool. */
+/* This is the only thread of a forked child, which must not use the pool. */
 static void leave_to_parent(struct worker *w)
 {
 	w->leaving = 1;
@@ -295,7 +297,7 @@ static void got_too_long_idle(void *_w)
 	}
 	lock(p);
 	if (iv_list_empty(&w->idle)) {
-		/* Claimed this moment: the event is on its way. */
+		/* It was claimed just now: the event is pending. */
 		unlock(p);
 		return;
 	}
@@ -306,7 +308,7 @@ static void got_too_long_idle(void *_w)
 	leave(w);
 }
 
-/* 1 once the loop's other objects have waited long enough. */
+/* Have the loop's other objects waited long enough? */
 static int is_long_ago(const struct timespec *begin)
 {
 	long ns = iv_now.tv_nsec - begin->tv_nsec;
@@ -317,7 +319,7 @@ static int is_long_ago(const struct timespec *begin)
 
 enum outcome {
 	GONE,			/* the loop has ended, or is a forked child's */
-	LOCKED_IDLE,		/* nothing is left to take, with the lock held */
+	LOCKED_IDLE,		/* the queue is empty; the lock is held */
 	BUSY,
 };
 
@@ -351,7 +353,7 @@ static void got_wake(void *_w)
 	struct worker *w = _w;
 	unsigned long life = iv_loop_life();
 
-	/* In an iv_main() that a function of the pool runs: that comes first. */
+	/* A function of the pool runs this loop, and has to return first. */
 	if (w->item != NULL || w->leaving)
 		return;
 	if (!is_ours(w->pool)) {
@@ -368,13 +370,13 @@ static void got_wake(void *_w)
 		break;
 	case LOCKED_IDLE:
 		/*
-		 * To be done and to be idle is one step, so that what is
-		 * submitted by the completion finds this thread.
+		 * The lock is held since the item was finished, so that an item
+		 * that its completion submits finds this thread idle.
 		 */
 		rest_locked(w);
 		break;
 	case BUSY:
-		/* The next ones after what else the loop has to do. */
+		/* Continue after the loop's other objects. */
 		iv_event_post(&w->wake);
 		break;
 	}
@@ -393,7 +395,7 @@ static int start_loop(struct worker *w)
 	return 0;
 }
 
-/* The thread was started in vain: the owner looks after the items. */
+/* This thread cannot have a loop: the owner has to serve the queue. */
 static void give_up(struct worker *w)
 {
 	struct pool *p = w->pool;
@@ -410,7 +412,7 @@ static void run_worker(void *_w)
 	struct worker *w = _w;
 	struct pool *p = w->pool;
 
-	/* The name that its iv_thread has is too long for the kernel. */
+	/* The name of its iv_thread is too long for the kernel. */
 	iv_sys_name_thread("iv_work");
 	if (start_loop(w) < 0) {
 		give_up(w);
@@ -419,7 +421,7 @@ static void run_worker(void *_w)
 
 	if (p->thread_start != NULL)
 		p->thread_start(p->cookie);
-	/* A function that has ended the loop has ended us. */
+	/* If the function has ended the loop, the worker is gone, too. */
 	if (!iv_inited() || own_state()->worker != w)
 		return;
 	iv_event_post(&w->wake);
@@ -429,7 +431,7 @@ static void run_worker(void *_w)
 	iv_deinit();
 }
 
-/* A function has ended the thread, and so the item that it was to work. */
+/* A function has ended the thread: the item that it ran counts as finished. */
 static void abandon(struct worker *w)
 {
 	struct pool *p = w->pool;
@@ -441,7 +443,7 @@ static void abandon(struct worker *w)
 	if (w->item != NULL)
 		finish_locked(p, w->item);
 	iv_list_del_init(&w->idle);
-	/* Otherwise it was thread_stop() that has ended it. */
+	/* Otherwise thread_stop() has ended it. */
 	if (!w->leaving)
 		p->threads--;
 	if (!iv_list_empty(&p->queue))
@@ -509,7 +511,7 @@ static int start_wanted_locked(struct pool *p)
 	return ret;
 }
 
-/* What is queued needs somebody to take it. */
+/* Sees to it that there is a thread, or a task, that runs what is queued. */
 static void serve_queue(struct pool *p)
 {
 	int own_work;
@@ -528,7 +530,7 @@ static void serve_queue(struct pool *p)
 		iv_task_register(&p->own_work);
 }
 
-/* Has the loop this pool, which a user function may have made an end of? */
+/* Does the loop still have this pool?  A user function may have ended it. */
 static int exists(const struct pool *p)
 {
 	const struct iv_list_head *ilh;
@@ -541,13 +543,13 @@ static int exists(const struct pool *p)
 	return 0;
 }
 
-/* After a user function was called: is the pool still to be served? */
+/* After a user function was called: is the pool still to be served here? */
 static int goes_on(const struct pool *p, unsigned long life)
 {
 	return iv_loop_life() == life && exists(p) && is_ours(p);
 }
 
-/* An item per round: the loop has others to serve. */
+/* One item per round, as the loop has other objects to serve. */
 static void do_own_work(void *_p)
 {
 	struct pool *p = _p;
@@ -564,11 +566,11 @@ static void do_own_work(void *_p)
 	if (item == NULL)
 		return;
 
-	/* For those that are left if this one does not return. */
+	/* It runs the others if this one does not return. */
 	iv_task_register(&p->own_work);
 	work(item);
 	if (iv_loop_life() == life && !exists(p)) {
-		/* It came to its end in an iv_main() of the item's. */
+		/* The pool ended in an iv_main() that the item ran. */
 		complete(item);
 		return;
 	}
@@ -617,7 +619,7 @@ static void complete_batch(void *_p)
 	if (!is_ours(p))
 		return;
 
-	/* For those that are left if a completion does not return. */
+	/* It completes the others if a completion does not return. */
 	if (!iv_task_registered(&p->rest))
 		iv_task_register(&p->rest);
 	while ((item = take_first(&p->batch)) != NULL) {
@@ -646,7 +648,7 @@ static void got_event(void *_p)
 	complete_batch(p);
 }
 
-/* The loop ends, whatever its pools are doing. */
+/* The loop ends, even if its pools are still at work. */
 static void orphan(struct pool *p)
 {
 	lock(p);
@@ -814,7 +816,7 @@ int iv_work_pool_create(struct iv_work_pool *_pool)
 	(void)iv_state_for("iv_work_pool_create");
 	check_new(own_state(), pool);
 
-	/* Until there is one.  Relaxed: nothing goes with it. */
+	/* Until there is one.  Relaxed: there is nothing to publish. */
 	atomic_store_explicit(&pool->priv, NULL, memory_order_relaxed);
 
 	return create(pool);
@@ -842,7 +844,7 @@ void iv_work_pool_put(struct iv_work_pool *pool)
 {
 	struct pool *p = pool_of(pool, "iv_work_pool_put");
 
-	/* Relaxed: to be seen by who uses the pool by mistake. */
+	/* Relaxed: it only serves to detect later uses of the pool. */
 	atomic_store_explicit(&((struct iv_work_pool_ *)pool)->priv, NULL,
 			      memory_order_relaxed);
 
@@ -852,8 +854,8 @@ void iv_work_pool_put(struct iv_work_pool *pool)
 	while (claim_idle_locked(p))
 		;
 	/*
-	 * A pool with threads is over once they have ended, and each says so.
-	 * The owner's own posts keep their place among its tasks.
+	 * A pool with threads ends after them, and each of them posts when it
+	 * leaves.  The owner's own posts keep their place among its tasks.
 	 */
 	if (p->refs == 2)
 		tell_owner_locked(p);

@@ -2,8 +2,8 @@
  * libivykis: iv_inotify.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A case that says so puts calls of its own before the libc's, to be a kernel
- * that does not know IN_MASK_CREATE, or to see how a descriptor is made.
+ * Some cases replace functions of the libc, to behave like a kernel that does
+ * not know IN_MASK_CREATE, or to see how a descriptor is made.
  */
 
 #include <dirent.h>
@@ -25,7 +25,7 @@
 #define IN_MASK_CREATE	0x10000000
 #endif
 
-/* What stands before the libc's calls. */
+/* The functions that replace those of the libc. */
 static enum { KNOWS, REFUSES, OVERLOOKS } mask_create;
 static int init_flags = -1;
 
@@ -54,7 +54,7 @@ int inotify_init(void)
 }
 
 
-/* A directory of the case's own, which is the current one. */
+/* Each case has a directory of its own, which is the current one. */
 static char dir[] = "/tmp/check-inotify.XXXXXX";
 
 static void enter_dir(void)
@@ -121,14 +121,14 @@ static void note(void *_w, struct inotify_event *event)
 	w->mask = event->mask;
 	w->wd = event->wd;
 	strcpy(w->name, event->len ? event->name : "");
-	/* It is ours, and nobody else's. */
+	/* It is for this watch. */
 	event->wd = 12345;
 	event->mask = IN_IGNORED;
 	if (w->then != NULL)
 		w->then(w);
 }
 
-/* The private members are what the stack or the heap happened to hold. */
+/* The private members have any values that were on the stack or heap. */
 static void prepare(struct watcher *w, const char *pathname, uint32_t mask)
 {
 	memset(w, 0xa5, sizeof(*w));
@@ -223,7 +223,7 @@ static void event_is_the_kernels(void)
 	stop();
 }
 
-/* The event is the handler's: nobody else relies on it. */
+/* The handler may overwrite the event. */
 static void write_to_event(void *calls, struct inotify_event *event)
 {
 	++*(int *)calls;
@@ -320,7 +320,7 @@ static void long_names(void)
 	stop();
 }
 
-/* Unregistered at once: nothing was read before. */
+/* Unregistered before anything was read. */
 static void garbage_is_taken(void)
 {
 	struct watcher w;
@@ -354,7 +354,7 @@ static void public_members_are_left_alone(void)
 	stop();
 }
 
-/* Called so that no compiler leaves it out as of no use. */
+/* Called in a way that keeps the compiler from removing it. */
 static void *(*volatile spoil)(void *, int, size_t) = memset;
 
 static void spoil_and_free(void *p, size_t size)
@@ -378,7 +378,7 @@ static void instance_holds_the_loop(void)
 	watch(&w, ".", IN_CREATE);
 	w.then = unregister_all;
 	make_file("x");
-	/* Returns as nothing is registered any more. */
+	/* It returns, as nothing is registered any more. */
 	iv_main();
 	check_int(w.calls, 1);
 	end();
@@ -481,7 +481,7 @@ static void register_it(struct watcher *w)
 	check_int(iv_inotify_watch_register(&w->w), 0);
 }
 
-/* Three of them, so that a damaged set has something to lose. */
+/* Three watches, some of which a damaged set would lose. */
 static void ends_by_itself(struct watcher *w, void (*end_it)(void))
 {
 	struct watcher others[3];
@@ -610,7 +610,7 @@ static void second_is_refused(uint32_t first_mask, uint32_t second_mask)
 	check_errno(iv_inotify_watch_register(&second.w), EEXIST);
 	iv_inotify_watch_unregister(&second.w);
 
-	/* The first one hears what it wants and nothing else. */
+	/* The first one gets the events that it wants and no others. */
 	make_file("d/x");
 	check(unlink("d/x") == 0);
 	expect(&first, 1, IN_CREATE, "x");
@@ -655,7 +655,7 @@ static void kernel_overlooks_mask_create(void)
 	second_is_refused(IN_CREATE, IN_DELETE);
 }
 
-/* The first one's bits about the lookup are not those for the second's name. */
+/* The first one's flags for the lookup must not apply to the second's name. */
 static void kernel_refuses_it_and_names_differ(void)
 {
 	mask_create = REFUSES;
@@ -672,7 +672,7 @@ static void twins(struct watcher *w)
 	check_int(iv_inotify_watch_register(&w->w), 0);
 }
 
-/* What the kernel says about the former one is not for the latter. */
+/* Events of the former watch must not go to the new one. */
 static void replaced_in_a_handler(void)
 {
 	struct watcher w;
@@ -858,7 +858,7 @@ static void run_inside(struct watcher *w)
 	check_int(w->calls, 2);
 }
 
-/* An iv_main() in a handler goes on with what was read, and that ends it all. */
+/* An iv_main() in a handler delivers the rest, and all of it ends there. */
 static void instance_in_a_handler_in_a_handler(void)
 {
 	struct watcher w;
@@ -874,7 +874,7 @@ static void instance_in_a_handler_in_a_handler(void)
 	end();
 }
 
-/* Programs free what the instance holds first: its watches are forgotten. */
+/* A program frees the watches first: unregistering does not access them. */
 static void watches_that_are_gone(void)
 {
 	size_t size = sysconf(_SC_PAGESIZE);
@@ -925,7 +925,7 @@ static int max_queued(void)
 	return num;
 }
 
-/* More events than the queue holds; by turns, lest they be merged. */
+/* More events than the queue has room for, of kinds that are not merged. */
 static void overflow(void)
 {
 	int num = max_queued();
@@ -1030,7 +1030,7 @@ static void overflow_and_unregistering(void)
 	stop();
 }
 
-/* Each is replaced, the last one at once; a new one has missed nothing. */
+/* Each is replaced, the last one at once; a new watch has missed nothing. */
 static void replace(struct overflowed *o)
 {
 	if (o == &five[0]) {
@@ -1068,7 +1068,7 @@ static void overflow_and_the_end(void)
 	end();
 }
 
-/* Its event may be among the lost ones. */
+/* The watch's only event may be among the lost ones. */
 static void overflow_ends_oneshots(void)
 {
 	start_overflow(NULL);
@@ -1090,7 +1090,7 @@ static void overflow_ends_oneshots(void)
 }
 
 
-/* Refusals. */
+/* Calls that fail. */
 static void try_instance(int err)
 {
 	int before = num_descriptors();

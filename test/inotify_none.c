@@ -17,7 +17,7 @@ static void registering_fails(void)
 		IV_INOTIFY_INIT(&in);
 		check_errno(iv_inotify_register(&in), ENOSYS);
 	}
-	/* Nothing is registered, so it returns. */
+	/* It returns, as nothing is registered. */
 	iv_main();
 	iv_deinit();
 }

@@ -2,11 +2,12 @@
  * libivykis: kqueue(2) for tests, over epoll(7).
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The README says what this is for, and what it cannot show.
+ * See the README for what this is for, and for what it cannot show.
  *
- * A queue is an epoll set and a table of the two filters of each number.  What
- * epoll(7) does otherwise is made up for by calls that stand in for the libc's:
- * before a descriptor is closed or replaced, its filters are taken out.
+ * A queue is an epoll set and a table of the two filters of each number.
+ * Unlike a kqueue, epoll(7) keeps a file until its last descriptor is closed.
+ * So this file has functions that replace those of the libc, and delete the
+ * filters of a descriptor before it is closed or replaced.
  */
 
 #include <errno.h>
@@ -26,10 +27,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* A longer wait is refused by macOS. */
+/* macOS rejects a longer wait. */
 #define LONGEST_SECONDS	100000000
 
-/* Events that one call returns at the most. */
+/* So many events can be returned by one call. */
 #define MAX_BATCH	256
 
 #define MAX_QUEUES	16384
@@ -50,18 +51,18 @@ struct queue {
 	int		refs;		/* descriptors that it has */
 };
 
-/* What a queue knows of a number. */
+/* The filters of a number in a queue. */
 struct file {
 	struct file	*next;
 	struct queue	*queue;		/* NULL: unused */
 	int		number;
-	int		is_told;	/* epoll(7) has it */
+	int		is_told;	/* it is in the epoll set */
 	struct knote	knotes[NUM_FILTERS];
 };
 
 /*
- * No memory is allocated, as the tests refuse it to the library, and count what
- * it has.
+ * No memory is allocated, as tests let the library's allocations fail, and
+ * count them.
  */
 static struct queue queues[MAX_QUEUES];
 static struct file files[MAX_FILES];
@@ -77,13 +78,14 @@ static struct handle {
 
 static int num_handles;			/* beyond are none */
 
-/* Numbers whose sending side was shut down, a bit each. */
+/* One bit for each number: its sending side was shut down. */
 #define MAX_SHUT	(1 << 20)
 static unsigned char shut[MAX_SHUT / 8];
 
 /*
- * A lock that signal handlers may take, and a child whose parent has held it.
- * Acquire and release, as in any lock: compare-exchange and store pair.
+ * A lock that may be taken by signal handlers, and by a child that was forked
+ * while it was held.  The compare-exchange pairs with the store that releases
+ * it.
  */
 static atomic_int holder;
 
@@ -118,7 +120,7 @@ static int real_close(int fd)
 /* The process that has the queues, 0 before there are any. */
 static pid_t owner;
 
-/* With the lock held: a child, however it was forked, has inherited none. */
+/* With the lock held: no child inherits a queue, however it was forked. */
 static void forget_parents(void)
 {
 	pid_t self = getpid();
@@ -284,7 +286,7 @@ static int is_active(const struct knote *kn)
 	return kn->flags != 0 && !kn->disabled;
 }
 
-/* What epoll(7) is to report; 0: nothing. */
+/* What epoll(7) has to report, or 0 for nothing. */
 static uint32_t events_of(const struct file *f)
 {
 	const struct knote *rd = &f->knotes[INDEX(EVFILT_READ)];
@@ -328,7 +330,7 @@ static int tell_epoll(int kq, int number, struct file *f)
 	if (errno != EPERM)
 		return errno;
 
-	/* Files can be read as a rule, and are not reported here. */
+	/* A kqueue accepts files for reading; these are never reported. */
 	return fstat(number, &sb) == 0 && S_ISREG(sb.st_mode) &&
 	       !(ev.events & EPOLLOUT) ? 0 : EINVAL;
 }
@@ -340,7 +342,7 @@ static int is_pipe(int number)
 	return fstat(number, &sb) == 0 && S_ISFIFO(sb.st_mode);
 }
 
-/* FreeBSD refuses to watch for room in a pipe that nobody reads. */
+/* FreeBSD does not watch for room in a pipe without a reader. */
 static int is_broken_pipe(int number)
 {
 	struct pollfd pfd = { .fd = number };
@@ -349,7 +351,7 @@ static int is_broken_pipe(int number)
 	       (pfd.revents & POLLERR);
 }
 
-/* One epoll(7) entry has both filters, so they have to be alike in this. */
+/* Both filters are one entry of epoll(7), so they have to agree in this. */
 static int mixes_clear(const struct file *f)
 {
 	const struct knote *rd = &f->knotes[INDEX(EVFILT_READ)];
@@ -368,7 +370,7 @@ static int add(int kq, int number, struct file *f, struct knote *kn,
 	if (change->filter == EVFILT_WRITE && is_broken_pipe(number))
 		return EPIPE;
 
-	/* The flags of one that is there already stay. */
+	/* An existing filter keeps its flags. */
 	if (kn->flags == 0)
 		kn->flags = change->flags & (EV_ADD | EV_ONESHOT | EV_CLEAR |
 					     EV_DISPATCH);
@@ -425,7 +427,7 @@ static void drop_handle(int number)
 	}
 }
 
-/* The descriptor by which to speak to the queue. */
+/* A descriptor of the queue. */
 static int number_of(const struct queue *q)
 {
 	int i = 0;
@@ -436,7 +438,7 @@ static int number_of(const struct queue *q)
 	return handles[i].number;
 }
 
-/* The number is about to be closed, or to stand for something else. */
+/* The number is about to be closed or replaced. */
 static void drop(int number)
 {
 	struct file *f, *next;
@@ -468,7 +470,7 @@ static int64_t bytes_to_read(int number)
 {
 	int num;
 
-	/* A socket that listens tells nothing of how many wait. */
+	/* The number of pending connections is unknown. */
 	return ioctl(number, FIONREAD, &num) == 0 ? num : 1;
 }
 
@@ -523,7 +525,7 @@ static void take(int kq, struct file *f, struct knote *kn, int filter,
 	(void)tell_epoll(kq, number, f);
 }
 
-/* How many events does it make? */
+/* Returns the number of events that it results in. */
 static int take_both(int kq, struct queue *q, const struct epoll_event *ev,
 		     struct kevent *events, int room)
 {
@@ -531,7 +533,7 @@ static int take_both(int kq, struct queue *q, const struct epoll_event *ev,
 	int num = 0;
 	int filter;
 
-	/* Closed since. */
+	/* It was closed meanwhile. */
 	if (f == NULL)
 		return 0;
 
@@ -570,7 +572,7 @@ static int collect(int kq, struct kevent *events, int room,
 	int got;
 	int i;
 
-	/* Each may make two. */
+	/* Each may result in two. */
 	max = max == 1 ? 1 : max / NUM_FILTERS;
 	do {
 		got = wait_for_epoll(kq, evs, max, timeout);
@@ -582,7 +584,7 @@ static int collect(int kq, struct kevent *events, int room,
 			num += take_both(kq, q, &evs[i], events + num,
 					 room - num);
 		release_lock(mask);
-		/* What was closed meanwhile does not end a wait. */
+		/* One that was closed meanwhile does not end a wait. */
 	} while (num == 0 && q != NULL && timeout == NULL);
 
 	return num;
@@ -636,7 +638,7 @@ int kevent(int kq, const struct kevent *changes, int num_changes,
 		errno = EINVAL;
 		return -1;
 	}
-	/* Tests count system calls, and there is a queue as a rule. */
+	/* No system calls that are not needed, as tests count them. */
 	num = num_changes == 0 && owner == getpid() && queue_of(kq) != NULL ?
 	      0 : apply_all(kq, changes, num_changes, events, num_events);
 	if (num != 0 || num_events == 0)
@@ -647,7 +649,7 @@ int kevent(int kq, const struct kevent *changes, int num_changes,
 
 
 /*
- * In place of the libc's; a test that has its own goes before.
+ * These replace the libc's functions, unless a test replaces them itself.
  */
 #pragma weak close
 #pragma weak dup2
@@ -708,7 +710,7 @@ static int duplicate(int fd, int cmd, int lowest)
 	return ret;
 }
 
-/* The argument is a number, a pointer or none: whatever is passed on. */
+/* The argument, which may be a number, a pointer or missing, is passed on. */
 #define FCNTL(fd, cmd)							\
 	do {								\
 		va_list ap;						\

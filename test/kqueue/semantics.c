@@ -1,10 +1,10 @@
 /*
- * libivykis: kqueue(2), held against its manual page.
+ * libivykis: kqueue(2), compared with its manual page.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Each case is a statement of FreeBSD's kqueue(2), of which the library makes
- * use, or of a public report where it says so.  It is for test/kqueue, and for
- * whoever runs the tests on a system that has a kqueue.
+ * Each case is a statement of FreeBSD's kqueue(2) that the library relies on,
+ * or of a public report where a comment names that.  It tests test/kqueue, or
+ * the kqueue of the system that the tests run on.
  */
 
 #include <arpa/inet.h>
@@ -356,7 +356,7 @@ static void failed_changes_are_events(void)
 	check(got[1].flags & EV_ERROR);
 	check_int(got[1].ident, a);
 	check_int(got[1].data, ENOENT);
-	/* The one between them was made. */
+	/* The change between them was made. */
 	(void)only(a, EVFILT_WRITE);
 
 	check_errno(kevent(kq, kev, 3, NULL, 0, NULL), EBADF);
@@ -395,7 +395,7 @@ static void waits_as_long(void)
 	end();
 }
 
-/* More than 100,000,000 seconds are refused by macOS: swift-nio's issue 1642. */
+/* macOS rejects more than 100,000,000 seconds: swift-nio's issue 1642. */
 static void odd_times(void)
 {
 	static const struct timespec odd[] = {
@@ -470,7 +470,7 @@ static void closing_deletes(void)
 	check_int(change(number, EVFILT_READ, EV_ADD), 0);
 	(void)only(number, EVFILT_READ);
 
-	/* One that has its number takes its place. */
+	/* A descriptor that gets the number replaces it. */
 	check_int(dup2(duplicate, number), number);
 	check_int(look(), 0);
 	check_int(change(number, EVFILT_READ, EV_ENABLE), ENOENT);
@@ -562,7 +562,7 @@ static const struct check_case cases[] = {
 	  once_or_edge, ONCE, 0 },
 	{ "EV_EOF of a pipe may come with data, and of one without a reader",
 	  end_of_a_pipe, ONCE, 0 },
-	{ "to watch for room in a pipe without a reader is refused",
+	{ "a pipe without a reader cannot be watched for room",
 	  pipe_without_reader, ONCE, 0 },
 	{ "EV_EOF of a FIFO ends when there is a writer",
 	  end_of_a_fifo, ONCE, 0 },
@@ -578,7 +578,7 @@ static const struct check_case cases[] = {
 	  failed_changes_are_events, ONCE, 0 },
 	{ "a wait is not too short, and there is none without room for events",
 	  waits_as_long, ONCE, 0 },
-	{ "times that are invalid are refused",
+	{ "invalid times are rejected",
 	  odd_times, ONCE, 0 },
 	{ "without a time it waits until there is an event",
 	  waits_for_ever, ONCE, 0 },
@@ -588,7 +588,7 @@ static const struct check_case cases[] = {
 	  closing_deletes, ONCE, 0 },
 	{ "a child has not inherited the queue",
 	  not_inherited, ONCE, 0 },
-	{ "files are for reading, and /dev/null is for neither",
+	{ "files can be watched for reading, and /dev/null not at all",
 	  kinds_of_files, ONCE, 0 },
 	{ "a queue can be polled, and duplicated",
 	  is_a_descriptor, ONCE, 0 },

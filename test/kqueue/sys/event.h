@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-/* As NetBSD had it up to version 9. */
+/* As in NetBSD up to version 9. */
 #ifdef KQUEUE_UDATA_IS_INTPTR
 typedef intptr_t kqueue_udata;
 #else
