@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * There is one program per peer: the driver (bench.c: arguments, clocks, one
- * line per figure) and the rows (rows_FAMILY.c: the work), compiled on top of
- * the peer's calls (peer_NAME.h), which are inlined so that no peer pays for
- * the comparison.  `run' runs them all and reports.
+ * line per figure) and the rows (rows_FAMILY.c: the work), compiled with the
+ * peer's calls (peer_NAME.h), which are inlined so that the comparison costs
+ * nothing.  `run' runs all programs and reports.
  *
  * A new row is a function and a line in the table at the end of its family.  A
  * new family is a file, its table's name below and in bench.c, its name in
@@ -22,7 +22,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-/* Lies in memory that forked children share. */
+/* It is in memory that forked children share. */
 struct meter {
 	double		began;
 	double		cpu_began;

@@ -2,12 +2,12 @@
  * libivykis: the least that a coalesced post can cost.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A post that finds one pending has to order the caller's stores before its
- * look at the shared word, and to look again: two loads and a full fence, which
- * is one locked instruction on x86.  The loop delivers one post and ends.
+ * A post that finds one pending has to order the caller's stores before a load
+ * of the shared word that confirms it: two loads and a full fence, which is
+ * one locked instruction on x86.  The loop delivers one post and ends.
  *
- * Compiled twice: in the place of the post, and called, as the functions of a
- * library are.  A call stores its return address, for which the fence waits.
+ * Compiled twice: written in place, and called as the functions of a library
+ * are.  A call stores its return address, and the fence waits for that store.
  */
 
 #include <stdatomic.h>

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-# The poll method of this library that is measured beside its usual one.
+# The poll method of this library that is measured besides its default.
 METHOD = os.environ.get("METHOD", "uring")
 BUSY_USEC = 50
 

@@ -9,7 +9,7 @@ from collections import namedtuple
 
 from peers import BY_KEY, remarks
 
-# How units read, and which of two figures is better (None: they do not vie).
+# How units are described, and which of two figures is better (None: neither).
 UNITS = {"ns": ("ns per operation, less is better", min),
          "runs/s": ("handler runs per second, more is better", max),
          "conn/s": ("connections per second, more is better", max),
@@ -47,9 +47,9 @@ GROUPS = {
 # Rows that tell which peers starve descriptors in these groups.
 SERVED = {"self": "self_served", "task": "task_served"}
 
-# The aims of this library, as ratios in one run: row, peer, whom it is
-# compared with (None: the best other library), and the bound.  For units of
-# which more is better it is a lower one.
+# The goals of this library, as ratios in one run: row, peer, the peer that it
+# is compared with (None: the best other library), and the bound, which is a
+# lower one for units of which more is better.
 Goal = namedtuple("Goal", "row peer of bound")
 GOALS = (
     Goal("self_1", "ivykis", "floor", 0.08),
@@ -131,7 +131,7 @@ def best_other(row):
 
 
 def bases(row):
-    """What figures are set in relation to: heads of columns and values."""
+    """What figures are divided by: column headings and values."""
     if UNITS[row.unit][1] is None:
         return {}
     there = row.peers()
@@ -170,7 +170,7 @@ def verdict(value, bound, better):
 
 
 def cpu_ratio(row, peer, base):
-    """On a busy machine it says more than the time that went by."""
+    """The ratio of CPU times, which a busy machine distorts less."""
     there = row.peers()
     if row.unit != "ns" or peer not in there or base not in there:
         return "-"
@@ -209,7 +209,7 @@ def goals_table(rows):
     lines = [goal_line(rows, g) for g in GOALS if g.row in rows]
     if CALLS_ROW in rows:
         lines.append(calls_line(rows[CALLS_ROW]))
-    return table(["row", "peer", "goal", "measured", "by CPU time", ""],
+    return table(["row", "peer", "goal", "measured", "by CPU time", "result"],
                  lines) if lines else ""
 
 
@@ -226,7 +226,7 @@ def machine():
 
 
 def starving_peers(rows, group):
-    """Less than once in a hundred operations is hardly ever."""
+    """Those that serve a descriptor less than once per hundred operations."""
     served = rows.get(SERVED.get(group))
     if served is None:
         return []
@@ -242,16 +242,22 @@ def peer_line(peer):
 
 
 INTRODUCTION = """\
-Figures are medians of {rounds} round{s}, each of which ran all peers in turn; \
-the spread is next to them.  ns (per operation) and B (bytes): less is better; \
-runs/s and conn/s: more is better.  ivykis wakes by iv_event_raw where no \
-other kind is named.  x floor: over system calls made by hand; x fence floor: \
-over the least that a coalesced post can cost, in place or called as a \
-library's function is; x best other: over the best \
-other library in the table.  System calls are counted by `{counted_by}`, in \
-runs of their own.  "Starves descriptors": while the work goes on, a \
-readable descriptor is hardly ever served (rows {served}).  A peer that has \
-no means for a row is not in its table.
+How to read the tables:
+
+- A figure is the median of {rounds} round{s}, each of which ran all peers in \
+turn; min..max is their spread.
+- ns (nanoseconds per operation) and B (bytes): less is better.  runs/s \
+(handler runs per second) and conn/s (connections per second): more is better.
+- x floor: divided by the figure of the same work done by hand, with epoll and \
+eventfd.  x fence floor: divided by the least that a coalesced post can cost, \
+written in place or, where it says so, called as a library's functions are.  \
+x best other: divided by the best figure of another library in the table.
+- calls/op: system calls per operation, counted by `{counted_by}` in separate \
+runs.
+- ivykis posts to an iv_event_raw unless iv_event is named.
+- "Starves descriptors": while this work goes on, a readable descriptor is \
+hardly ever served (rows {served}).
+- A peer that has no means for a row is not in its table.
 """
 
 

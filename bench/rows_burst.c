@@ -82,10 +82,10 @@ static void burst_fork(struct meter *m, long n, int arg)
 
 const struct row rows_burst[] = {
 	{ "burst", "burst", "ns",
-	  "post while one is pending", burst, 0, 10000 },
+	  "a post while one is pending", burst, 0, 10000 },
 #ifdef ACROSS_FORK
 	{ "burst_fork", "burst", "ns",
-	  "the same from another process", burst_fork, 0, 10000 },
+	  "a post from another process while one is pending", burst_fork, 0, 10000 },
 #endif
 	{ 0 }
 };

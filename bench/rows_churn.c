@@ -2,9 +2,9 @@
  * libivykis: a benchmark of descriptors that come and go.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Readable sockets are registered, some at a time, and unregistered by their
- * handlers; nothing is read.  Two sets take turns, so that none is registered
- * again before the loop has waited without it.
+ * Readable sockets are registered, several at a time, and unregistered by
+ * their handlers; nothing is read.  Two sets take turns, so that the loop
+ * waits without a socket before that is registered again.
  */
 
 #include <stdlib.h>

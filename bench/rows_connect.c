@@ -2,9 +2,10 @@
  * libivykis: benchmarks of short TCP connections.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A child process makes them by blocking calls, some at a time: each carries a
- * request, an answer and the server's end.  The server accepts all that there
- * are whenever it is told of one.  The CPU time is the server's.
+ * A child process makes them by blocking calls, several at a time.  On each
+ * there is a request and an answer, then the server closes it.  Whenever
+ * there is one the server accepts all that there are.  The CPU time is the
+ * server's.
  */
 
 #include <errno.h>
@@ -16,7 +17,7 @@
 #include "peer.h"
 
 #define AT_A_TIME	64
-/* Some peers need what was unregistered until the loop has gone round. */
+/* Some peers use what was unregistered until the next iteration. */
 #define CONNECTIONS	(16 * AT_A_TIME)
 #define REQUEST		"what is the time?"
 #define ANSWER		"late"
@@ -105,7 +106,7 @@ static int client_connect(int port)
 
 static void client_finish(int fd)
 {
-	/* By a reset: connections that linger use up the ports. */
+	/* By a reset, as lingering connections would use up the ports. */
 	const struct linger reset = { .l_onoff = 1 };
 	char answer[sizeof(ANSWER)];
 
@@ -162,9 +163,10 @@ static void connections(struct meter *m, long n, int cpus)
 
 const struct row rows_connect[] = {
 	{ "connect", "connect", "conn/s",
-	  "TCP connections served, their client on another core",
+	  "TCP connections served, with the client on another core",
 	  connections, 2, 5 * AT_A_TIME },
 	{ "connect_one", "connect", "conn/s",
-	  "the same with all on one core", connections, 1, 5 * AT_A_TIME },
+	  "TCP connections served, with the client on the same core",
+	  connections, 1, 5 * AT_A_TIME },
 	{ 0 }
 };

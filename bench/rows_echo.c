@@ -205,8 +205,8 @@ static void echo(struct meter *m, long n, int pipeline)
 
 const struct row rows_echo[] = {
 	{ "echo", "echo", "ns",
-	  "a request of redis-benchmark, 50 clients", echo, 1, 500 },
+	  "a request of redis-benchmark with 50 clients", echo, 1, 500 },
 	{ "echo_16", "echo", "ns",
-	  "the same, 16 requests at a time", echo, 16, 1600 },
+	  "a request of redis-benchmark, 16 at a time", echo, 16, 1600 },
 	{ 0 }
 };

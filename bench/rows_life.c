@@ -85,8 +85,8 @@ static void life(struct meter *m, long n, int arg)
 
 const struct row rows_life[] = {
 	{ "register", "life", "ns",
-	  "register and unregister", registering, 0, REGISTER_BATCH },
+	  "an object registered and unregistered", registering, 0, REGISTER_BATCH },
 	{ "loop", "life", "ns",
-	  "a loop's life: begin, be woken once, end", life, 0, 100 },
+	  "a loop that begins, is woken once, and ends", life, 0, 100 },
 	{ 0 }
 };

@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * One thread publishes values by a relaxed store and a post, in random bursts,
- * so that posts overlap with the loop's clearing of the one before; the handler
- * reads the value.  Once all is quiet it must have seen the last one.
+ * so that posts overlap with the loop's clearing of the one before; the
+ * handler reads the value.  Once all is quiet it must have seen the last one.
  *
  * Quiet is not a matter of time: the publisher posts to a second object, waits
  * until this was delivered, and does both again.  Between the two deliveries
@@ -149,6 +149,6 @@ static void lost(struct meter *m, long n, int arg)
 
 const struct row rows_lost[] = {
 	{ "lost", "lost", "lost",
-	  "wakeups lost; an operation is a burst of posts", lost, 0, 500 },
+	  "wakeups lost in bursts of posts", lost, 0, 500 },
 	{ 0 }
 };

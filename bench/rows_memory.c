@@ -2,9 +2,9 @@
  * libivykis: what objects cost in memory.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * By how much the process's memory grows with so many of them: by the caller's
- * structs, the library's own and the stack; neither code nor the kernel's is in
- * it.  It is most exact in a process that has done nothing else before.
+ * The growth of the process's memory per object: the caller's structs, the
+ * library's and the stack, but neither code nor the kernel's memory.  It is
+ * most exact in a process that has done nothing else before.
  */
 
 #include <malloc.h>
@@ -15,8 +15,8 @@
 #include "peer.h"
 
 /*
- * Memory without a file behind it, also what is shared with children to come,
- * or -1.  The kernel walks the pages for this; its other counts are not exact.
+ * Memory without a file behind it, including what later children share, or -1.
+ * For this file the kernel walks the pages; its other counts are not exact.
  */
 static long memory_used(void)
 {
@@ -184,7 +184,7 @@ WATCH_HANDLER(life_readable)
 	loop_quit(cookie);
 }
 
-/* Each in a thread of its own, the stack of which the loop uses, too. */
+/* Each in a thread of its own, whose stack is counted as well. */
 struct lives {
 	pthread_barrier_t	step;
 	int			fd;		/* one that is readable */
@@ -244,7 +244,7 @@ static void loops(struct meter *m, void *(*fn)(void *), int num)
 	struct wake wake;
 	int i;
 
-	/* Without heaps of the threads' own, whose memory would be added. */
+	/* Without a heap for each thread, whose memory would be counted. */
 	must(mallopt(M_ARENA_MAX, 1) == 1);
 	/* Some peers set up the process with its first loop, and not safely. */
 	warm_loop(&first, &wake);

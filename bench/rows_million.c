@@ -84,6 +84,6 @@ static void million(struct meter *m, long n, int num)
 
 const struct row rows_million[] = {
 	{ "million_async", "million", "ns",
-	  "each of 10,000 posted once and delivered", million, 10000, 10000 },
+	  "a post to each of 10,000 objects, delivered", million, 10000, 10000 },
 	{ 0 }
 };

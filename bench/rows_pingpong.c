@@ -290,7 +290,7 @@ const struct row rows_pingpong[] = {
 	{ "pingpong_fork", "pingpong", "ns",
 	  "round trip of two processes on two cores", pingpong_fork, 0, 500 },
 	{ "pingpong_bells", "pingpong", "ns",
-	  "the same, each with a loop of its own that adopts its object",
+	  "round trip of two processes with adopted objects",
 	  pingpong_bells, 0, 500 },
 #endif
 	{ "async1", "async", "ns",

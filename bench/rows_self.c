@@ -51,10 +51,10 @@ static void self(struct meter *m, long n, int num)
 
 const struct row rows_self[] = {
 	{ "self_1", "self", "ns",
-	  "post, handler, post in one thread", self, 1, 2000 },
+	  "a post by the handler that it calls, in one thread", self, 1, 2000 },
 	{ "self_1000", "self", "ns",
-	  "the same over 1,000 registered", self, 1000, 2000 },
+	  "the same post with 1,000 objects registered", self, 1000, 2000 },
 	{ "self_10000", "self", "ns",
-	  "the same over 10,000 registered", self, 10000, 2000 },
+	  "the same post with 10,000 objects registered", self, 10000, 2000 },
 	{ 0 }
 };

@@ -115,6 +115,6 @@ const struct row rows_stream[] = {
 	  "an item from another process, with a post for each",
 	  stream, 0, 20000 },
 	{ "stream_items", "items", "items",
-	  "items that a handler run of stream finds", stream, 0, 20000 },
+	  "items from another process per handler run", stream, 0, 20000 },
 	{ 0 }
 };

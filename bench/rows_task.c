@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A chain: each handler asks for the next.  A peer that meanwhile never serves
- * a descriptor which is readable all the time starves it.
+ * a descriptor that is always readable starves it.
  */
 
 #include <unistd.h>

@@ -36,7 +36,7 @@ static void timers_free(struct timers *t)
 
 /*
  * Idle timeouts: something has happened on one of many connections, and its
- * timer moves to a minute from now.  Some at a time in each pass of the loop.
+ * timer moves to a minute from now.  Several are moved in each iteration.
  */
 #define IDLE		(60 * SEC)
 #define MOVES		1000
@@ -85,8 +85,8 @@ static void move(struct meter *m, long n, int num)
 
 
 /*
- * Timers armed for the next milliseconds, in no order, and all due by the time
- * that the loop is allowed to look.
+ * Timers armed for the next milliseconds, in random order, and all due by the
+ * time the loop may check them.
  */
 #define SPREAD		(8 * MSEC)
 

@@ -2,9 +2,9 @@
  * libivykis: benchmarks of a post to a loop that sleeps.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The time from before the post until the handler runs.  A loop whose handler
- * has run and whose thread the kernel calls asleep is inside its wait.  The CPU
- * time is that of the loop's thread.
+ * The time from just before the post until the handler runs.  A loop is known
+ * to wait once its handler has run and the kernel reports its thread as
+ * sleeping. The CPU time is that of the loop's thread.
  */
 
 #include <fcntl.h>
@@ -122,9 +122,10 @@ static void sleeper_wake(struct meter *m, long n, int cpus)
 
 const struct row rows_wake[] = {
 	{ "wake", "wake", "ns",
-	  "from a post to the handler of a loop that sleeps on another core",
+	  "from a post to the handler of a loop asleep on another core",
 	  sleeper_wake, 2, 200 },
 	{ "wake_one", "wake", "ns",
-	  "the same on one core", sleeper_wake, 1, 200 },
+	  "from a post to the handler of a loop asleep on the same core",
+	  sleeper_wake, 1, 200 },
 	{ 0 }
 };
