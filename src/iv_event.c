@@ -156,6 +156,7 @@ static void take_stack(struct iv_state *st)
 	for (; ev != NULL; ev = below) {
 		below = ev->next;
 		enqueue(st, --slot, ev);
+		iv_step();
 	}
 	st->event.tail += num;
 }
@@ -394,6 +395,16 @@ static int push(struct iv_state *st, struct iv_event_ *ev)
 }
 
 /*
+ * In a child that has not set the marks right yet: the parent's mark stays, for
+ * fork_marks() to tell whether the event is queued.
+ */
+static __attribute__((noinline)) void
+keep_mark(struct iv_event_ *ev, uintptr_t generation, uintptr_t mark)
+{
+	(void)atomic_compare_exchange_strong(&ev->mark, &generation, mark);
+}
+
+/*
  * Mark the event.  Was it queued already?  Another process's mark says so only
  * to a child that has not yet set the marks right.
  */
@@ -409,7 +420,13 @@ static inline int is_queued(struct iv_state *st, struct iv_event_ *ev)
 
 	iv_step();
 
-	return mark == generation || (mark != 0 && marks_of(st) != generation);
+	if (mark == 0 || mark == generation)
+		return mark != 0;
+	if (marks_of(st) == generation)
+		return 0;
+	keep_mark(ev, generation, mark);
+
+	return 1;
 }
 
 /*

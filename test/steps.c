@@ -20,6 +20,7 @@
 #include <iv_thread.h>
 #include <iv_wait.h>
 #include <iv_work.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -31,6 +32,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
+#include "iv_step.h"
 
 /* Long after which a scenario has hung. */
 #define SECONDS	50
@@ -43,6 +45,7 @@ static struct shared {
 	atomic_int	posts;		/* to raw */
 	atomic_int	runs;		/* of its handler */
 	atomic_int	tells;		/* two bytes each in the pipe */
+	int		is_over;	/* the post that was to be held */
 } *shared;
 
 static _Thread_local int counts;	/* the steps of this thread count */
@@ -52,18 +55,7 @@ static void (*happen)(void);
 static int is_child;			/* of what happened */
 static pid_t forked;
 
-static void at_step(const char *file, int line)
-{
-	int saved_errno = errno;
-
-	if (!counts || ++step != target)
-		return;
-	shared->file = file;
-	shared->line = line;
-	atomic_store(&shared->reached, 1);
-	happen();
-	errno = saved_errno;
-}
+static atomic_int is_about_to_wait;	/* the thread whose steps count */
 
 static void pause_for(int times)
 {
@@ -76,6 +68,38 @@ static void pause_for(int times)
 static void pause_briefly(void)
 {
 	pause_for(1);
+}
+
+/* A thread that is held at a step of its own, while others go on. */
+static _Thread_local int is_to_be_held;
+static _Thread_local int steps_to_hold;
+static int hold_at;
+static atomic_int is_held, is_released;
+
+static void hold(void)
+{
+	is_held = 1;
+	while (!is_released)
+		pause_briefly();
+}
+
+static void at_step(const char *file, int line)
+{
+	int saved_errno = errno;
+
+	if (is_to_be_held && ++steps_to_hold == hold_at)
+		hold();
+	if (!counts)
+		return;
+	if (++step == target) {
+		shared->file = file;
+		shared->line = line;
+		atomic_store(&shared->reached, 1);
+		happen();
+	}
+	if (strstr(file, "iv_fd.c") != NULL)
+		is_about_to_wait = 1;
+	errno = saved_errno;
 }
 
 
@@ -206,6 +230,16 @@ static void post_ev(void)
 	iv_event_post(&ev);
 }
 
+/* What a child posts itself, and has to be served after that. */
+static int has_posted_ev, ev_before;
+
+static void post_own_ev(void)
+{
+	has_posted_ev = 1;
+	ev_before = ev_runs;
+	post_ev();
+}
+
 static void register_raw(struct iv_event_raw *r, void (*handler)(void *))
 {
 	IV_EVENT_RAW_INIT(r);
@@ -291,19 +325,59 @@ static void other_posts(void)
 	}
 }
 
+/*
+ * There are steps in the library's realloc(), too: before it begins, and when it
+ * has made a copy that the caller does not know of yet.
+ */
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size)
+{
+	size_t len = old != NULL ? malloc_usable_size(old) : 0;
+	void *copy;
+
+	if (!counts)
+		return __real_realloc(old, size);
+	iv_step();
+	copy = malloc(size);
+	check(copy != NULL);
+	memset(copy, 0, size);
+	if (old != NULL)
+		memcpy(copy, old, len < size ? len : size);
+	iv_step();
+	free(old);
+
+	return copy;
+}
+
 static struct iv_event_raw short_raw;
-static struct iv_event short_ev;
+static struct iv_event short_ev, short_evs[4];
 
 static void not_called(void *cookie)
 {
 	(void)cookie;
 }
 
-/* Objects that come and go, with a post on its way. */
+/* So many that the queue has to grow. */
+static void register_many(void)
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		IV_EVENT_INIT(&short_evs[i]);
+		short_evs[i].handler = not_called;
+		check_int(iv_event_register(&short_evs[i]), 0);
+	}
+	for (i = 0; i < 4; i++)
+		iv_event_unregister(&short_evs[i]);
+}
+
+/* Objects that come and go, with a post pending. */
 static void begin_registering(void)
 {
 	int i;
 
+	register_many();
 	for (i = 0; i < 2; i++) {
 		IV_EVENT_RAW_INIT(&short_raw);
 		short_raw.handler = not_called;
@@ -426,6 +500,78 @@ static void begin_wait(void)
 }
 
 
+/*
+ * Nothing wakes the loop before the child has ended that it has forked by the
+ * time when it waits.
+ */
+static void other_lets_it_wait(void)
+{
+	siginfo_t info;
+
+	while (!is_about_to_wait)
+		pause_briefly();
+	if (forked > 0)
+		check_int(waitid(P_PID, forked, &info, WEXITED | WNOWAIT), 0);
+}
+
+/*
+ * Another thread is held in the middle of a post to an event.  Meanwhile the
+ * loop's thread does what changes the queue of events, and what it posts itself
+ * is served; then the other one goes on.
+ */
+static pthread_t half_poster;
+
+static void *post_half(void *arg)
+{
+	is_to_be_held = 1;
+	post_ev();
+	is_to_be_held = 0;
+	/* The post had fewer steps. */
+	if (!is_held) {
+		shared->is_over = 1;
+		is_held = 1;
+	}
+
+	return arg;
+}
+
+static void end_half_posted(void)
+{
+	if (!extra_ev_runs)
+		return;
+	if (!is_released) {
+		counts = 0;
+		is_released = 1;
+		if (is_child)
+			post_own_ev();
+		else
+			check_int(pthread_join(half_poster, NULL), 0);
+	}
+	done = ev_runs > ev_before;
+}
+
+static void begin_half_posted(void)
+{
+	int i;
+
+	go_on = end_half_posted;
+	check_int(pthread_create(&half_poster, NULL, post_half, NULL), 0);
+	while (!is_held)
+		pause_briefly();
+
+	counts = 1;
+	for (i = 0; i < 2; i++) {
+		IV_EVENT_INIT(&short_ev);
+		short_ev.handler = not_called;
+		check_int(iv_event_register(&short_ev), 0);
+		iv_event_post(&short_ev);
+		iv_event_unregister(&short_ev);
+	}
+	extra_ev_posts = 1;
+	iv_event_post(&extra_ev);
+}
+
+
 /* What happens at a step. */
 static void extra_posts(int signum)
 {
@@ -483,22 +629,21 @@ static void a_fork(void)
 	}
 	extra_ev_posts = 1;
 	iv_event_post(&extra_ev);
+	/* It may be queued or not, and the change under way may be any. */
+	if (begin == begin_half_posted && (target + hold_at) % 2)
+		post_ev();
 }
 
 static pthread_t loop_thread;
 static atomic_int has_forked;
-static int ev_own_post, ev_before;
 
 static void fork_here(int signum)
 {
 	(void)signum;
 	a_fork();
 	/* That which the other thread may be in the middle of posting. */
-	if (is_child && target % 2) {
-		ev_own_post = 1;
-		ev_before = ev_runs;
-		post_ev();
-	}
+	if (is_child && target % 2)
+		post_own_ev();
 	has_forked = 1;
 }
 
@@ -551,7 +696,7 @@ static int has_others;
 
 static void end_child(void)
 {
-	if (is_child && extra_ev_runs && (!ev_own_post || ev_runs > ev_before))
+	if (is_child && extra_ev_runs && (!has_posted_ev || ev_runs > ev_before))
 		done = 1;
 }
 
@@ -712,6 +857,13 @@ static const struct play thread_ends = { .name = "the end of a thread",
 	.begin = begin_thread, .other_counts = 1, .has_others = 1,
 };
 
+/* ... and what it does before it waits, with nothing to wait for. */
+static const struct play idle = { .name = "idle", .other = other_lets_it_wait, .has_others = 1 };
+/* What it does while another one is in the middle of a post. */
+static const struct play half_posted = { .name = "half posted",
+	.begin = begin_half_posted, .nobody_counts = 1,
+};
+
 static const struct play *const plays[] = {
 	&own_posts, &registering, &signals, &works, &threads, &waits, &served,
 	&posting, &working, &thread_ends,
@@ -741,6 +893,30 @@ static void a_fork_at_each_step(void)
 static void a_fork_with_each_method(void)
 {
 	at_each_step(a_fork, &served);
+	at_each_step(a_fork, &idle);
+}
+
+/* ... with the other thread at each of its own. */
+static void amid_a_post(void (*what)(void))
+{
+	happen = what;
+	map_shared();
+	for (hold_at = 1; !shared->is_over; hold_at++) {
+		for (target = 1; step_of(&half_posted); target++)
+			;
+		check(target > 1);
+	}
+	check(hold_at > 4);
+}
+
+static void a_fork_amid_a_post(void)
+{
+	amid_a_post(a_fork);
+}
+
+static void a_signal_amid_a_post(void)
+{
+	amid_a_post(a_signal);
 }
 
 static void a_fork_at_each_step_of_a_poster(void)
@@ -1008,9 +1184,13 @@ static const struct check_case cases[] = {
 	{ "pauses by a seed", pauses_by_seed, EACH_BACKEND, 120 },
 	{ "a signal whose handler posts, at each step", a_signal_at_each_step,
 	  EACH_BACKEND, 60 },
+	{ "... while another thread is in mid-post", a_signal_amid_a_post,
+	  EACH_BACKEND, 60 },
 	{ "a fork at each step", a_fork_at_each_step, EACH_BACKEND, 60 },
-	{ "a loop that is served forks at each step", a_fork_with_each_method,
-	  EACH_METHOD, 60 },
+	{ "a loop forks at each step, with each poll method",
+	  a_fork_with_each_method, EACH_METHOD, 60 },
+	{ "a loop forks at each step, with another thread in mid-post",
+	  a_fork_amid_a_post, EACH_BACKEND, 60 },
 	{ "the loop's thread forks at each step of a poster",
 	  a_fork_at_each_step_of_a_poster, EACH_BACKEND, 60 },
 	{ "a cancellation at each step", a_cancellation_at_each_step,
