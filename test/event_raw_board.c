@@ -554,10 +554,14 @@ static void self_posts(void)
 
 /*
  * A poster that is led by steps, as the loop, in another thread, runs the
- * handler, which unregisters the object and takes its number.
+ * handler, which unregisters the object and takes its number.  What is posted is
+ * an iv_event_raw, or a loop's only iv_event, whose wakeup has the number.
  */
 static struct {
 	struct counted	c;
+	struct iv_event	event;
+	int		is_event;
+	int		number;		/* that is written to */
 	struct iv_fd	control;
 	struct iv_task	next_pass;
 	int		fd[2];		/* of what took the number */
@@ -566,16 +570,50 @@ static struct {
 
 static void take_number(void *unused)
 {
-	int number = race->c.ev.event_wfd;
-
 	(void)unused;
 	race->entered = 1;
 	check_int(pipe2(race->fd, O_NONBLOCK), 0);
-	iv_event_raw_unregister(&race->c.ev);
+	if (race->is_event)
+		iv_event_unregister(&race->event);
+	else
+		iv_event_raw_unregister(&race->c.ev);
 	/* Otherwise it is kept for the poster. */
-	if (fcntl(number, F_GETFD) < 0)
-		check_int(dup2(race->fd[1], number), number);
+	if (fcntl(race->number, F_GETFD) < 0)
+		check_int(dup2(race->fd[1], race->number), race->number);
 	race->done = 1;
+}
+
+/* The number that the second descriptor gets which is opened from now on. */
+static int second_lowest_descriptor(void)
+{
+	int fd = dup(0);
+	int second = lowest_descriptor();
+
+	close(fd);
+
+	return second;
+}
+
+static void race_register(void)
+{
+	if (race->is_event) {
+		race->number = variant_is_pipe() ? second_lowest_descriptor() :
+						   lowest_descriptor();
+		race->event.handler = take_number;
+		check_int(iv_event_register(&race->event), 0);
+	} else {
+		race->c.ev.handler = take_number;
+		check_int(iv_event_raw_register(&race->c.ev), 0);
+		race->number = race->c.ev.event_wfd;
+	}
+}
+
+static void race_post(struct iv_event *event, struct iv_event_raw *raw)
+{
+	if (race->is_event)
+		iv_event_post(event);
+	else
+		iv_event_raw_post(raw);
 }
 
 static void has_looked(void *unused)
@@ -599,8 +637,7 @@ static void look(void *unused)
 static void *race_loop(void *ready)
 {
 	iv_init();
-	race->c.ev.handler = take_number;
-	check_int(iv_event_raw_register(&race->c.ev), 0);
+	race_register();
 	race->control.handler_in = look;
 	iv_fd_register(&race->control);
 	race->next_pass.handler = has_looked;
@@ -614,25 +651,27 @@ static void *race_loop(void *ready)
 
 static void race_child(int control[2])
 {
-	static struct counted none;
+	static struct iv_event_raw no_raw;
+	static struct iv_event no_event;
 	char bytes[16];
 	pthread_t t;
 	int ready[2];
 
 	check_int(pipe(ready), 0);
 	IV_EVENT_RAW_INIT(&race->c.ev);
+	IV_EVENT_INIT(&race->event);
 	IV_FD_INIT(&race->control);
 	IV_TASK_INIT(&race->next_pass);
 	race->control.fd = control[0];
 	check_int(pthread_create(&t, NULL, race_loop, &ready[1]), 0);
 	check_int(read(ready[0], bytes, 1), 1);
 	/* One that does nothing: the linker has looked the name up. */
-	iv_event_raw_post(&none.ev);
+	race_post(&no_event, &no_raw);
 	/* It sleeps, or will before it is asked to look. */
 	usleep(1000);
 	tracee_begins();
 	race->calls = 1;
-	iv_event_raw_post(&race->c.ev);
+	race_post(&race->event, &race->c.ev);
 	race->posted = 1;
 
 	while (!race->done)
@@ -647,7 +686,7 @@ static void race_child(int control[2])
  * So many steps after it has called; 1: the post was over before.  The first
  * call says how many steps there are before.
  */
-static int race_after(int num)
+static int race_after(int num, int is_event)
 {
 	static int before;
 	int control[2];
@@ -655,6 +694,7 @@ static int race_after(int num)
 	pid_t pid;
 
 	memset(race, 0, sizeof(*race));
+	race->is_event = is_event;
 	check_int(pipe(control), 0);
 	pid = fork_checked();
 	if (pid == 0)
@@ -680,7 +720,7 @@ static int race_after(int num)
 	return was_posted;
 }
 
-static void reused_number(void)
+static void reused_number_of(int is_event)
 {
 	int num;
 
@@ -689,11 +729,21 @@ static void reused_number(void)
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(race != MAP_FAILED);
 	/* Half of the instants each. */
-	(void)race_after(0);
-	for (num = 1 + variant_is_pipe(); !race_after(num); num += 2)
+	(void)race_after(0, is_event);
+	for (num = 1 + variant_is_pipe(); !race_after(num, is_event); num += 2)
 		;
 	check(num > 20);
 	check_int(munmap(race, sizeof(*race)), 0);
+}
+
+static void reused_number(void)
+{
+	reused_number_of(0);
+}
+
+static void reused_number_of_event(void)
+{
+	reused_number_of(1);
 }
 
 
@@ -809,6 +859,8 @@ static const struct check_case cases[] = {
 	  EACH_BACKEND, 0 },
 	{ "a number that is reused is not written to, whatever the instant",
 	  reused_number, EACH_BACKEND, 60 },
+	{ "... nor is that of a loop's wakeup, by a post to an iv_event",
+	  reused_number_of_event, EACH_BACKEND, 60 },
 	{ "events are unregistered though posters left in the middle",
 	  posters_that_leave, EACH_BACKEND, 60 },
 };

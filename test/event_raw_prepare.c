@@ -291,13 +291,16 @@ static void say(unsigned long value)
 }
 
 /* One that is lost is waited for until the case's time is over. */
+static void await_all_said(void)
+{
+	while (atomic_load(&shared->seen) < atomic_load(&shared->said))
+		sched_yield();
+}
+
 static void say_and_wait(void)
 {
-	unsigned long value = atomic_load(&shared->said) + 1;
-
-	say(value);
-	while (atomic_load(&shared->seen) < value)
-		sched_yield();
+	say(shared->said + 1);
+	await_all_said();
 }
 
 static pid_t owner(void)
@@ -360,6 +363,75 @@ static void two_owners(void)
 	for (i = 0; i < TURNS; i++)
 		say_and_wait();
 	kill_child(pid[1]);
+	bell_end();
+}
+
+/* It is in its handler all the time. */
+static void stay(void *unused)
+{
+	note(unused);
+	atomic_fetch_add(&shared->ready, 1);
+	while (!atomic_load(&shared->release))
+		;
+}
+
+static pid_t owner_in_its_handler(void)
+{
+	int ready;
+	pid_t pid;
+
+	bell.handler = stay;
+	pid = owner();
+	bell.handler = note;
+	ready = atomic_load(&shared->ready);
+	say(shared->said + 1);
+	while (atomic_load(&shared->ready) == ready)
+		sched_yield();
+
+	return pid;
+}
+
+/*
+ * The first owner is awake, so a post only sets the bit.  It never looks, and
+ * the second owner is told of that post and of all that follow.
+ */
+static void owner_after_busy_one(void)
+{
+	pid_t pid[2];
+	int i;
+
+	bell_begin();
+	pid[0] = owner_in_its_handler();
+	say(shared->said + 1);
+	pid[1] = owner();
+	await_all_said();
+	for (i = 0; i < 100; i++)
+		say_and_wait();
+	kill_child(pid[0]);
+	for (i = 0; i < 100; i++)
+		say_and_wait();
+	kill_child(pid[1]);
+	bell_end();
+}
+
+/*
+ * Once there have been two owners, each post writes, whether or not there is
+ * room left: more of them than a pipe holds.
+ */
+static void posts_that_nobody_reads(void)
+{
+	pid_t pid;
+	int i;
+
+	bell_begin();
+	kill_child(owner());
+	kill_child(owner());
+	for (i = 0; i < 10000; i++)
+		post(&bell);
+	say(1);
+	pid = owner();
+	await_all_said();
+	kill_child(pid);
 	bell_end();
 }
 
@@ -456,15 +528,6 @@ static void owners_that_leave(void)
 }
 
 
-/* It is in its handler all the time. */
-static void stay(void *unused)
-{
-	note(unused);
-	atomic_fetch_add(&shared->ready, 1);
-	while (!atomic_load(&shared->release))
-		;
-}
-
 static void post_much(void *unused)
 {
 	int i;
@@ -474,23 +537,32 @@ static void post_much(void *unused)
 		iv_event_raw_post(&bell);
 }
 
-static void awake_owner(void)
+static void posts_to_awake_owner(void)
 {
-	pid_t pid;
-	int ready;
+	unsigned long runs = shared->runs;
+	pid_t pid = owner_in_its_handler();
 
-	bell_begin();
-	bell.handler = stay;
-	pid = owner();
-	ready = shared->ready;
-	say(1);
-	while (shared->ready == ready)
-		sched_yield();
 	without_system_calls(post_much, NULL);
 	shared->release = 1;
 	say_and_wait();
-	check(shared->runs <= 3);
+	check(shared->runs <= runs + 3);
 	kill_child(pid);
+}
+
+static void awake_owner(void)
+{
+	bell_begin();
+	posts_to_awake_owner();
+	bell_end();
+}
+
+static void awake_owner_after_another(void)
+{
+	bell_begin();
+	bell.handler = give_back;
+	say(1);
+	check_child(owner());
+	posts_to_awake_owner();
 	bell_end();
 }
 
@@ -666,14 +738,20 @@ static const struct check_case cases[] = {
 	  never_more_runs_than_posts, EACH_BACKEND, 0 },
 	{ "two processes adopt the same one: no post is lost",
 	  two_owners, EACH, 0 },
-	{ "... also if one of them is busy", owner_beside_busy_one,
+	{ "... even if one of them is busy", owner_beside_busy_one,
 	  EACH_BACKEND, 0 },
+	{ "... even if the first is busy before the second adopts it",
+	  owner_after_busy_one, EACH, 0 },
+	{ "... and errno is kept where the posts fill the descriptor",
+	  posts_that_nobody_reads, EACH_BACKEND, 0 },
 	{ "an owner is killed, and another one adopts it: no post is lost",
 	  killed_owners, EACH_BACKEND, 0 },
 	{ "an owner unregisters it, and another one adopts it",
 	  owners_that_leave, EACH, 0 },
 	{ "posts to an owner that is awake make no system call",
 	  awake_owner, EACH_BACKEND, 0 },
+	{ "... even if another owner has unregistered it before",
+	  awake_owner_after_another, EACH_BACKEND, 0 },
 	{ "without shared memory, each post writes and nothing is lost",
 	  without_shared_memory, EACH, 0 },
 	{ "what nobody owns is given back, and leaves nothing mapped",

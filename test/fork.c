@@ -1198,6 +1198,63 @@ static void fork_in_handlers(void)
 }
 
 
+/*
+ * The parent stays in a handler, awake, and posts from there.  A child that goes
+ * on with the loop receives the post that was pending when it was forked, and
+ * those that are made once its loop runs.
+ */
+#define BUSY_POSTS	3
+
+struct busy_parent {
+	struct world	w;
+	struct turns	t;
+};
+
+static void post_fork_and_post(void *_b)
+{
+	struct busy_parent *b = _b;
+	int i;
+
+	iv_event_raw_post(&b->w.raw);
+	forked = fork_checked();
+	if (forked == 0)
+		return;
+	for (i = 0; i < BUSY_POSTS; i++) {
+		take(b->t.to_parent);
+		iv_event_raw_post(&b->w.raw);
+	}
+	check_child(forked);
+	iv_event_raw_post(&b->w.raw);
+}
+
+static void child_of_busy_parent(void)
+{
+	struct busy_parent b;
+	struct iv_task task;
+	int i;
+
+	iv_init();
+	turns_begin(&b.t);
+	world_begin(&b.w);
+	IV_TASK_INIT(&task);
+	task.cookie = &b;
+	task.handler = post_fork_and_post;
+	iv_task_register(&task);
+	await(&b.w, RAW);
+	for (i = 0; forked == 0 && i < BUSY_POSTS; i++) {
+		b.w.heard = 0;
+		give(b.t.to_parent);
+		await(&b.w, RAW);
+	}
+	if (forked == 0)
+		_exit(0);
+	expect_each(&b.w);
+	world_end(&b.w);
+	turns_end(&b.t);
+	iv_deinit();
+}
+
+
 static void *thread_that_forks(void *unused)
 {
 	struct world w;
@@ -1226,6 +1283,49 @@ static void fork_without_loop(void)
 	check_int(pthread_join(t, NULL), 0);
 	expect_each(&w);
 	world_end(&w);
+	iv_deinit();
+}
+
+/* A handler forks, and the child posts and unregisters what comes next. */
+static struct iv_event queued;
+static int queued_calls;
+
+static void count_queued(void *unused)
+{
+	(void)unused;
+	queued_calls++;
+}
+
+static void fork_and_unregister(void *unused)
+{
+	(void)unused;
+	forked = fork_checked();
+	if (forked > 0)
+		return;
+	iv_event_post(&queued);
+	iv_event_unregister(&queued);
+}
+
+static void queued_during_fork(void)
+{
+	struct iv_event first;
+
+	iv_init();
+	IV_EVENT_INIT(&first);
+	first.handler = fork_and_unregister;
+	check_int(iv_event_register(&first), 0);
+	IV_EVENT_INIT(&queued);
+	queued.handler = count_queued;
+	check_int(iv_event_register(&queued), 0);
+	iv_event_post(&first);
+	iv_event_post(&queued);
+	run_iterations(3);
+	iv_event_unregister(&first);
+	check_int(queued_calls, forked > 0);
+	if (forked == 0)
+		_exit(0);
+	iv_event_unregister(&queued);
+	check_child(forked);
 	iv_deinit();
 }
 
@@ -2017,12 +2117,16 @@ static const struct check_case cases[] = {
 	{ "what they register later is separate, though their ids are equal",
 	  equal_process_ids, EACH_BACKEND, 20 },
 	{ "any handler may fork", fork_in_handlers, EACH, 0 },
+	{ "a busy parent's posts reach a child that goes on with the loop",
+	  child_of_busy_parent, EACH, 0 },
 	{ "a child's threads post while its loop begins anew",
 	  threads_of_child, EACH, 30 },
 	{ "a thread without a loop may fork, and its child have one",
 	  fork_without_loop, EACH_BACKEND, 0 },
 	{ "an event that is unregistered as it is posted is none after a fork",
 	  unregistered_as_posted, EACH_BACKEND, 0 },
+	{ "an event that is in the queue during a fork is there once",
+	  queued_during_fork, EACH, 0 },
 	{ "a child that has no descriptor to be woken by says so",
 	  no_wake_in_child, EACH_BACKEND, 0 },
 	{ "a child at the limit of descriptors registers, and hears later",

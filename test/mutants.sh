@@ -215,6 +215,15 @@ mutant "raw post: RUNG is never set" $raw \
 	'/(void)atomic_compare_exchange_strong/,/;/c\
 		;' \
 	event_raw_board 'is one doorbell' eventfd
+mutant "raw post: a loop that is foreign needs no doorbell" $raw \
+	'/^static int will_look/,/^}/s/(IV_BOARD_ASLEEP | IV_BOARD_FOREIGN)/IV_BOARD_ASLEEP/' \
+	event_raw_prepare 'busy before the second' poll/eventfd
+mutant "raw post: a loop that is foreign and awake is not written to" $raw \
+	'/^static void write_if_need_be/,/^}/s/if (state & IV_BOARD_FOREIGN)/if (0)/' \
+	event_raw_prepare 'busy before the second' poll/eventfd
+mutant "raw post: errno is that of a full descriptor" $raw \
+	'/^post_by_write/,/^}/s/errno = saved_errno;/;/' \
+	event_raw_prepare 'fill the descriptor' eventfd
 mutant "raw post: what is gone rings" $raw \
 	'/^static void write_if_need_be/,/^}/s/if (!is_gone(at))/if (1)/' \
 	event_raw_board 'a stale copy' poll/eventfd
@@ -244,6 +253,15 @@ mutant "raw delivery: a byte is drained" $raw \
 mutant "raw delivery: one read" $raw \
 	's/i < 64; i++/i < 1; i++/' \
 	event_raw_process 'to a full descriptor' poll/pipe
+mutant "raw wait: a forked loop does not make boards foreign" $board \
+	'/^void iv_board_abandon/,/^}/s/iv_board_make_foreign(r->board);/;/' \
+	fork "a busy parent's posts" poll/eventfd
+mutant "raw wait: a forked loop does not ring for what is pending" $board \
+	'/^void iv_board_abandon/,/^}/s/ring_for(r, ring);/;/' \
+	fork "a busy parent's posts" poll/eventfd
+mutant "raw wait: a loop that sleeps forgets that it is foreign" $board \
+	's/new = (old & ~IV_BOARD_MODE) | mode;/new = (old \& ~(IV_BOARD_MODE | IV_BOARD_FOREIGN)) | mode;/' \
+	event_raw_prepare 'adopt the same one' poll/eventfd
 mutant "raw wait: never ASLEEP" $board \
 	's/set_mode_of_all(st, IV_BOARD_ASLEEP)/set_mode_of_all(st, IV_BOARD_AWAKE)/' \
 	event_raw 'a post wakes a loop' poll/eventfd
@@ -258,6 +276,18 @@ mutant "raw unregister: gone is not said" $board \
 mutant "raw unregister: posters are not waited for" $page \
 	's/unused = wait_for_posters(.*/unused = 1;/' \
 	event_raw_board 'a number that is reused' eventfd
+mutant "raw unregister: posters to a wakeup are not counted" $raw \
+	'/^post_by_write/,/^}/{
+	s/iv_board_begin_write(at.bell)/fd < 0 ? iv_board_own(at.bell) : &/
+	s/^\tiv_step();/\tint counted = fd >= 0;/
+	s/iv_board_end_write(own);/if (counted) &/;}' \
+	event_raw_board "that of a loop's wakeup" eventfd
+mutant "raw unregister: a wakeup's number is read before a poster counts" $raw \
+	'/^post_by_write/,/^}/{
+	s/^\town = iv_board_begin_write/\tint early = iv_board_own(at.bell)->fd;\
+&/
+	s/fd = atomic_load(&own->fd);/fd = early;/;}' \
+	event_raw_board "that of a loop's wakeup" eventfd
 mutant "raw unregister: posters are waited for without end" $page \
 	's/i < WAITS/1/' \
 	event_raw_board 'left in the middle' eventfd
@@ -279,6 +309,16 @@ mutant "raw register: descriptors stay open when it fails" $raw \
 mutant "raw adopt: the former owner is not noticed" $raw \
 	's/if (!(atomic_fetch_or(&at.bell->flags, IV_BOARD_OWNED) &/if (!(0 \&/' \
 	event_raw_prepare 'one of them is busy' eventfd
+second='busy before the second'
+mutant "raw adopt: the second owner does not make the board foreign" $raw \
+	'/^static void adopt_board/,/^}/s/iv_board_make_foreign(at.bell);/;/' \
+	event_raw_prepare "$second" poll/eventfd
+mutant "raw adopt: the second owner does not ring for what is pending" $raw \
+	'/^static void adopt_board/,/^}/s/if (is_set(at))/if (0)/' \
+	event_raw_prepare "$second" poll/eventfd
+mutant "raw adopt: what an owner has unregistered still has an owner" $board \
+	's/atomic_fetch_and(&b->flags, ~IV_BOARD_OWNED);/;/' \
+	event_raw_prepare 'another owner has unregistered' eventfd
 mutant "raw adopt: errno is that of a doorbell" $raw \
 	'/^int iv_event_raw_adopt/,/^}/{/errno = saved_errno;/d;}' \
 	event_raw_prepare 'an owner is killed' eventfd
@@ -413,14 +453,14 @@ mutant "event register: what failed is counted" $event \
 mutant "event deinit: the wake-up stays open" $event \
 	'/^void iv_event_deinit/,/^}/s/unregister_wake(st);/;/' \
 	event 'with events registered keeps' poll/eventfd
+mutant "event fork: what is queued has the parent's mark" $event \
+	'/^static void fork_marks/,/^}/s/if (st->event.queue\[i\] != NULL)/if (0)/' \
+	fork 'in the queue during a fork' poll/eventfd
 mutant "event fork: the wake-up is shared" $event \
 	'/^void iv_event_go_on/,/^}/s/unregister_wake(st);/return;/' \
 	fork 'shares no descriptor' poll/eventfd
 mutant "event fork: marks of the parent count" $event \
-	'/^static inline int is_queued/,/^}/{
-	/return mark == generation/c\
-	return mark != 0;
-	}' \
+	'/^static inline int is_queued/,/^}/s/if (marks_of(st) == generation)/if (0)/' \
 	fork "parent's threads post to during a fork" eventfd
 mutant "fork: the kernel is not told to wipe" iv_sys \
 	'/(void)madvise(/d' \
@@ -491,6 +531,9 @@ mutant "event fork: in a handler, and the mark is the parent's" iv_event \
 	event "$anywhere" ''
 mutant "event post: to a queue that is being changed" iv_event \
 	'/^static int append/,/^}/s/if (st->event.is_changing)/if (0)/' \
+	event "$anywhere" ''
+mutant "event post: append() is interrupted by posts" iv_event \
+	'/^static int append/,/^}/s/begin_change(st);/;/' \
 	event "$anywhere" ''
 mutant "event post: past what others have posted" iv_event \
 	'/^static int append/,/^}/s/if (can)/if (st->event.tail < st->event.room)/' \
@@ -831,7 +874,8 @@ differs "the process is dead, and may be killed" iv_wait \
 	's/int ret = -ESRCH;/int ret = 0;/'
 
 # The library in steps, between which test/steps.c comes.
-at_steps=-DIV_STEPS
+echo "-DIV_STEPS -Wl,--wrap=realloc" >"$tmp/steps"
+at_steps=@$tmp/steps
 mutant "steps: rung is said before the write" $raw \
 	'/^static void ring(/,/^}/{
 	s/if (!make_ring(fd))/if (0)/
@@ -853,7 +897,7 @@ mutant "steps: an event's wakeup comes before the push" $event \
 	s/^\t\tiv_event_raw_wake(bell);/\t\tfirst = (own \&\& append(st, ev)) || push(st, ev);/;}' \
 	steps 'pauses by a seed' eventfd $at_steps
 mutant "steps: a mark of the parent's counts in a child" $event \
-	's/return mark == generation || .*/return mark != 0;/' \
+	'/^static inline int is_queued/,/^}/s/if (marks_of(st) == generation)/if (0)/' \
 	steps "the loop's thread forks at each step" eventfd $at_steps
 mutant "steps: a forked loop is not foreign" iv_board \
 	's/atomic_fetch_or(&b->state, IV_BOARD_FOREIGN);/;/' \
@@ -866,12 +910,47 @@ mutant "steps: boards are given up for whoever has just been forked" iv_board \
 mutant "steps: a child says that its parent is awake" iv_board \
 	'/^static void set_mode_if_own/,/^}/s/if (!is_own(r))/if (0)/' \
 	steps 'a fork at each step' eventfd $at_steps
-mutant "steps: a child waits that is forked right before the wait" iv_fd \
-	's/if (st->fd.waiting && st->fd.method->forked != NULL)/if (0)/' \
-	steps 'a loop that is served forks' epoll/eventfd $at_steps
+for method in epoll-timerfd epoll ppoll poll; do
+	mutant "steps: a child waits that was forked right before ($method)" \
+		iv_fd \
+		's/if (st->fd.waiting && st->fd.method->forked != NULL)/if (0)/' \
+		steps 'with each poll method' $method/eventfd $at_steps
+done
+half='with another thread in mid-post'
+mutant "steps: a fork during a change of the queue is not noticed" $event \
+	's/st->event.has_missed_fork = st->event.is_changing;/;/' \
+	steps "$half" eventfd $at_steps
+mutant "steps: marks are corrected during a change of the queue" $event \
+	'/^static void fork_marks/,/^}/s/if (st->event.is_changing)/if (0)/' \
+	steps "$half" eventfd $at_steps
+mutant "steps: a mark that may be wrong is taken for the child's" $event \
+	's/keep_mark(ev, generation, mark);/;/' \
+	steps "$half" eventfd $at_steps
+mutant "steps: the stack keeps the parent's marks" $event \
+	'/^static void fork_marks/,/^}/s/for (; ev != NULL; ev = ev->next)/for (; 0; )/' \
+	steps "$half" eventfd $at_steps
 mutant "steps: a child keeps what wakes its parent" $event \
 	's/iv_event_raw_post(&st->event.wake);/;/' \
 	steps 'a fork at each step' eventfd $at_steps
+
+for change in make_room make_batch; do
+	mutant "steps: $change() is interrupted by posts" $event \
+		"/[ *]$change(/,/^}/s/begin_change(st);/;/" \
+		steps 'a signal whose handler posts' eventfd $at_steps
+done
+mutant "steps: iv_event_unregister() is interrupted by posts" $event \
+	'/^void iv_event_unregister(/,/^}/s/begin_change(st);/;/' \
+	steps 'while another thread is in mid-post' eventfd $at_steps
+# As a compiler may do it.
+mutant "steps: next_of_batch() is interrupted by posts" $event \
+	'/[ *]next_of_batch(/,/^}/{
+	s/begin_change(st);/unsigned int head = st->event.head;/
+	s/head != st->event.batch/head != st->event.batch/
+	s/while (ev == NULL .*/while (ev == NULL \&\& head != st->event.batch)/
+	s/queue\[st->event.head++\]/queue[head++]/
+	s/end_change(st);/iv_step();\
+	st->event.head = head;/;}' \
+	steps 'a signal whose handler posts' eventfd $at_steps
 
 if [ -n "$uring" ]; then
 ring=iv_fd_uring
