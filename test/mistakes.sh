@@ -79,6 +79,7 @@ make_mistakes()
 		aspell
 	mistake packaging/debian/control 's/library/libary/' \
 		'libary ==> library' codespell
+	mistake man3/iv_avl.3 '$a >>>>>>> 0123456' 'iv_avl.3:.*>>>>>>> 0123456'
 	mistake src/include/iv_tls.h '1a \ * See iv_tsl(3).' 'no page iv_tsl.3'
 	mistake CONTRIBUTING.md 's,test/abi\.sh,test/aby.sh,' \
 		'CONTRIBUTING.md: no file test/aby.sh'

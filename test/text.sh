@@ -44,7 +44,7 @@ words_in()
 	grep -x "[A-Za-z]\{0,1\}[a-z']\{2,\}"
 }
 
-# Comments alone: of C, or of what has "#".
+# Comments alone: of C, without lines of code in them, or of what has "#".
 comments_of()
 {
 	case $1 in
@@ -52,6 +52,9 @@ comments_of()
 		awk '
 		{
 			line = $0
+			if (inside && line ~ /^ \*(\t|    )/ &&
+			    line !~ /\*\//)
+				next
 			while (line != "") {
 				if (!inside) {
 					if (!(i = index(line, "/*")))
@@ -105,10 +108,13 @@ misspelt()
 	cut -d: -f2 "$dir/words" | sort -u |
 		aspell list -l en_GB-ise --encoding utf-8 | sort -u |
 		grep -vixF -f test/words >"$dir/unknown"
-	while read -r word; do
-		grep ":$word\$" "$dir/words"
-	done <"$dir/unknown"
-	test ! -s "$dir/unknown"
+	test ! -s "$dir/unknown" || {
+		while read -r word; do
+			grep ":$word\$" "$dir/words"
+		done <"$dir/unknown"
+		echo "Add to test/words what is right."
+		return 1
+	}
 }
 
 # Frequent mistakes, also in what programs print.  "fo" and "nd" are macros of
@@ -118,6 +124,15 @@ frequent_mistakes()
 {
 	codespell -q 3 -L fo,nd $documents man3 src examples doc packaging \
 		bootstrap
+}
+
+# What git leaves in a file when two changes meet.
+no_conflict_is_left()
+{
+	! all_files | xargs cat /dev/null | grep -q '^<<<<<<< \|^>>>>>>> ' || {
+		all_files | xargs grep -n '^<<<<<<< \|^>>>>>>> '
+		return 1
+	}
 }
 
 # iv_main(3) and the like.
@@ -204,6 +219,7 @@ if command -v codespell >/dev/null; then
 else
 	skip "no frequent mistakes" "codespell is not installed"
 fi
+verdict "no conflict of changes is left" no_conflict_is_left
 verdict "pages of the manual that are named exist" named_pages_exist
 verdict "files that are named exist" named_files_exist
 verdict "links of documents have targets" links_have_targets
