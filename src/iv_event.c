@@ -197,25 +197,44 @@ static void deliver(struct iv_event_ *ev)
 	ev->handler(ev->cookie);
 }
 
-static void make_batch(struct iv_state *st)
-{
-	begin_change(st);
-	take_stack(st);
-	st->event.batch = st->event.tail;
-	end_change(st);
-}
-
-/*
- * Handlers may unregister what comes after them, or run the loop: the indices
- * are read afresh.
- */
-static struct iv_event_ *next_of_batch(struct iv_state *st)
+/* NULL: the batch has come to its end. */
+static struct iv_event_ *take_next(struct iv_state *st)
 {
 	struct iv_event_ *ev = NULL;
 
-	begin_change(st);
 	while (ev == NULL && st->event.head != st->event.batch)
 		ev = st->event.queue[st->event.head++];
+
+	return ev;
+}
+
+/* The batch is what is queued now. */
+static struct iv_event_ *first_of_batch(struct iv_state *st)
+{
+	struct iv_event_ *ev;
+
+	begin_change(st);
+	take_stack(st);
+	st->event.batch = st->event.tail;
+	ev = take_next(st);
+	end_change(st);
+
+	return ev;
+}
+
+/*
+ * Handlers may unregister events that come after them, or run the loop, so the
+ * indices are read afresh.
+ */
+static struct iv_event_ *next_of_batch(struct iv_state *st)
+{
+	struct iv_event_ *ev;
+
+	if (st->event.head == st->event.batch)
+		return NULL;
+
+	begin_change(st);
+	ev = take_next(st);
 	end_change(st);
 
 	return ev;
@@ -226,8 +245,7 @@ void iv_event_run(struct iv_state *st)
 	struct iv_event_ *ev;
 
 	st->event.own = 0;
-	make_batch(st);
-	while ((ev = next_of_batch(st)) != NULL) {
+	for (ev = first_of_batch(st); ev != NULL; ev = next_of_batch(st)) {
 		st->stats.events++;
 		deliver(ev);
 	}
