@@ -53,7 +53,7 @@ static void got_err(void *cookie)
 	mark('e');
 }
 
-/* A timer that is always due: one `.' for each pass of the loop. */
+/* A timer that is always due: one `.' for each iteration of the loop. */
 static struct iv_timer tick;
 static int ticks_left;
 
@@ -68,7 +68,7 @@ static void ticked(void *cookie)
 	iv_timer_register(&tick);
 }
 
-/* Let the loop look at its descriptors so many times. */
+/* Let the loop check its descriptors so many times. */
 static void run_ticks(int num)
 {
 	IV_TIMER_INIT(&tick);
@@ -85,7 +85,7 @@ static void stop(void *cookie)
 	iv_quit();
 }
 
-/* Nothing is to be done for so long, so the loop has to be asleep. */
+/* There is nothing to do for so long, so the loop has to be asleep. */
 static void idle(long ms)
 {
 	struct iv_timer end;
@@ -289,7 +289,7 @@ static void half_close_is_input(void)
 	tear_down();
 }
 
-/* A kqueue says EV_EOF of it. */
+/* A kqueue reports EV_EOF. */
 static void own_shutdown_is_output(void)
 {
 	open_pair();
@@ -396,7 +396,7 @@ static void err_alone_hears_of_trouble_alone(void)
 	run_ticks(3);
 	expect(".e.e.e");
 
-	/* It may turn to what it has not heard of, and back. */
+	/* It may change to a condition that it did not ask for, and back. */
 	iv_fd_set_handler_in(&ifd, got_in);
 	run_ticks(1);
 	expect(".ei");
@@ -428,7 +428,7 @@ static void member_out(void *_m)
 	m->out_runs++;
 }
 
-/* More than one call can tell of them, in each pass. */
+/* More than one wait can report, in each iteration. */
 static void many_are_broken(void)
 {
 	const int num = 300;
@@ -448,7 +448,7 @@ static void many_are_broken(void)
 		else
 			check_int(iv_fd_register_try(&m[i].fd), 0);
 	}
-	/* A method may tell of them in turn. */
+	/* A method may report them in turn. */
 	for (pass = 0; pass < 5; pass++)
 		run_ticks(5);
 	memset(trace, 0, sizeof(trace));
@@ -1465,7 +1465,7 @@ static void count_call(void *cookie)
 	num_called++;
 }
 
-/* The kernel may refuse as many at a time, but not a few of them. */
+/* The kernel may not allow that many, but it does allow a few of them. */
 static void many_objects_watch_one_descriptor(void)
 {
 	const int num = 70000;
@@ -1553,7 +1553,7 @@ static void two_loops_watch_one_descriptor(void)
 	tear_down();
 }
 
-/* Descriptors that the kernel refuses. */
+/* Descriptors that the kernel rejects. */
 static void watch_not_open(void)
 {
 	set_up(987);
@@ -1670,7 +1670,7 @@ static void closed_then_unregistered(void)
 	close_two();
 }
 
-/* Without a wait between: what is told of the former does not hit the latter. */
+/* Without a wait in between: what concerns the first does not hit the second. */
 static void number_is_used_again_at_once(void)
 {
 	int i;
@@ -1698,7 +1698,7 @@ static void number_is_used_again_at_once(void)
 	close_two();
 }
 
-/* The kernel goes on reporting it; the memory may be gone by then. */
+/* The kernel goes on reporting it, when its memory may have been freed. */
 static void closed_but_for_a_duplicate(void)
 {
 	struct iv_fd *fd = malloc(sizeof(*fd));
@@ -1723,7 +1723,7 @@ static void closed_but_for_a_duplicate(void)
 	close_two();
 }
 
-/* What is set decides what its number, if it is open again, is watched for. */
+/* If its number is open again, that is watched for what is set. */
 static void closed_and_opened_again(void)
 {
 	watch_two();
@@ -1752,7 +1752,7 @@ static void closed_and_opened_again(void)
 	close_two();
 }
 
-/* Whatever has the number is what poll(2) is for; the order is unspecified. */
+/* poll(2) reports whatever has the number; the order is unspecified. */
 static void second_is_heard(int first_is_registered)
 {
 	run_ticks(1);
@@ -1762,7 +1762,7 @@ static void second_is_heard(int first_is_registered)
 	memset(trace, 0, sizeof(trace));
 }
 
-/* An object for what was closed and one for what has its number. */
+/* An object whose descriptor was closed, and one that has its number. */
 static void two_objects_for_one_number(void)
 {
 	struct iv_fd second;
@@ -1798,7 +1798,7 @@ static void two_objects_for_one_number(void)
 	}
 }
 
-/* The kernel knows both; the memory of the one may be gone by then. */
+/* The kernel knows both, when the memory of one may have been freed. */
 static void two_objects_and_a_duplicate(void)
 {
 	struct iv_fd *fd = malloc(sizeof(*fd));
@@ -1835,7 +1835,7 @@ static void two_objects_and_a_duplicate(void)
 	close_two();
 }
 
-/* A third one makes the loop start anew: what was opened last is heard. */
+/* A third one makes the loop start anew: what was opened last is reported. */
 static void two_objects_and_a_third(void)
 {
 	struct iv_fd second;
@@ -1863,7 +1863,7 @@ static void two_objects_and_a_third(void)
 	tear_down();
 }
 
-/* What register_try answers, by what is registered. */
+/* What register_try returns, depending on what is registered. */
 static void got_none(void *cookie)
 {
 	(void)cookie;
@@ -2090,7 +2090,7 @@ static void limit_may_be_lowered(void)
 	check_child(pid);
 }
 
-/* A thread with a cancellation pending comes through all calls. */
+/* A thread with a pending cancellation returns from all calls. */
 static int came_through;
 
 static void *use_while_cancelled(void *unused)
@@ -2128,7 +2128,7 @@ static void cancelled_thread(void)
 	iv_deinit();
 }
 
-/* Standard input that is closed is not what the loop opens next. */
+/* The number of a closed standard input is not used by the loop. */
 static void standard_input_may_be_closed(void)
 {
 	int null = open("/dev/null", O_RDONLY);
@@ -2142,7 +2142,7 @@ static void standard_input_may_be_closed(void)
 	ifd.handler_in = got_in;
 	check_errno(iv_fd_register_try(&ifd), EBADF);
 
-	/* A limit that many waits have in common may be set by a timerfd. */
+	/* After several waits with the same limit there may be a timerfd. */
 	IV_TIMER_INIT(&tick);
 	tick.handler = stop;
 	tick.expires = iv_now;
@@ -2162,7 +2162,7 @@ static void standard_input_may_be_closed(void)
 	tear_down();
 }
 
-/* What is told by POLLPRI alone, as input of a descriptor that holds it. */
+/* What POLLPRI alone reports, as input of an epoll descriptor. */
 static void priority_data_by_epoll(void)
 {
 	int off = 0;
@@ -2191,7 +2191,7 @@ static void priority_data_by_epoll(void)
 	tear_down();
 }
 
-/* Told as an error, until the file is read. */
+/* Reported as an error, until the file is read. */
 static void read_attribute(void *_fd)
 {
 	struct iv_fd *fd = _fd;
@@ -2210,7 +2210,7 @@ static void attribute_is_read_on_error(void)
 	set_up(fd);
 	ifd.handler_err = read_attribute;
 	if (variant_is_kqueue()) {
-		/* A kqueue tells of data in files, and of nothing else. */
+		/* A kqueue only reports that a file has data. */
 		check_errno(iv_fd_register_try(&ifd), EPERM);
 	} else {
 		iv_fd_register(&ifd);
@@ -2267,15 +2267,15 @@ static void reported_again(void)
 static const struct check_case cases[] = {
 	{ "what is reported again in a handler's own loop is called",
 	  reported_again, EACH_METHOD, 0 },
-	{ "an input handler runs in each pass while there is input",
+	{ "an input handler runs in each iteration while there is input",
 	  input_runs_while_readable, EACH_METHOD, 0 },
-	{ "an output handler runs in each pass while there is room",
+	{ "an output handler runs in each iteration while there is room",
 	  output_runs_while_writable, EACH_METHOD, 0 },
 	{ "a handler runs for its own condition only",
 	  only_what_is_wanted_is_called, EACH_METHOD, 0 },
 	{ "a handler set later gets a condition that held before",
 	  late_handlers_get_old_conditions, EACH_METHOD, 0 },
-	{ "the last change of handlers before a wait counts",
+	{ "the last change of handlers before a wait takes effect",
 	  last_change_before_a_wait_counts, EACH_METHOD, 0 },
 	{ "a half-close shows as input alone",
 	  half_close_is_input, EACH_METHOD, 0 },
@@ -2285,11 +2285,11 @@ static const struct check_case cases[] = {
 	  end_comes_after_the_data, EACH_METHOD, 0 },
 	{ "an error or a hang-up calls err, in, out, those that are set",
 	  trouble_calls_err_in_out, EACH_METHOD, 0 },
-	{ "an error handler alone hears of trouble alone, in each pass",
+	{ "an error handler alone runs for errors and hang-ups, in each iteration",
 	  err_alone_hears_of_trouble_alone, EACH_METHOD, 0 },
-	{ "of many that are in trouble, each is told of again and again",
+	{ "of many with an error, all are reported again and again",
 	  many_are_broken, EACH_METHOD, 0 },
-	{ "a handler changed by the one before it counts in the same pass",
+	{ "a handler set by the one before it runs in the same iteration",
 	  handlers_change_between_calls, EACH_METHOD, 0 },
 	{ "unregistering in a handler cancels those after it, for good",
 	  unregistering_cancels_the_rest, EACH_METHOD, 0 },
@@ -2303,7 +2303,7 @@ static const struct check_case cases[] = {
 	  public_members_are_left_alone, EACH_METHOD, 0 },
 	{ "a handler may unregister others that are ready: they do not run",
 	  others_of_the_batch_are_cancelled, EACH_METHOD, 0 },
-	{ "a ready one that is registered anew runs after the next wait",
+	{ "a ready one that is registered again runs after the next wait",
 	  registered_anew_is_new, EACH_METHOD, 0 },
 	{ "a new descriptor of the same number gets nothing stale",
 	  new_descriptor_gets_nothing_stale, EACH_METHOD, 0 },
@@ -2335,7 +2335,7 @@ static const struct check_case cases[] = {
 	  urgent_data_comes_in_band, EACH_METHOD, 0 },
 	{ "a refused connect is output; without handler it is at rest",
 	  refused_connection_is_output, EACH_METHOD, 0 },
-	{ "a reset is an error, also for an error handler set later",
+	{ "a reset is an error, even for an error handler set later",
 	  reset_connection_is_an_error, EACH_METHOD, 0 },
 	{ "a thousand connections follow each other in one structure",
 	  thousand_connections, EACH_METHOD, 0 },
@@ -2351,9 +2351,9 @@ static const struct check_case cases[] = {
 	  large_numbers, EACH_METHOD, 0 },
 	{ "two loops may watch one descriptor",
 	  two_loops_watch_one_descriptor, EACH_METHOD, 0 },
-	{ "what the kernel refuses is fatal, by number and reason",
+	{ "what the kernel rejects is fatal, with number and reason",
 	  refused_descriptors_are_fatal, EACH_METHOD, 0 },
-	{ "the limit of descriptors may be lowered, or the reason is told",
+	{ "the limit of descriptors may be lowered, or a message says why not",
 	  limit_may_be_lowered, EACH_METHOD, 0 },
 	{ "no call acts on a cancellation that is pending",
 	  cancelled_thread, EACH_METHOD, 0 },
@@ -2365,13 +2365,13 @@ static const struct check_case cases[] = {
 	  attribute_is_read_on_error, EACH_METHOD, 0 },
 	{ "register_try gives the same answer, whatever is registered",
 	  try_answers, EACH_METHOD, 0 },
-	{ "a descriptor for a path alone is fatal, by number",
+	{ "a descriptor for a path alone is fatal, with its number",
 	  paths_are_refused_by_number, EACH_METHOD, 0 },
 	{ "one that was closed may be unregistered, and the loop goes on",
 	  closed_then_unregistered, EACH_METHOD, 0 },
 	{ "... and its number may be used again at once",
 	  number_is_used_again_at_once, EACH_METHOD, 0 },
-	{ "... and is not heard of any more, though a duplicate is open",
+	{ "... and is no longer reported, though a duplicate is open",
 	  closed_but_for_a_duplicate, EACH_METHOD, 0 },
 	{ "one that was closed may have its handlers set",
 	  closed_and_opened_again, EACH_METHOD, 0 },
@@ -2379,7 +2379,7 @@ static const struct check_case cases[] = {
 	  two_objects_for_one_number, EACH_METHOD, 0 },
 	{ "... even if the kernel goes on reporting the former",
 	  two_objects_and_a_duplicate, EACH_METHOD, 0 },
-	{ "... and when the loop starts anew the latter is heard",
+	{ "... and when the loop starts anew the latter is reported",
 	  two_objects_and_a_third, EACH_METHOD, 0 },
 };
 

@@ -2,9 +2,9 @@
  * libivykis: iv_fd_pump.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What a pump promises does not depend on what it moves bytes by.  A case that
- * is about a promise runs in each mode: as the kernel has it, with splice(2)
- * refused, with pipe2(2) refused.
+ * What a pump promises does not depend on how it moves bytes.  A case about a
+ * promise runs in each mode: as the kernel has it, with splice(2) refused, and
+ * with pipe2(2) refused.
  */
 
 #include <fcntl.h>
@@ -29,7 +29,7 @@
 #endif
 #include "check.h"
 
-/* What stands before the libc's calls. */
+/* Functions that are called instead of the libc's. */
 static _Thread_local int i_am_first;
 static atomic_int splice_is_gone;
 static sem_t at_first_splice, first_splice_fails;
@@ -356,7 +356,7 @@ static void full_asks_for_output_alone(void)
 		feed_all(1 << 20);
 		check_int(iv_fd_pump_pump(&p.p), 1);
 	}
-	/* Full, and so it stays for as long as nobody reads. */
+	/* It stays full while nothing is read. */
 	for (i = 0; i < 10; i++)
 		pump(&p, 1, 0, 1);
 
@@ -399,7 +399,7 @@ static void end_of_nothing(void)
 
 IN_EACH_MODE(end_of_nothing)
 
-/* No more than once is input wanted after it was seen that there is no room. */
+/* Input is wanted at most once after there was no room for it. */
 static void end_behind_a_full_buffer(void)
 {
 	struct pump p;
@@ -428,7 +428,7 @@ static void end_behind_a_full_buffer(void)
 
 IN_EACH_MODE(end_behind_a_full_buffer)
 
-/* A pipe takes 16 pieces, whose bytes go one by one. */
+/* A pipe has room for 16 pieces, whose bytes are taken one by one. */
 static void need_splice(void)
 {
 #ifndef HAVE_SPLICE
@@ -521,7 +521,7 @@ static int open_file(int flags)
 	return again;
 }
 
-/* Let the checks of drain_some() look at a file from the start. */
+/* Let drain_some() check a file from the start. */
 static void expect_in_file(int fd)
 {
 	int end = drain;
@@ -555,7 +555,7 @@ static void from_file_to_file(void)
 
 IN_EACH_MODE(from_file_to_file)
 
-/* To where splice(2) does not go. */
+/* To a file that splice(2) does not support. */
 static void to_appended_file(void)
 {
 	int fd = open_file(O_RDWR | O_APPEND);
@@ -600,7 +600,7 @@ static void much_to_appended_file(void)
 	tear_down(&p);
 }
 
-/* From where splice(2) does not go. */
+/* From a file that splice(2) does not support. */
 static void from_eventfd(void)
 {
 	int fd = open_eventfd(7);
@@ -627,7 +627,7 @@ static void from_eventfd(void)
 
 IN_EACH_MODE(from_eventfd)
 
-/* Filled by splice(2), which then is there no more; goes on by copying. */
+/* Filled by splice(2), which is then refused: it continues by copying. */
 static void lose_splice(size_t len, int is_full)
 {
 	struct pump p;
@@ -701,7 +701,7 @@ static void full_descriptor_table(void)
 	int former;
 	int i;
 
-	/* What is found out once is found out; what was there is in use. */
+	/* It does not try again, and uses what it has. */
 	set_up(&p, 0);
 	block_output();
 	for (i = 0; i < 5; i++) {
@@ -774,7 +774,7 @@ static void descriptors_come_back_to_a_pump(void)
 	tear_down(&p);
 }
 
-/* All that malloc(3) gives in pieces that the pump could use. */
+/* Allocate all that malloc(3) has in pieces that the pump could use. */
 static void *eat_memory(void)
 {
 	void **eaten = NULL;
@@ -924,7 +924,7 @@ static void reader_is_gone(void)
 	check_int(drain_some(EVERYTHING), 1);
 	check_int(drained, 0);
 
-	/* Destroyed, it is as good as new. */
+	/* Once destroyed, it can be used again. */
 	destroy(&p);
 	start(&p, from, to, 0);
 	drained = 10;
@@ -970,8 +970,8 @@ static void input_is_closed(void)
 IN_EACH_MODE(input_is_closed)
 
 /*
- * Input that fails while the pump holds bytes: how it is made to fail, with what
- * errno.
+ * Input that fails while the pump holds bytes: how it is made to fail, and with
+ * which errno.
  */
 static void fail_by_closing(void)
 {
@@ -1084,7 +1084,7 @@ static void no_byte_is_lost(void)
 
 IN_EACH_MODE(no_byte_is_lost)
 
-/* What cannot be written either is the later error, and the worse one. */
+/* If the bytes cannot be written either, that error is the one to report. */
 static void reader_goes_after_the_input(void)
 {
 	struct pump p;
@@ -1156,7 +1156,7 @@ static void program_on_a_terminal(void)
 
 IN_EACH_MODE(program_on_a_terminal)
 
-/* It is for streams: this is what it takes an empty datagram for. */
+/* Pumps are for streams: an empty datagram is taken for the end. */
 static void datagrams(void)
 {
 	struct pump p;
@@ -1182,8 +1182,8 @@ static void datagrams(void)
 IN_EACH_MODE(datagrams)
 
 /*
- * A thread with a cancellation pending comes through all calls.  The address
- * sanitizer does not see that its frames are gone: they hold no object.
+ * A thread with a pending cancellation returns from all calls.  The address
+ * sanitizer does not notice that its frames are gone: they hold no object.
  */
 static struct pump unharmed;
 static int came_through;
@@ -1263,7 +1263,7 @@ static void destroyed_at_any_time(void)
 	set_up(&p, 0);
 	destroy(&p);
 
-	/* With something in the buffer, which the next one does not get. */
+	/* With bytes in the buffer, which the next pump does not get. */
 	start(&p, from, to, 0);
 	block_output();
 	feed_all(5);
@@ -1368,7 +1368,7 @@ static void cache_is_bounded(void)
 
 static struct pump late;
 
-/* Its pipe is empty then, and would be kept at any other time. */
+/* Its pipe is empty by then, and would be kept at any other time. */
 static void destroy_late(void *unused)
 {
 	(void)unused;
@@ -1507,7 +1507,7 @@ static void parent_and_child(void)
 	tear_down(&p);
 }
 
-/* What a child is done with is not what its parent is done with. */
+/* A pump that is done in a child is not done in its parent. */
 static void child_of_a_pump_with_bytes(void)
 {
 	struct pump p;
@@ -1525,13 +1525,13 @@ static void child_of_a_pump_with_bytes(void)
 		in_child(0);
 	}
 	check_child(pid);
-	/* The child took them; its own are not ours. */
+	/* The child took them, and its own do not come here. */
 	drain_some(EVERYTHING);
 	check_int(drained, 10);
 	tear_down(&p);
 }
 
-/* The pump moves to the child; its pipe stays the parent's, too. */
+/* The pump continues in the child; its pipe remains the parent's as well. */
 static void child_goes_on(void)
 {
 	struct pump p;
@@ -1578,7 +1578,7 @@ static int relays_left;
 
 static void relay_ended(struct relay *r)
 {
-	/* Without the flag it is for the program to pass the end on. */
+	/* Without the flag the program passes the end on. */
 	if (!(r->p.flags & IV_FD_PUMP_FLAG_RELAY_EOF))
 		check(shutdown(r->p.to_fd, SHUT_WR) == 0);
 	relays_left--;
@@ -1926,7 +1926,7 @@ static const struct check_case cases[] = {
 	  end_behind_a_full_buffer_in_each_mode, ONCE, 0 },
 	{ "output of part of a piece does not make a full pipe ask for input",
 	  part_of_a_piece, ONCE, 0 },
-	{ "bytes come out in order and each once, by whatever pieces",
+	{ "bytes come out in order and each once, in whatever pieces",
 	  much_by_little_in_each_mode, ONCE, 0 },
 	{ "output to /dev/null is never asked for",
 	  never_asks_for_output_to_dev_null_in_each_mode, ONCE, 0 },
@@ -1958,7 +1958,7 @@ static const struct check_case cases[] = {
 	  end_is_passed_on_in_each_mode, ONCE, 0 },
 	{ "the end is not passed on without the flag",
 	  end_is_not_passed_on_in_each_mode, ONCE, 0 },
-	{ "flags count when the end is reached",
+	{ "flags take effect when the end is reached",
 	  flags_count_at_the_end, ONCE, 0 },
 	{ "after -1 it stays -1, with the errno, and moves nothing",
 	  reader_is_gone_in_each_mode, ONCE, 0 },
@@ -1966,9 +1966,9 @@ static const struct check_case cases[] = {
 	  input_is_a_directory_in_each_mode, ONCE, 0 },
 	{ "a descriptor that is not open is -1 with EBADF",
 	  input_is_closed_in_each_mode, ONCE, 0 },
-	{ "what it holds is written before input's error is told",
+	{ "what it holds is written before input's error is reported",
 	  no_byte_is_lost_in_each_mode, ONCE, 0 },
-	{ "... but for an error of output, which is told at once",
+	{ "... except for an error of output, which is reported at once",
 	  reader_goes_after_the_input_in_each_mode, ONCE, 0 },
 	{ "all that a program wrote to a terminal before it ended arrives",
 	  program_on_a_terminal_in_each_mode, ONCE, 0 },
@@ -1984,7 +1984,7 @@ static const struct check_case cases[] = {
 	  handed_to_a_thread, ONCE, 0 },
 	{ "pumps at rest hold no descriptors of their own",
 	  at_rest_it_is_cheap, ONCE, 0 },
-	{ "a thread keeps 20 pipes at the most, until its loop ends",
+	{ "a thread keeps at most 20 pipes, until its loop ends",
 	  cache_is_bounded, ONCE, 0 },
 	{ "one that is destroyed while the loop ends leaves nothing open",
 	  destroyed_while_the_loop_ends, ONCE, 0 },
@@ -2005,7 +2005,7 @@ static const struct check_case cases[] = {
 	  crosswise_unix, EACH_METHOD, 0 },
 	{ "the loop sleeps while the end of input is behind a full buffer",
 	  loop_sleeps_in_each_mode, EACH_METHOD, 0 },
-	{ "mistakes are fatal, by the call's name",
+	{ "mistakes are fatal, with the call's name",
 	  mistakes_are_fatal, ONCE, 0 },
 };
 

@@ -517,10 +517,10 @@ mutant "fd: poll takes a path alone" iv_fd_poll \
 	fd 'gives the same answer' ppoll/eventfd
 mutant "pump: an error of input is told at once" iv_fd_pump \
 	'/^static int input(/,/^}/s/if (!bytes_left(p))/if (1)/' \
-	fd_pump "before input's error is told" ''
+	fd_pump "before input's error is reported" ''
 mutant "pump: an error of input is forgotten" iv_fd_pump \
 	's/if (p->state == SAW_ERROR && !bytes_left(p))/if (0)/' \
-	fd_pump "before input's error is told" ''
+	fd_pump "before input's error is reported" ''
 mutant "pump: a thread is cancelled in it" iv_fd_pump \
 	's/iv_cancel_disable();/0;/' \
 	fd_pump 'cancellation that is pending' ''
@@ -768,13 +768,13 @@ mutant "kqueue: a refused change is not an error" $kq \
 	fd 'an error or a hang-up calls' kqueue/eventfd $kqueue
 mutant "kqueue: an error that is refused is told once" $kq \
 	'/^static void report_trouble/,/^}/{/if (iv_list/,/add_tail/d;}' \
-	fd 'each is told of again' kqueue/eventfd $kqueue
+	fd 'all are reported again' kqueue/eventfd $kqueue
 mutant "kqueue: register_try fails for a pipe that nobody reads" $kq \
 	's/if (errno != EPIPE)/if (1)/' \
-	fd 'each is told of again' kqueue/eventfd $kqueue
+	fd 'all are reported again' kqueue/eventfd $kqueue
 mutant "kqueue: trouble outside of a wait is forgotten" $kq \
 	's/^\tst->fd.u.kqueue.again = 1;/\t;/' \
-	fd 'each is told of again' kqueue/eventfd $kqueue
+	fd 'all are reported again' kqueue/eventfd $kqueue
 mutant "kqueue: what could not be deleted is an error" $kq \
 	's/if (err == ENOENT || err == EBADF)/if (0)/' \
 	fd 'may be used again at once' kqueue/eventfd $kqueue
@@ -811,10 +811,10 @@ mutant "kqueue: its own number is watched" $kq \
 	fork 'the loop opens what has a number' kqueue/eventfd $kqueue
 mutant "kqueue: an error handler alone hears of data" $kq \
 	's/EV_ADD | EV_CLEAR : 0/EV_ADD : 0/' \
-	fd 'hears of trouble alone' kqueue/eventfd $kqueue
+	fd 'runs for errors and hang-ups' kqueue/eventfd $kqueue
 mutant "kqueue: an error handler alone hears of it once" $kq \
 	'/^static void report(/,/^}/{/^\tif (quiet)/,/^\telse/d;}' \
-	fd 'hears of trouble alone' kqueue/eventfd $kqueue
+	fd 'runs for errors and hang-ups' kqueue/eventfd $kqueue
 mutant "kqueue: a child closes what has the number" $kq \
 	'/^static void kqueue_deinit/,/^}/s/if (!is_inherited(k))/if (1)/' \
 	fork 'closed all that it inherited' kqueue/eventfd $kqueue
@@ -957,7 +957,7 @@ ring=iv_fd_uring
 kinds=-Wl,--wrap=io_uring_setup
 mutant "uring: a late completion is the next request's" $ring \
 	's/if (slot->generation != cqe->user_data >> 32)/if (slot->fd == NULL)/' \
-	uring 'a completion that is late' '' $kinds
+	uring 'a late completion' '' $kinds
 mutant "uring: a request is not cancelled" $ring \
 	'/^static int uring_tell/,/^}/s/cancel(st, fd);/;/' \
 	uring 'after it was unregistered' '' $kinds
@@ -975,7 +975,7 @@ mutant "uring: what was read before the wait is reported" $ring \
 	uring 'read before the wait' '' $kinds
 mutant "uring: a half-close wakes the loop for ever" $ring \
 	's/stays = fd->told ==/stays = 0 \&\& fd->told ==/' \
-	fd 'hears of trouble alone' uring/eventfd
+	fd 'runs for errors and hang-ups' uring/eventfd
 mutant "uring: what there was no room for is left" $ring \
 	'/^static int has_more/,/^}/s/unsigned int hints = .*/unsigned int hints = 0;/' \
 	uring 'cannot grow' '' $kinds
@@ -987,13 +987,13 @@ mutant "uring: a child takes its parent's ring for its own" $ring \
 	uring 'a ring of its own' '' $kinds
 mutant "uring: a ring that is refused leaves its memory" $ring \
 	'/^static int setup_private/,/^}/s/(void)munmap(.*/;/' \
-	uring 'to which a ring is refused' '' $kinds
+	uring 'a loop that is refused a ring' '' $kinds
 mutant "uring: a ring that must not be used is used" $ring \
 	's/if (!is_usable(r) ||/if (/' \
-	uring 'to which a ring is refused' '' $kinds
+	uring 'a loop that is refused a ring' '' $kinds
 mutant "uring: a ring that must not be used stays" $ring \
 	'/^static int ring_init/,/^}/s/ring_free(r);/;/' \
-	uring 'to which a ring is refused' '' $kinds
+	uring 'a loop that is refused a ring' '' $kinds
 mutant "uring: the first of two mappings stays" $ring \
 	'/^static int map_shared/,/^}/s/(void)munmap(r->rings.*/;/' \
 	uring 'its memory is refused' '' $kinds
@@ -1005,7 +1005,7 @@ mutant "uring: a ring that could not grow never does" $ring \
 	uring 'does so later' '' $kinds
 mutant "uring: a child has to have a ring" iv_fd \
 	'/^static int choose_method/,/^}/s/begin = NULL;/;/' \
-	uring 'a child to which a ring is refused' '' $kinds
+	uring 'a child that is refused a ring' '' $kinds
 mutant "uring: its name is not needed" iv_fd \
 	's/#define NUM_USUAL	(NUM_METHODS - 1)/#define NUM_USUAL NUM_METHODS/' \
 	process 'without a usual method uring' ''

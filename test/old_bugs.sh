@@ -339,7 +339,7 @@ memcheck poll "poll writes before its array" \
 row poll "poll writes behind its array" \
 	fd 'one descriptor may be in 70000 objects' $poll Aborted
 row poll "poll spins on what is not open" \
-	fd 'what the kernel refuses is fatal' $poll 'did not end'
+	fd 'what the kernel rejects is fatal' $poll 'did not end'
 row poll "many descriptors need a large stack" \
 	fd '15000 descriptors that are ready fit a stack' $each \
 	'Segmentation fault'
@@ -365,7 +365,7 @@ row fd "register_try leaves errno 0" \
 row fd "registering leaves errno ENOTSOCK" \
 	fd 'calls that succeed keep errno' $each 'errno is 88'
 row fd "fatal messages name no descriptor" \
-	fd 'what the kernel refuses is fatal' $each \
+	fd 'what the kernel rejects is fatal' $each \
 	'which should contain "descriptor'
 
 row fd "closing before unregistering is fatal" \

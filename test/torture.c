@@ -3,25 +3,25 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A scenario uses one object from its registration to its end.  It is run
- * again and again, each time in a new process in which the n-th system call,
- * or the n-th allocation, is refused: for n = 1, 2, ... until a run makes no
- * n-th one.  Calls of the scenario's own thread and of all others, children
- * included, are counted apart, so that n means the same call each time.
+ * repeatedly, each time in a new process in which the n-th system call, or the
+ * n-th allocation, fails: for n = 1, 2, ... until a run makes no n-th one.
+ * Calls of the scenario's own thread and of all others, including children, are
+ * counted separately, so that n means the same call each time.
  *
- * System calls are refused by the kernel: a seccomp(2) filter asks this program
- * about each call that is made, and it answers with an errno that the call can
- * have.  Allocations are refused by the linker's --wrap, which has the
- * library's calls of malloc(3) and its kin go through functions below.
+ * The kernel makes system calls fail: a seccomp(2) filter asks this program
+ * about each call, and it answers with an errno that the call can return.
+ * Allocations fail by the linker's --wrap, which redirects the library's calls
+ * of malloc(3) and related functions to this file.
  *
- * A run is right if everything works all the same; or if a call says -1 with
- * that errno and works when it is tried again; or if it ends in a call of
- * iv_fatal() that is written down here.  In the first two cases there are as
- * many descriptors and allocations at its end as at its start, and all works
- * once more in the same process.
+ * A run passes if everything works anyway; if a call returns -1 with that errno
+ * and succeeds when it is repeated; or if it ends in a call of iv_fatal() that
+ * is listed here.  In the first two cases there must be as many descriptors and
+ * allocations at its end as at its start, and everything works once more in the
+ * same process.
  *
  *	torture NAME		the scenarios whose name contains NAME
- *	TORTURE=all		each errno of each call, and refusals that stay
- *	TORTURE=SPEC		one run, as it is named where one was not right
+ *	TORTURE=all		each errno of each call, and lasting failures
+ *	TORTURE=SPEC		one run, as it is printed when one fails
  */
 
 #include <fcntl.h>
@@ -59,7 +59,7 @@
 /* How long a run may take before it has hung. */
 #define MAX_MS		60000
 
-/* Where this many runs went wrong, the rest tells nothing new. */
+/* After this many runs that went wrong, the rest would show nothing new. */
 #define MAX_WRONG	5
 
 enum what { CALLS, ALLOCATIONS };
@@ -77,7 +77,7 @@ struct plan {
 	int		stays;		/* until the library has said so */
 };
 
-/* What the run's processes and this program know of each other. */
+/* What the run's processes share with this program. */
 struct shared {
 	struct plan	plan;
 	atomic_int	listener;	/* 0: not yet; -1: impossible */
@@ -97,10 +97,10 @@ static pid_t main_tid;
 
 
 /*
- * What can be refused, and how.  Not here: what the kernel refuses to nobody
- * who asks for what makes sense, such as close(2) or the removal of a
- * descriptor from an epoll set; and what would be a lie about the state of
- * things, such as ECHILD for a child that is there.
+ * Calls that may fail, and how.  This leaves out calls that the kernel never
+ * rejects if their arguments make sense, such as close(2) or the removal of a
+ * descriptor from an epoll set; and errors that would be untrue, such as ECHILD
+ * for an existing child.
  */
 struct call {
 	const char	*name;
@@ -130,11 +130,11 @@ static const struct call calls[] = {
 			      EINVAL }, 1, 0, 0 },
 #endif
 #ifdef HAVE_PIDFD_OPEN
-	/* Without a pidfd it means that the child is another user's. */
+	/* Without a pidfd it means that the child is owned by another user. */
 	{ "kill", { EPERM }, 0, 0, 0 },
 #endif
 	{ "madvise", { EINVAL }, 0, 0, 0 },
-	/* The sanitizers map memory of their own, and end without it. */
+	/* The sanitizers map memory, and abort if that fails. */
 	{ "mmap", { ENOMEM }, 1, 3,
 	  BUILT_FOR ? MAP_SHARED | MAP_ANONYMOUS : 0 },
 	{ "mprotect", { ENOMEM }, 1, 0, 0 },
@@ -156,7 +156,7 @@ static const struct call calls[] = {
 
 #define NUM(array)	((int)(sizeof(array) / sizeof((array)[0])))
 
-/* How the library may end a process because of which refusal. */
+/* How the library may end a process, and the failed calls that explain it. */
 static const struct {
 	const char	*message;
 	const char	*calls;
@@ -181,7 +181,7 @@ static const struct {
 
 
 /*
- * Allocations, which are counted whoever makes them.
+ * Allocations, which are counted in all threads.
  */
 static atomic_int allocations;
 
@@ -298,7 +298,7 @@ static void disarm(void)
 	atomic_store(&shared->armed, 0);
 }
 
-/* What the scenario does itself is not refused. */
+/* The scenario's own calls do not fail. */
 #define own(statement)							\
 	do {								\
 		int was_armed = atomic_exchange(&shared->armed, 0);	\
@@ -307,7 +307,7 @@ static void disarm(void)
 		atomic_store(&shared->armed, was_armed);		\
 	} while (0)
 
-/* Others may be killed as they write, and spoil what is there already. */
+/* Other processes may be killed as they write, and damage the file. */
 static pid_t writer;
 
 static void write_unrefused(void (*write)(void))
@@ -316,7 +316,7 @@ static void write_unrefused(void (*write)(void))
 		own(write());
 }
 
-/* A call said -1: it has a reason, gives it, and the reason goes. */
+/* A call returned -1: check its errno, and let nothing fail from now on. */
 static void said(const char *call)
 {
 	int err = errno;
@@ -380,7 +380,7 @@ static void loop(void)
 	calls_made = 0;
 	arm();
 	try(iv_init_try());
-	/* Is the library linked such that its allocations are seen here? */
+	/* Are the library's allocations redirected to this file? */
 	own(check(atomic_load(&allocations) > 0));
 	IV_TASK_INIT(&task);
 	iv_task_register(&task);
@@ -665,7 +665,7 @@ static void popen_read(void)
 	disarm();
 	len = read(fd, buf, sizeof(buf));
 	close(fd);
-	/* What its process was refused ends it, as when it cannot be found. */
+	/* A failure in its process ends it, as if it could not be found. */
 	if (!atomic_load(&shared->refused) ||
 	    (shared->plan.who == MAIN && !shared->plan.stays))
 		check_int(len, 6);
@@ -815,7 +815,7 @@ static void ignore_bands(void *unused, int in, int out)
 	(void)out;
 }
 
-/* 0, or -1 if the pump said so. */
+/* 0, or -1 if the pump failed. */
 static int pump_through(void)
 {
 	struct iv_fd_pump p = {
@@ -856,7 +856,7 @@ static void pump(void)
 	int i;
 
 	begin();
-	/* By a new pipe, and by one from the cache. */
+	/* With a new pipe, and with one from the cache. */
 	for (i = 0; i < 2; i++) {
 		if (pump_through() < 0)
 			check_int(pump_through(), 0);
@@ -864,7 +864,7 @@ static void pump(void)
 	end(0);
 }
 
-/* In a child that has the loop from its parent, and in the parent after. */
+/* In a child that inherited the loop, and afterwards in the parent. */
 struct inherited {
 	struct iv_event		ev;
 	struct iv_event_raw	raw;
@@ -1066,7 +1066,7 @@ static const struct call *find_call(const struct seccomp_data *d)
 	return NULL;
 }
 
-/* Threads in another order than last time make other calls. */
+/* If threads run in another order than last time, the n-th call differs. */
 static int can_be(const struct call *c, const struct plan *plan)
 {
 	int i;
@@ -1079,7 +1079,7 @@ static int can_be(const struct call *c, const struct plan *plan)
 	return 0;
 }
 
-/* The errno for this call, or 0. */
+/* The errno that this call returns, or 0. */
 static int refusal(const struct seccomp_notif *req, pid_t pid)
 {
 	enum who who = (pid_t)req->pid == pid ? MAIN : OTHERS;
@@ -1270,7 +1270,7 @@ static int judge(void (*scenario)(void), const struct plan *plan)
 	return 1;
 }
 
-/* The same call again, with its other errnos, and refused for longer. */
+/* The same call again, with its other errnos, and failing for longer. */
 static void all_ways(void (*scenario)(void), struct plan plan)
 {
 	const struct call *c = refused_call();
@@ -1329,7 +1329,7 @@ static void torture(void (*scenario)(void))
 	check(shared != MAP_FAILED);
 	write_coverage_by = write_unrefused;
 
-	/* Without a refusal it works, as it does with one that never comes. */
+	/* It works if nothing fails. */
 	check_int(run(scenario, &none), 0);
 	check_int(atomic_load(&shared->said), 0);
 

@@ -1,11 +1,11 @@
 /*
- * libivykis: the poll method that uses io_uring(7), as kernels have it.
+ * libivykis: the poll method that uses io_uring(7), on several kernels.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Each case runs with the rings of Linux 6.5, 6.1 and 5.19: the linker's --wrap
- * has the library ask this file for one, which refuses what older kernels do.
- * Other refusals are the kernel's own, by seccomp(2) and setrlimit(2).  What is
- * common to all poll methods is in the other programs.
+ * Each case runs with the rings of Linux 6.5, 6.1 and 5.19: by the linker's
+ * --wrap the library calls this file, which rejects what older kernels do not
+ * know.  Other failures are the kernel's own, by seccomp(2) and setrlimit(2).
+ * What all poll methods have in common is tested by other programs.
  */
 
 #include <fcntl.h>
@@ -116,7 +116,7 @@ static void say(struct watched *w)
 	check_int(write(w->far, "x", 1), 1);
 }
 
-/* 1: nobody has the other end open. */
+/* Returns whether the other end is closed. */
 static int is_at_end(struct watched *w)
 {
 	char c;
@@ -124,7 +124,7 @@ static int is_at_end(struct watched *w)
 	return recv(w->far, &c, 1, MSG_DONTWAIT) == 0;
 }
 
-/* Its poll request would keep the file open. */
+/* A poll request would keep the file open. */
 static void close_after_unregister(void)
 {
 	struct watched w;
@@ -181,7 +181,7 @@ static void completions_that_are_late(void)
 	check_int(other.calls, 0);
 	leave(&other);
 
-	/* The next one to be asked for takes its place. */
+	/* The next request takes its slot. */
 	check_int(read(w.fd.fd, &c, 1), 1);
 	run_iterations(1);
 	w.calls = 0;
@@ -232,7 +232,7 @@ static void check_that_loop_works(void)
 	leave(&w);
 }
 
-/* Rings that this process has open; there may be no memory. */
+/* Rings that this process has open; works without memory. */
 static int num_open_rings(void)
 {
 	char link[32], text[32];
@@ -326,7 +326,7 @@ static void limit_memory(long room)
 	check_int(setrlimit(RLIMIT_AS, &lim), 0);
 }
 
-/* What comes from malloc(3) is to be there; maps of a ring are not. */
+/* So that malloc(3) needs no new mapping, unlike a ring. */
 static void fill_heap(void)
 {
 	char *mem = malloc(100000);
@@ -336,7 +336,7 @@ static void fill_heap(void)
 	free(mem);
 }
 
-/* Returns whether a loop that has so much room has a ring; it works anyhow. */
+/* Returns whether a loop with so much room has a ring; it works in any case. */
 static int has_ring_within(long room)
 {
 	int before = num_descriptors();
@@ -355,7 +355,7 @@ static int has_ring_within(long room)
 	return has_ring;
 }
 
-/* None of the mappings is to be had, one, and so on. */
+/* There is room for none of the mappings, for one, and so on. */
 static void memory_that_is_refused(void)
 {
 	long page = sysconf(_SC_PAGESIZE);
@@ -370,7 +370,7 @@ static void memory_that_is_refused(void)
 	check_int(has_ring_within(-1), 1);
 }
 
-/* More than a ring had room for at first, and than one submission takes. */
+/* More than a ring has room for at first, and than one submission takes. */
 #define MANY	700
 
 static void rings_that_grow(void)
@@ -400,7 +400,7 @@ static void rings_that_grow(void)
 	iv_deinit();
 }
 
-/* It cannot: the kernel keeps what there is no room for. */
+/* The kernel keeps the completions that there is no room for. */
 static void work_with_small_ring(void (*begin)(void))
 {
 	static struct watched w[MANY];
@@ -444,7 +444,7 @@ static void rings_without_memory_to_grow(void)
 	work_with_small_ring(allow_no_memory);
 }
 
-/* What was refused once is asked for again when more is needed. */
+/* A size that failed is followed by a larger one when that is needed. */
 static void rings_that_grow_later(void)
 {
 	static struct watched w[MANY];
@@ -469,7 +469,7 @@ static void rings_that_grow_later(void)
 	iv_deinit();
 }
 
-/* The parent has all its completions, whatever the child does with its loop. */
+/* The parent gets all its completions, whatever the child does. */
 static void use_in_child(struct watched *w, int rings)
 {
 	struct watched own;
@@ -480,7 +480,7 @@ static void use_in_child(struct watched *w, int rings)
 	say(&own);
 	run_iterations(3);
 	check_int(num_open_rings(), rings);
-	/* One is the parent's, of which it has no copy any more. */
+	/* Two for the pair, and one in place of the copy of the parent's. */
 	check_int(num_descriptors(), before + 2);
 	check(own.calls > 0);
 	check(w[1].calls > 0);
@@ -586,26 +586,26 @@ CASE(nothing_is_left)
 static const struct check_case cases[] = {
 	{ "what is closed after it was unregistered is closed",
 	  each_close_after_unregister, ONCE, 0 },
-	{ "... also after the loop has ended", each_close_after_deinit, ONCE,
+	{ "... even after the loop has ended", each_close_after_deinit, ONCE,
 	  0 },
-	{ "a completion that is late is nobody else's",
+	{ "a late completion is not taken for another request's",
 	  each_completions_that_are_late, ONCE, 0 },
 	{ "what was read before the wait is not reported",
 	  each_read_in_between, ONCE, 0 },
-	{ "a loop to which a ring is refused works without",
+	{ "a loop that is refused a ring works without one",
 	  each_rings_that_are_refused, ONCE, 60 },
-	{ "... also one to which its memory is refused",
+	{ "... even if only its memory is refused",
 	  each_memory_that_is_refused, ONCE, 60 },
 	{ "a ring that grows loses nothing", each_rings_that_grow, ONCE, 0 },
 	{ "a ring that cannot grow loses nothing",
 	  each_rings_that_cannot_grow, ONCE, 0 },
-	{ "... also one that lacks memory for it",
+	{ "... even for lack of memory",
 	  each_rings_without_memory_to_grow, ONCE, 0 },
 	{ "a ring that could not grow does so later",
 	  each_rings_that_grow_later, ONCE, 0 },
 	{ "a child has a ring of its own, and takes nothing from the parent",
 	  each_forked_children, ONCE, 0 },
-	{ "a child to which a ring is refused works without",
+	{ "a child that is refused a ring works without one",
 	  each_children_that_are_refused, ONCE, 0 },
 	{ "loops that end leave nothing behind", each_nothing_is_left, ONCE,
 	  0 },
