@@ -10,6 +10,7 @@
 #	steps		pauses between any two steps of the library
 #	kqueue		the poll method kqueue, over test/kqueue
 #	kqueue_asan	the same under the sanitizers
+#	kqueue_fuzz	the fuzzer over it
 #	coverage	gcov, and whether enough is reached
 #
 # Builds in TOOL.build below the current directory, and fails if a test does or
@@ -165,9 +166,9 @@ steps()
 		work"
 }
 
-# over_kqueue TOOL CFLAGS CPPFLAGS: a system without epoll(7) and with a kqueue,
-# whose udata is a pointer or, as NetBSD had it, a number.
-over_kqueue()
+# build_over_kqueue TOOL CFLAGS [CPPFLAGS]: for a system without epoll(7) and
+# with a kqueue, whose udata is a pointer or, as in old NetBSD, a number.
+build_over_kqueue()
 {
 	WITH_URING=
 	shim=$TOP_SRCDIR/test/kqueue
@@ -183,7 +184,12 @@ over_kqueue()
 	ar cr "$1.a" "$1.o" &&
 	build "$1" "$2" "-I$shim ${3-}" LIBS="$top/$1.a" \
 		ac_cv_func_epoll_create1=no ac_cv_func_timerfd_create=no \
-		ac_cv_func_pidfd_open=no &&
+		ac_cv_func_pidfd_open=no
+}
+
+over_kqueue()
+{
+	build_over_kqueue "$@" &&
 	variants="kqueue/eventfd kqueue/pipe eventfd pipe" &&
 	TEST_VARIANT=$variants &&
 	export TEST_VARIANT &&
@@ -205,6 +211,24 @@ kqueue_asan()
 	over_kqueue kqueue_asan "-fno-omit-frame-pointer \
 		-fsanitize=address,undefined -fno-sanitize-recover=all" \
 		"-DCHECK_LEAKS -DIV_DEBUG"
+}
+
+# No test, but chance: for FUZZ_SECONDS, beginning with the corpus.
+kqueue_fuzz()
+{
+	CC=clang
+	QUICK=1
+	options=log_path=$top/kqueue_fuzz.build/reports/fuzz
+	mkdir -p kqueue_fuzz.found &&
+	build_over_kqueue kqueue_fuzz "-fno-sanitize-recover=all \
+		-fsanitize=address,undefined,fuzzer-no-link" &&
+	"$MAKE" -s -C kqueue_fuzz.build/test fuzz/fuzz &&
+	ASAN_OPTIONS=$options UBSAN_OPTIONS=$options \
+		kqueue_fuzz.build/test/fuzz/fuzz \
+		-max_total_time="${FUZZ_SECONDS:-600}" -max_len=512 -timeout=60 \
+		-len_control=20 -print_final_stats=1 \
+		-artifact_prefix=kqueue_fuzz.found/ kqueue_fuzz.found \
+		"$TOP_SRCDIR/test/fuzz/corpus"
 }
 
 # The sources where everything is reached but what test/unreached lists;
