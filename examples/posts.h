@@ -9,26 +9,35 @@
 #ifndef POSTS_H
 #define POSTS_H
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 struct posts {
 	unsigned long	made;
 	long		writes;		/* by these posts, or -1 if unknown */
 };
 
-/* Reads /proc/self/io or /proc/thread-self/io; returns -1 if it cannot. */
+/*
+ * Reads /proc/self/io or /proc/thread-self/io; returns -1 if it cannot.  A child
+ * that is forked by a process with several threads must not call malloc(), so
+ * this does without fopen().
+ */
 static inline long write_calls(const char *proc_file)
 {
-	char line[64];
-	long calls = -1;
-	FILE *fp = fopen(proc_file, "r");
+	char text[256];
+	int fd = open(proc_file, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+	const char *calls;
 
-	while (fp != NULL && fgets(line, sizeof(line), fp) != NULL)
-		sscanf(line, "syscw: %ld", &calls);
-	if (fp != NULL)
-		fclose(fp);
+	if (fd >= 0)
+		close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	calls = strstr(text, "syscw: ");
 
-	return calls;
+	return calls != NULL ? atol(calls + strlen("syscw: ")) : -1;
 }
 
 static inline void posts_begin(struct posts *p)
