@@ -1,8 +1,10 @@
-# A page of the manual as mandoc(1) makes it, with links that lead to functions,
-# a table of contents, and prototypes on one line that may be broken.
+# libivykis: improves a page that mandoc(1) has converted to HTML.  Links lead
+# to functions, there is a table of contents, and each prototype is one line,
+# which may be broken.
+# SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # awk -v page=NAME -v section=N -v version=V -f html.awk names page.html
-# "names" has a line for each name of the manual: the name, and its page.
+# Each line of "names" has a name of the manual and its page.
 
 FNR == NR {
 	page_of[$1] = $2
@@ -14,14 +16,14 @@ function is_here(name) {
 	return name in page_of && page_of[name] == page
 }
 
-# Without its tags, and as a line.
+# Returns the text without tags, as one line.
 function plain(html) {
 	gsub(/<[^>]*>/, "", html)
 	gsub(/[ \n]+/, " ", html)
 	return html
 }
 
-# mandoc's own anchors of names are where it saw the name first.
+# mandoc puts the anchor of a name where the name occurs first: remove these.
 function drop_anchors(	out, id) {
 	while (match(text, / id="[^"]*"/)) {
 		id = substr(text, RSTART + 5, RLENGTH - 6)
@@ -40,7 +42,7 @@ function last_of(html, what,	at, i) {
 	return at
 }
 
-# What a function is shown as: n is the number of the occurrence in the page.
+# Returns the HTML for the n-th function that the page mentions.
 function shown(name, n,	is_anchor) {
 	if (!(name in page_of))
 		return "<code class=\"Fn\">" name "</code>"
@@ -51,7 +53,7 @@ function shown(name, n,	is_anchor) {
 		">" name "</code></a>"
 }
 
-# A function is described where it heads an item of a list, or else declared.
+# A function's anchor is the item of a list that it heads, or its prototype.
 function choose_place(name, before, n) {
 	if (!is_here(name))
 		return
@@ -80,7 +82,7 @@ function each_function(choose,	out, rest, name, n) {
 	text = out rest
 }
 
-# What is no function, such as iv_now, is found in NAME.
+# Names that are not functions, such as iv_now, have their anchor in NAME.
 function each_name(	out, rest, name) {
 	rest = text
 	while (match(rest, /<code class="Nm">[^<]*<\/code>/)) {
@@ -97,7 +99,7 @@ function each_name(	out, rest, name) {
 	text = out rest
 }
 
-# Other pages, by any of their names.
+# Links to other pages may use any of their names.
 function each_reference(	out, name) {
 	while (match(text, /href="[A-Za-z0-9_-]+\.html"/)) {
 		name = substr(text, RSTART + 6, RLENGTH - 12)
@@ -133,7 +135,7 @@ function contents(	rest, out, id, level, title, deep) {
 		(deep ? "</li></ul>" : "") "</li>\n</ul>\n</nav>\n"
 }
 
-# The parenthesis that closes a list stays with the last argument.
+# Keeps the closing parenthesis with the last argument.
 function keep_ends(part,	out) {
 	while (match(part, /<var class="Fa">[^<]*<\/var>\);/)) {
 		out = out substr(part, 1, RSTART - 1) "<span class=\"last\">" \
@@ -143,7 +145,7 @@ function keep_ends(part,	out) {
 	return out part
 }
 
-# Type and function on one line, which is broken where it has to be.
+# Puts type and function on one line, which is broken where necessary.
 function join_prototypes(	start, end, part) {
 	start = index(text, "id=\"SYNOPSIS\"")
 	end = index(text, "id=\"DESCRIPTION\"")
@@ -160,7 +162,7 @@ function join_prototypes(	start, end, part) {
 	    text)
 }
 
-# Names in tables may be broken at their underlines, where a line is short.
+# Lets names in tables be broken at their underlines where lines are short.
 function break_names(	out, rest, name, end) {
 	rest = text
 	while (match(rest, /<table class="Bl-column[^>]*>/)) {

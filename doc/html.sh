@@ -1,6 +1,8 @@
 #!/bin/sh
-# The manual as HTML: `html.sh DIRECTORY' makes a file of each page in man3/ there,
-# and an index; a name that another object's page explains leads to that.
+# libivykis: the manual in HTML.  `html.sh DIRECTORY' converts each page in
+# man3/ to a file there, and makes an index.  An alias leads to the page that it
+# names.
+# SPDX-License-Identifier: LGPL-2.1-or-later
 set -eu
 
 doc=$(cd "$(dirname "$0")" && pwd)
@@ -10,8 +12,7 @@ version=$(sed -n 's/^AC_INIT(\[ivykis\], \[\([^]]*\)\].*/\1/p' \
 mkdir -p "$1"
 cd "$1"
 
-# name, page, section: the page that explains a name, and which of the manual's
-# sections that is in.
+# Prints each name of the manual, the page that explains it, and its section.
 names()
 {
 	for file in "$pages"/*.[1-9]; do
@@ -22,7 +23,7 @@ names()
 	done
 }
 
-# What a page says of itself in a line, as a sentence.
+# Prints the one-line description of a page as a sentence.
 line_of()
 {
 	sed -n 's/^\.Nd //p' "$pages/$1" |
@@ -30,7 +31,7 @@ line_of()
 	awk '{ print toupper(substr($0, 1, 1)) substr($0, 2) }'
 }
 
-# mandoc leads to pages that it finds beside this one; others are on the net.
+# Pages that mandoc finds beside this one are linked to; others are on the web.
 convert()
 {
 	(cd "$pages" && mandoc -Thtml -O "$(printf %s \

@@ -1,6 +1,8 @@
 #!/bin/sh
-# Tests of the manual as HTML: every page is there, and links lead to what they
-# name.
+# libivykis: checks of the manual in HTML.  Every page exists, and links lead to
+# what they name.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
 # Environment: TOP_SRCDIR.
 set -u
 
@@ -16,7 +18,7 @@ make_it()
 	"$TOP_SRCDIR/doc/html.sh" "$html"
 }
 
-# The names of the manual, without those of pages if $1 is "functions".
+# Lists the names of the manual, without those of pages if $1 is "functions".
 names()
 {
 	for page in "$TOP_SRCDIR"/man3/*.[1-9]; do
@@ -35,7 +37,7 @@ all_pages_are_there()
 		grep -vx index | LC_ALL=C sort | diff "$dir/wanted" -
 }
 
-version_is_told()
+version_is_named()
 {
 	version=$(sed -n 's/^AC_INIT(\[ivykis\], \[\([0-9.]*\)\].*/\1/p' \
 		"$TOP_SRCDIR/configure.ac")
@@ -77,7 +79,7 @@ pages_have_contents()
 	done
 }
 
-# Wherever one is mentioned, but in literal text.
+# Functions are links wherever they are mentioned, except in literal text.
 functions_are_links()
 {
 	names functions >"$dir/functions"
@@ -93,7 +95,7 @@ functions_are_links()
 	done
 }
 
-# A place has one name, so that a link leads to the first of them.
+# If an id occurred twice, links would lead to its first place.
 ids_are_unique()
 {
 	for file in "$html"/*.html; do
@@ -105,20 +107,20 @@ ids_are_unique()
 	done
 }
 
-# No argument is kept from being broken, where a line is short.
+# Arguments may be broken where lines are short.
 prototypes_may_be_broken()
 {
 	! sed '/id="DESCRIPTION"/q' "$html/iv_fd.html" | grep -n nowrap
 }
 
-# Of a table that is wider than the screen, names are broken at underlines.
+# In a table that is wider than the screen, names are broken at underlines.
 names_in_tables_may_be_broken()
 {
 	grep '<table class="Bl-column' "$html/iv_fd.html" &&
 	grep '>iv_<wbr/>fd_<wbr/>register</code>' "$html/iv_fd.html"
 }
 
-# file target, one link per line; those to other sites left out.
+# Prints file and target of each link, except those to other sites.
 links()
 {
 	for file in "$html"/*.html; do
@@ -151,15 +153,15 @@ ours_are_not_elsewhere()
 	done
 }
 
-verdict "it is made" make_it
-verdict "each page is there" all_pages_are_there
-verdict "each page tells the version" version_is_told
+verdict "the manual is converted" make_it
+verdict "each page exists" all_pages_are_there
+verdict "each page names the version" version_is_named
 verdict "each page and each name is in the index" all_names_are_in_the_index
 verdict "each page has a table of contents" pages_have_contents
 verdict "each function that is mentioned is a link to it" functions_are_links
-verdict "each place has a name of its own" ids_are_unique
+verdict "each id is unique" ids_are_unique
 verdict "prototypes may be broken" prototypes_may_be_broken
 verdict "names in tables may be broken" names_in_tables_may_be_broken
-verdict "each link leads somewhere" links_lead_somewhere
-verdict "no link to another site is for a page of ours" ours_are_not_elsewhere
+verdict "each link has its target" links_lead_somewhere
+verdict "no page of this manual is linked to another site" ours_are_not_elsewhere
 echo "1..$num"

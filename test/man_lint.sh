@@ -1,8 +1,9 @@
 #!/bin/sh
-# The manual: mandoc has nothing to say about a page, it renders as it is meant
-# to, apropos(1) finds it, an alias leads to a page that names it, and each
-# exported function has a page that declares it like its header and says what it
-# returns.  Written as TAP.
+# libivykis: checks of the manual.  mandoc(1) has no complaints, apropos(1)
+# finds each page, an alias leads to a page that names it, and each exported
+# function has a page that declares it like its header and says what it returns.
+# The output is TAP.
+# SPDX-License-Identifier: LGPL-2.1-or-later
 #
 #	man_lint.sh			all
 #	man_lint.sh WORD		verdicts whose name contains WORD
@@ -61,9 +62,9 @@ each()
 	done
 }
 
-# Of the pages that are referred to, ours are here; the system's may not be
-# installed.  -Wbase would add what NetBSD and OpenBSD ask of their own pages, such
-# as an .Os without a name.
+# Pages of the system that ours refer to need not be installed.  -Wbase would
+# add the rules that NetBSD and OpenBSD have for their own pages, such as an .Os
+# without a name.
 lint()
 {
 	mandoc -Tlint -Wstyle "$1" 2>/dev/null |
@@ -88,7 +89,7 @@ exported()
 	grep -vx -e __iv_now_location -e __iv_now_location_valid
 }
 
-# Pages that are no aliases.
+# Lists the pages that are not aliases.
 pages()
 {
 	grep -L '^\.so ' ./*.3 | sed 's,^\./,,'
@@ -99,7 +100,8 @@ rendered()
 	mandoc -Tutf8 "$1" 2>/dev/null | sed 's/.\x08//g'
 }
 
-# Enclosing macros last to the end of the line: [A, [B]] for [A], [B].
+# Enclosing macros extend to the end of the line, which gives [A, [B]] instead
+# of [A], [B].
 nested_brackets()
 {
 	rendered "$1" | sed -n '/^ERRORS/,/^[A-Z]/p' |
@@ -115,8 +117,9 @@ section()
 	' "$1"
 }
 
-# In ERRORS an item is one errno, which exists; they are in alphabetical order,
-# and the last one is explained.  Before a list stands which function fails.
+# In ERRORS each item is one errno that exists.  Items are in alphabetical
+# order, the last one has an explanation, and a function is named before each
+# list.
 errors_complaint()
 {
 	section "$1" ERRORS | awk -v page="$1" -v known="$errnos" '
@@ -153,7 +156,7 @@ errnos_in()
 	done
 }
 
-# What a header says may fail is also on the pages of its functions.
+# Each errno that a header names is also on a page of its functions.
 header_errors_complaint()
 {
 	for header in "$include"/iv*.h; do
@@ -168,7 +171,7 @@ header_errors_complaint()
 	done
 }
 
-# type<TAB>name(arguments) for each function of a page's synopsis.  Macros that
+# Prints type<TAB>name(arguments) for each function of a synopsis.  Macros that
 # are statements have no type; those with one have "type *".
 synopsis()
 {
@@ -209,14 +212,14 @@ synopsis()
 	'
 }
 
-# The functions and macros of a synopsis.
+# Lists the functions and macros of a synopsis.
 synopsis_names()
 {
 	section "$1" SYNOPSIS | sed -n 's/^\.F[no] \([^ ]*\).*/\1/p' | sort -u
 }
 
-# Declared twice, by the header, unless there it is a macro, and by the page: a C
-# compiler compares them.
+# Declares each function as the page does, after including its header, so that a
+# C compiler compares the two.  Macros cannot be compared.
 write_declarations()
 {
 	sed -n 's/^\.In \(iv.*\)$/#include <\1>/p' "$1"
@@ -242,13 +245,14 @@ synopsis_complaint()
 		grep 'error' | sed "s/^/$1: /"
 }
 
-# Names of functions of a synopsis whose type is not void.
+# Lists the functions of a synopsis whose type is not void.
 returning()
 {
 	synopsis "$1" | sed -n '/^void	/!s/^[^	]*	\([^(]*\)(.*/\1/p'
 }
 
-# What a function returns is told, and if that is errno, also which.
+# RETURN VALUES says what each function returns; if that involves errno, the
+# page also says which values it may have.
 returns_complaint()
 {
 	section "$1" "RETURN VALUES" >"$tmp/returns"
@@ -274,9 +278,9 @@ is_other()
 	return 1
 }
 
-# The sections of a page, in this order.  A name ending in `?' may be missing.
-# Errors come before the program, as Linux has it, where mandoc wants EXAMPLES to
-# come first: hence its name.
+# The sections of a page, in order.  A name ending in `?' may be missing.  As on
+# Linux, errors come before the example; mandoc wants EXAMPLES to come first, so
+# the section has another name.
 sections='NAME
 LIBRARY
 SYNOPSIS
@@ -292,8 +296,8 @@ SEE ALSO
 HISTORY?
 CAVEATS?'
 
-# Sections that are missing, in another order or not in the list; functions of
-# which THREAD SAFETY has no line.
+# Complains about sections that are missing, out of order or not in the list,
+# and about functions for which THREAD SAFETY has no line.
 structure_complaint()
 {
 	grep -qx '\.Os libivykis' "$1" || echo "$1: not .Os libivykis"
@@ -318,7 +322,7 @@ structure_complaint()
 	done
 }
 
-# Functions that signal handlers may call.
+# Lists the functions that signal handlers may call.
 signal_safe()
 {
 	each signal_safe_of | sort -u
@@ -330,7 +334,7 @@ signal_safe_of()
 		sed -n 's/^\.It Fn \(iv[a-z_]*\) Ta .* Ta AS-Safe$/\1/p'
 }
 
-# ivykis(3) lists those.
+# ivykis(3) lists the same functions.
 signal_safe_complaint()
 {
 	signal_safe >"$tmp/safe"
@@ -341,8 +345,8 @@ signal_safe_complaint()
 		sed -n 's/^[<>]/ivykis.3: Signals: AS-Safe here, not there:/p'
 }
 
-# function<TAB>1 if the comment of its header says that signal handlers may call
-# it, else 0.
+# Prints function<TAB>1 if the header's comment says that signal handlers may
+# call it, else function<TAB>0.
 header_functions()
 {
 	awk '
@@ -375,8 +379,7 @@ header_safety_complaint()
 	done
 }
 
-# version<TAB>function: those that are newer than the library that this one
-# takes the place of.
+# Prints version<TAB>function for each function that 0.43 does not have.
 new_functions()
 {
 	awk '
@@ -394,7 +397,7 @@ page_of()
 	sed -n 's|^\.so man3/||p' "$1.3" | grep . || echo "$1.3"
 }
 
-# HISTORY says since when they are there.
+# HISTORY says in which version they appeared.
 history_complaint()
 {
 	new_functions | while IFS='	' read -r version function; do
@@ -405,7 +408,7 @@ history_complaint()
 	done
 }
 
-# A search, and the page that it has to find; no page is without.
+# Searches, and the page that each has to find.  Every page has one.
 searches()
 {
 	cat <<-END
@@ -442,7 +445,7 @@ searches()
 	END
 }
 
-# A database of these pages alone.
+# Makes a database that has only these pages.
 make_database()
 {
 	mkdir -p "$tmp/man/man3" &&
@@ -467,8 +470,7 @@ apropos_complaint()
 	done
 }
 
-# Pages of the system that ours refer to.  They need not be installed, so this
-# list says that they exist.
+# The pages of the system that ours may refer to.  They need not be installed.
 system_pages='_exit.2 abort.3 accept.2 attributes.7 chroot.2 clock_gettime.2
 close.2 connect.2 dlclose.3 dlopen.3 dup2.2 epoll.7 epoll_ctl.2 epoll_pwait2.2
 epoll_wait.2 eventfd.2 execve.2 execvp.3 exit.3 fcntl.2 fork.2 fstat.2
@@ -481,7 +483,7 @@ sigaction.2 sigaltstack.2 siglongjmp.3 signal-safety.7 signal.7 splice.2 sysfs.5
 syslog.3 system.3 timerfd_create.2 timerfd_settime.2 top.1 unix.7 wait.2 wait4.2
 waitpid.2 write.2'
 
-# The pages that another one refers to, also after other macros.
+# Lists the pages that a page refers to, including those after another macro.
 references()
 {
 	sed -n '/^\./{ :a
@@ -554,13 +556,13 @@ for page in $(pages); do
 done
 verdict 'nested brackets' each nested_brackets
 verdict 'lists of errors' each errors_complaint
-verdict 'errors that headers name' header_errors_complaint
+verdict 'headers name errors of their pages' header_errors_complaint
 verdict 'functions are declared as in the headers' each synopsis_complaint
 verdict 'what functions return' each returns_complaint
 verdict 'structure' each structure_of
-verdict 'what signal handlers may call' signal_safe_complaint
-verdict 'what headers say of signal handlers' header_safety_complaint
-verdict 'since when there are new functions' history_complaint
+verdict 'ivykis(3) lists what signal handlers may call' signal_safe_complaint
+verdict 'headers and pages agree about signal handlers' header_safety_complaint
+verdict 'the history of new functions' history_complaint
 verdict 'references' each references_complaint
 verdict 'programs in examples/' programs_complaint
 verdict 'aliases' alias_complaints

@@ -1,6 +1,8 @@
 #!/bin/sh
-# Do the checks of the manual and of other text notice mistakes?  All of these
-# are made in one copy of the sources, and each has its complaint.
+# libivykis: the checks of the manual and of other text notice mistakes.  All of
+# them are made in one copy of the sources, and each causes its complaint.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
 # Environment: CC, TOP_SRCDIR.
 set -u
 
@@ -20,7 +22,7 @@ make_copy()
 		packaging) | tar -x -C "$copy"
 }
 
-# mistake FILE SED COMPLAINT [PROGRAM], which is needed to notice it.
+# mistake FILE SED COMPLAINT [PROGRAM]: the program is needed to notice it.
 mistake()
 {
 	cp "$copy/$1" "$dir/before" &&
@@ -89,7 +91,7 @@ make_mistakes()
 		'src/iv_main.c: no file iv_tme.c'
 	mistake README.md 's/](NEWS)/](NEWZ)/' 'README.md: no file NEWZ'
 	mistake README.md 's/](SECURITY\.md)/](SECURITY.md#nowhere)/' \
-		'README.md: no place SECURITY.md#nowhere'
+		'README.md: no heading SECURITY.md#nowhere'
 
 	# html.sh
 	mistake doc/html.awk 's/is_anchor = is_here/is_anchor = 0 \&\& is_here/' \

@@ -1,6 +1,8 @@
 #!/bin/sh
-# The text of the project: words are spelt as British engineers do, and what it
-# refers to exists: files, pages of the manual, places in documents.
+# libivykis: checks of documents, manual and comments.  Words are spelt in
+# British English, and the files, pages and headings that are referred to exist.
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
 # Environment: TOP_SRCDIR.
 set -u
 
@@ -31,7 +33,7 @@ pages()
 	grep -L '^\.so ' man3/*.3
 }
 
-# One word per line; identifiers, numbers and quotations are left out.
+# Prints one word per line, without identifiers, numbers and quotations.
 words_in()
 {
 	sed "s/\`[^']*'//g
@@ -44,7 +46,7 @@ words_in()
 	grep -x "[A-Za-z]\{0,1\}[a-z']\{2,\}"
 }
 
-# Comments alone: of C, without lines of code in them, or of what has "#".
+# Prints the comments of a file, in C without the lines of code in them.
 comments_of()
 {
 	case $1 in
@@ -73,7 +75,7 @@ comments_of()
 	esac
 }
 
-# Programs and what is in quotes of code left out.
+# Prints the text of a file without programs and quoted code.
 text_of()
 {
 	case $1 in
@@ -99,7 +101,7 @@ all_files()
 	scripts
 }
 
-# A word is known to the dictionary, or to the list.
+# Each word is in the dictionary or in test/words.
 misspelt()
 {
 	all_files | while read -r file; do
@@ -117,8 +119,7 @@ misspelt()
 	}
 }
 
-# Frequent mistakes, also in what programs print.  "fo" and "nd" are macros of
-# mdoc.
+# Includes what programs print.  "fo" and "nd" are macros of mdoc.
 # shellcheck disable=SC2086 # several files
 frequent_mistakes()
 {
@@ -135,7 +136,7 @@ no_conflict_is_left()
 	}
 }
 
-# iv_main(3) and the like.
+# Such as iv_main(3).
 named_pages_exist()
 {
 	{
@@ -151,7 +152,7 @@ named_pages_exist()
 	test ! -s "$dir/missing"
 }
 
-# src/iv.h and the like, and iv_fd.c without a folder.
+# Such as src/iv_fd.c, or iv_fd.c without a directory.
 named_files_exist()
 {
 	for file in $documents; do
@@ -181,8 +182,8 @@ named_files_exist()
 	test ! -s "$dir/missing"
 }
 
-# The places of a document, named like its headings.
-places()
+# Lists the anchors that the headings of a document have.
+anchors()
 {
 	sed -n 's/^#\{1,\} //p' "$1" | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9_\n-'
 }
@@ -199,8 +200,8 @@ links_have_targets()
 				continue
 			}
 			test "${link#*#}" = "$link" ||
-			places "$target" | grep -qxF "${link#*#}" ||
-				echo "$file: no place $link"
+			anchors "$target" | grep -qxF "${link#*#}" ||
+				echo "$file: no heading $link"
 		done
 	done >"$dir/missing"
 	cat "$dir/missing"
@@ -209,17 +210,17 @@ links_have_targets()
 
 if command -v aspell >/dev/null &&
    aspell dump dicts | grep -qx en_GB-ise; then
-	verdict "words are known to the dictionary" misspelt
+	verdict "words are in the dictionary" misspelt
 else
-	skip "words are known to the dictionary" \
+	skip "words are in the dictionary" \
 		"aspell, with aspell-en, is not installed"
 fi
 if command -v codespell >/dev/null; then
-	verdict "no frequent mistakes" frequent_mistakes
+	verdict "there are no frequent mistakes" frequent_mistakes
 else
-	skip "no frequent mistakes" "codespell is not installed"
+	skip "there are no frequent mistakes" "codespell is not installed"
 fi
-verdict "no conflict of changes is left" no_conflict_is_left
+verdict "no merge conflict is left" no_conflict_is_left
 verdict "pages of the manual that are named exist" named_pages_exist
 verdict "files that are named exist" named_files_exist
 verdict "links of documents have targets" links_have_targets
