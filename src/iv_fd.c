@@ -150,6 +150,12 @@ void iv_fd_replace_method(struct iv_state *st,
 	st->fd.method = method;
 }
 
+/* As one that was inherited: no process has this generation. */
+void iv_fd_give_up_method(struct iv_state *st)
+{
+	st->fd.generation = 0;
+}
+
 void iv_fd_init(struct iv_state *st)
 {
 	INIT_IV_LIST_HEAD(&st->fd.all);
@@ -210,9 +216,9 @@ static void note_change(struct iv_state *st, struct iv_fd_ *fd)
 }
 
 /*
- * Give a loop new kernel objects: one that was inherited over a fork, and one
- * whose user has closed a registered descriptor, which the kernel would go on
- * reporting while a duplicate of it is open.
+ * Give a loop new kernel objects: one that was inherited over a fork, one whose
+ * method was given up, and one whose user has closed a registered descriptor,
+ * which the kernel would go on reporting while a duplicate of it is open.
  */
 static int start_anew(struct iv_state *st)
 {

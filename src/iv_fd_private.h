@@ -95,7 +95,7 @@ extern const struct iv_fd_poll_method iv_fd_poll_method_uring;
 
 extern const struct iv_fd_poll_method *const iv_fd_poll_methods[NUM_METHODS];
 
-/* Are the kernel objects the parent's? */
+/* Are the kernel objects the parent's, or given up? */
 static inline int iv_fd_is_inherited(const struct iv_state *st)
 {
 	return st->fd.generation != iv_process_generation();
@@ -120,6 +120,12 @@ void iv_fd_refused(const struct iv_fd_ *fd, const char *call, int err)
  */
 void iv_fd_replace_method(struct iv_state *st,
 			  const struct iv_fd_poll_method *method);
+
+/*
+ * The kernel refuses the loop's method from now on: before the next wait, or when
+ * the kernel is to be told of something, the loop starts anew.
+ */
+void iv_fd_give_up_method(struct iv_state *st);
 
 /* Does this errno of an optional system call mean that it is unavailable? */
 static inline int iv_fd_not_here(int err)

@@ -138,6 +138,7 @@ struct iv_fd_uring {
 	unsigned int		cancelled;	/* of these */
 	unsigned int		asked_for;	/* most completions so far */
 	int			more;		/* completions in the kernel */
+	int			is_refused;	/* since the loop began */
 	struct iv_list_head	completed;	/* to be requested again */
 	struct io_uring_sqe	nowhere;	/* for a child to write to */
 
@@ -152,6 +153,12 @@ struct iv_fd_uring {
 static int is_inherited(const struct iv_fd_uring *u)
 {
 	return u->generation != iv_process_generation();
+}
+
+/* The loop gets other kernel objects before its next wait. */
+static int is_given_up(const struct iv_fd_uring *u)
+{
+	return u->is_refused || is_inherited(u);
 }
 
 static int setup(unsigned int completions, unsigned int flags,
@@ -620,13 +627,24 @@ static int enter(struct ring *r, unsigned int min, const struct timespec *until,
 	return ret;
 }
 
-/* -1 in a child, and if memory was lacking; 0 if a signal came. */
-static int outcome(const struct iv_fd_uring *u, int ret, enum treatment how)
+/* A process may confine itself when its loop has begun. */
+static void give_up(struct iv_state *st)
 {
-	if (is_inherited(u) || (ret < 0 && how == DISCARD))
+	st->fd.u.uring->is_refused = 1;
+	iv_fd_give_up_method(st);
+}
+
+/* -1 in a child, and if something was lacking; 0 if a signal came. */
+static int outcome(struct iv_state *st, int ret, enum treatment how)
+{
+	if (is_inherited(st->fd.u.uring) || (ret < 0 && how == DISCARD))
 		return -1;
 	if (ret >= 0 || ret == -EINTR || ret == -ETIME || ret == -EBUSY)
 		return 0;
+	if (iv_fd_not_here(-ret) || ret == -EACCES) {
+		give_up(st);
+		return -1;
+	}
 	if (ret == -EAGAIN || ret == -ENOMEM) {
 		iv_lock_pause(0);
 		return -1;
@@ -680,7 +698,7 @@ static int exchange(struct iv_state *st, unsigned int min,
 		publish(r);
 		iv_step();
 		ret = enter(r, min, until, blocked, how == WAIT);
-		ret = outcome(u, ret, how);
+		ret = outcome(st, ret, how);
 		iv_step();
 	}
 	if (!is_inherited(u)) {
@@ -700,7 +718,7 @@ static void await_all(struct iv_state *st, const unsigned int *num,
 {
 	unsigned int min = 0;
 
-	while (*num > 0 && !is_inherited(st->fd.u.uring)) {
+	while (*num > 0 && !is_given_up(st->fd.u.uring)) {
 		if (exchange(st, min, NULL, how) < 0 && how == DISCARD)
 			return;
 		min = 1;
@@ -714,7 +732,7 @@ static struct io_uring_sqe *request(struct iv_state *st)
 	struct io_uring_sqe *sqe;
 
 	while (r->end - r->taken == r->requests) {
-		if (is_inherited(u))
+		if (is_given_up(u))
 			return &u->nowhere;
 		(void)exchange(st, 0, NULL, REPORT);
 	}
@@ -832,7 +850,7 @@ static void uring_wait(struct iv_state *st, const struct timespec *until)
 		pthread_testcancel();
 	} else {
 		(void)exchange(st, sleeps, until, WAIT);
-		while (u->more && !is_inherited(u))
+		while (u->more && !is_given_up(u))
 			(void)exchange(st, 0, NULL, WAIT);
 	}
 	change_completed(st);
@@ -844,7 +862,7 @@ static void cancel_all(struct iv_state *st)
 	struct iv_fd_uring *u = st->fd.u.uring;
 	struct io_uring_sqe *sqe;
 
-	if (u->outstanding == 0 || is_inherited(u))
+	if (u->outstanding == 0 || is_given_up(u))
 		return;
 	sqe = request(st);
 	io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ALL |
@@ -933,7 +951,7 @@ static int uring_reserve(struct iv_state *st, unsigned int num, int number)
 	while (completions < num && completions < MOST_COMPLETIONS)
 		completions *= 2;
 	if (completions > u->ring.completions && completions > u->asked_for &&
-	    !is_inherited(u))
+	    !is_given_up(u))
 		grow(st, completions);
 
 	return 0;

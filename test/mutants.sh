@@ -1000,6 +1000,15 @@ mutant "uring: the first of two mappings stays" $ring \
 mutant "uring: a ring without memory stays open" $ring \
 	'/^static int create/,/^}/s/iv_close(fd);/;/' \
 	uring 'its memory is refused' '' $kinds
+mutant "uring: a ring that is refused later ends the process" $ring \
+	's/if (iv_fd_not_here(-ret) || ret == -EACCES)/if (0)/' \
+	uring 'refused the ring that it has' '' $kinds
+mutant "uring: a ring that is refused later is asked for ever" $ring \
+	'/^static void await_all/,/^}/s/is_given_up/is_inherited/' \
+	uring 'refused the ring that it has' '' $kinds
+mutant "uring: a loop keeps a ring that is refused" iv_fd \
+	'/^void iv_fd_give_up_method/,/^}/s/st->fd.generation = 0;/;/' \
+	uring 'refused the ring that it has' '' $kinds
 mutant "uring: a ring that could not grow never does" $ring \
 	's/completions > u->asked_for/u->asked_for == 0/' \
 	uring 'does so later' '' $kinds

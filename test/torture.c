@@ -125,7 +125,8 @@ static const struct call calls[] = {
 	{ "inotify_add_watch", { ENOSPC, ENOMEM, EACCES, EINVAL }, 1, 0, 0 },
 	{ "inotify_init1", { EMFILE, ENFILE, ENOMEM }, 1, 0, 0 },
 #ifdef HAVE_URING
-	{ "io_uring_enter", { EINTR, EAGAIN, EBUSY, ENOMEM }, 0, 0, 0 },
+	{ "io_uring_enter", { EINTR, EAGAIN, EBUSY, ENOMEM, EPERM, ENOSYS }, 0, 0,
+	  0 },
 	{ "io_uring_setup", { EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, EACCES,
 			      EINVAL }, 1, 0, 0 },
 #endif

@@ -249,7 +249,9 @@ static int num_open_rings(void)
 	return num;
 }
 
-static const int refusals[] = { ENOSYS, EPERM, EACCES, ENOMEM, EINVAL, EMFILE };
+static const int refusals[] = {
+	ENOSYS, EPERM, EACCES, ENOMEM, EINVAL, EMFILE,
+};
 
 #define NUM_REFUSALS	((int)(sizeof(refusals) / sizeof(refusals[0])))
 
@@ -529,6 +531,77 @@ static void children_that_are_refused(void)
 	fork_with_ring(refuse_setup);
 }
 
+static int late_refusal;
+
+/* A filter that comes when a loop has a ring: in its waits, and before one. */
+static void work_without_ring(void)
+{
+	int before = num_descriptors();
+	struct watched w[3], late;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		watch(&w[i]);
+	run_iterations(2);
+	refuse("io_uring_enter", late_refusal);
+	iv_fd_unregister(&w[0].fd);
+	iv_fd_set_handler_out(&w[1].fd, count);
+	say(&w[2]);
+	run_iterations(3);
+	check_int(num_open_rings(), 0);
+	check(w[1].calls > 0);
+	check(w[2].calls > 0);
+	check_int(w[0].calls, 0);
+	check_that_loop_works();
+	watch(&late);
+	say(&late);
+	run_iterations(1);
+	check_int(late.calls, 1);
+	for (i = 0; i < 3; i++)
+		leave(&w[i]);
+	leave(&late);
+	/* What an epoll set has in the place of the ring. */
+	check_int(num_descriptors(), before);
+	iv_deinit();
+}
+
+static void end_without_ring(void)
+{
+	int before = num_descriptors();
+	struct watched w;
+
+	watch(&w);
+	run_iterations(2);
+	refuse("io_uring_enter", late_refusal);
+	iv_deinit();
+	close(w.fd.fd);
+	close(w.far);
+	check_int(num_descriptors(), before - 1);
+}
+
+static void rings_that_are_refused_later(void)
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		pid_t pid = fork();
+
+		check(pid >= 0);
+		if (pid == 0) {
+			alarm(60);
+			iv_deinit();
+			iv_init();
+			late_refusal = refusals[i % 3];
+			if (i < 3)
+				work_without_ring();
+			else
+				end_without_ring();
+			_exit(0);
+		}
+		check_child(pid);
+	}
+}
+
 static void *end_with_objects(void *_w)
 {
 	iv_init();
@@ -575,6 +648,7 @@ CASE(completions_that_are_late)
 CASE(read_in_between)
 CASE(rings_that_are_refused)
 CASE(memory_that_is_refused)
+CASE(rings_that_are_refused_later)
 CASE(rings_that_grow)
 CASE(rings_that_cannot_grow)
 CASE(rings_without_memory_to_grow)
@@ -596,6 +670,8 @@ static const struct check_case cases[] = {
 	  each_rings_that_are_refused, ONCE, 60 },
 	{ "... even if only its memory is refused",
 	  each_memory_that_is_refused, ONCE, 60 },
+	{ "... even if it is refused the ring that it has",
+	  each_rings_that_are_refused_later, ONCE, 0 },
 	{ "a ring that grows loses nothing", each_rings_that_grow, ONCE, 0 },
 	{ "a ring that cannot grow loses nothing",
 	  each_rings_that_cannot_grow, ONCE, 0 },
