@@ -2,12 +2,13 @@
  * libivykis: the boards of a loop.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A loop's first board is its bell: it has the state for all of them.  An
- * object that was prepared before it had a loop has a board to itself, which is
- * another bell of the loop that adopts it.
+ * A loop's first board is its bell, which has the state for all of them.  An
+ * object that was prepared before it had a loop has a board to itself, which
+ * becomes another bell of the loop that adopts it.
  *
- * The records are the loop's alone.  Those of another generation came over a
- * fork: nothing is done with their boards before iv_board_abandon().
+ * The records are private to the loop.  Those of another generation were
+ * inherited over a fork, and their boards are left alone until
+ * iv_board_abandon().
  */
 
 #include <stdlib.h>
@@ -22,11 +23,11 @@ struct iv_board_record {
 	int			is_bell;
 	int			is_adopted;
 	unsigned int		used;		/* bits handed out */
-	unsigned int		live;		/* of them, in use */
+	unsigned int		live;		/* objects that have one */
 	unsigned int		room;
 	struct iv_event_raw	**events;	/* by their bits */
 	unsigned long		mine[IV_BOARD_WORDS];	/* bits of these */
-	unsigned long		due[IV_BOARD_WORDS];	/* bits, in this pass */
+	unsigned long		due[IV_BOARD_WORDS];	/* in this iteration */
 };
 
 static int is_own(const struct iv_board_record *r)
@@ -58,7 +59,7 @@ place_of(struct iv_board *bell, struct iv_board *b, unsigned int index)
 
 static const struct iv_place nowhere;
 
-/* A gap among the records, or -1 if there is no memory. */
+/* An unused slot among the records, or -1 if there is no memory. */
 static int free_slot(struct iv_board_state *s)
 {
 	unsigned int room = 2 * s->room + 4;
@@ -136,8 +137,8 @@ static void free_record(struct iv_state *st, struct iv_board_record *r)
 }
 
 /*
- * A child's loop has a bell of its own.  Its posters may have seen the other
- * one before: that says where to look.
+ * A child's loop has a bell of its own.  A poster that has found the parent's
+ * one is led to it by `moved'.
  */
 static int has_bell(struct iv_state *st)
 {
@@ -179,9 +180,10 @@ static struct iv_board *bell_of(struct iv_state *st)
 }
 
 /*
- * A board is kept for as long as one of its objects lives.  Where many objects
- * come and go between few that stay, boards would be many for what lives:
- * beyond this, the next ones do without.
+ * A board is kept as long as one of its objects is registered, and each of its
+ * bits is used once.  Where many objects come and go between few that stay, a
+ * few objects could thus keep many boards.  Beyond this limit, new objects get
+ * no bit.
  */
 static int has_enough_boards(const struct iv_state *st)
 {
@@ -257,7 +259,7 @@ iv_board_place_wake(struct iv_state *st, struct iv_event_raw *event)
 	if (enter(st, r, IV_BOARD_WAKE_BIT, event) < 0)
 		return nowhere;
 	at = place_of(r->board, r->board, IV_BOARD_WAKE_BIT);
-	/* The one before may have been posted to when its last event went. */
+	/* It may have been posted to as the last event was unregistered. */
 	(void)iv_board_take_bit(at);
 
 	return at;
@@ -317,7 +319,7 @@ void iv_board_leave(struct iv_state *st, struct iv_place at)
 	unsigned int index = index_of(at);
 	struct iv_board_record *r = record_of(st, b);
 
-	/* Given up since a fork. */
+	/* Abandoned after a fork. */
 	if (r == NULL)
 		return;
 
@@ -326,15 +328,15 @@ void iv_board_leave(struct iv_state *st, struct iv_place at)
 	r->live--;
 	st->board.live--;
 	iv_step();
-	/* The bit of a wakeup is used again, and no child posts to that. */
+	/* A wakeup's bit is used again, and a child does not post to it. */
 	if (!is_own(r) || index == IV_BOARD_WAKE_BIT)
 		return;
 
 	if (r->is_adopted)
-		/* Another process may adopt its copy. */
+		/* A copy of it may be adopted by another process. */
 		atomic_fetch_and(&b->flags, ~IV_BOARD_OWNED);
 	else
-		/* Pairs with write_if_need_be() in iv_event_raw.c. */
+		/* Pairs with write_if_needed() in iv_event_raw.c. */
 		atomic_fetch_or(&b->gone[at.word - b->posted],
 				iv_place_mask(at));
 	if (r->live == 0 && r->used == IV_BOARD_BITS && b != bell_of(st))
@@ -350,7 +352,7 @@ void iv_board_deinit(struct iv_state *st)
 
 		if (r == NULL)
 			continue;
-		/* One with objects that were abandoned is not used again. */
+		/* A board whose objects are still registered is not reused. */
 		if (is_own(r) && r->live == 0)
 			iv_board_put(r->board);
 		free_record(st, r);
@@ -359,12 +361,12 @@ void iv_board_deinit(struct iv_state *st)
 }
 
 /*
- * Bits that are set, of objects that are registered: a forked child may post to
- * a stale copy of one that was.
+ * The bits that are set, without those that a forked child has set through a
+ * stale copy of an object that was unregistered.
  */
 static unsigned long posted_in(const struct iv_board_record *r, unsigned int w)
 {
-	/* Relaxed: iv_board_take_bit() is what gives order. */
+	/* Relaxed: iv_board_take_bit() orders it. */
 	return atomic_load_explicit(&r->board->posted[w],
 				    memory_order_relaxed) & r->mine[w];
 }
@@ -382,7 +384,7 @@ static int is_posted(const struct iv_board_record *r)
 	return 0;
 }
 
-/* The same record, unless it has gone since. */
+/* The record in that slot, or NULL if there is none of this process. */
 static struct iv_board_record *
 own_record(const struct iv_state *st, unsigned int i)
 {
@@ -396,8 +398,8 @@ own_record(const struct iv_state *st, unsigned int i)
 }
 
 /*
- * Does a look at the bell do?  Posts to adopted objects leave no hint there: a
- * few are looked at each time, many before a wait.
+ * Does the bell tell which boards to check?  Posts to adopted objects leave no
+ * hint there: a few such objects are checked each time, many before a wait.
  */
 #define FEW_ADOPTED	8
 
@@ -411,7 +413,7 @@ static int has_hints(const struct iv_state *st)
 
 static int is_hinted(const struct iv_board_record *r)
 {
-	/* Relaxed: look_at_hinted() is what gives order. */
+	/* Relaxed: the exchange in note_hinted() orders it. */
 	return !!atomic_load_explicit(&r->board->hints, memory_order_relaxed);
 }
 
@@ -429,8 +431,8 @@ int iv_board_posted(const struct iv_state *st)
 	return 0;
 }
 
-/* Only what is set now is served in this pass. */
-static void look_at(struct iv_state *st, struct iv_board_record *r)
+/* Note what is posted by now, which is served in this iteration. */
+static void note_posted(struct iv_state *st, struct iv_board_record *r)
 {
 	unsigned int words = words_of(r);
 	unsigned long any = 0;
@@ -444,30 +446,30 @@ static void look_at(struct iv_state *st, struct iv_board_record *r)
 		st->board.due |= 1UL << r->slot % IV_BOARD_WORD_BITS;
 }
 
-static void look_at_own(struct iv_state *st, unsigned int i)
+static void note_own(struct iv_state *st, unsigned int i)
 {
 	struct iv_board_record *r = own_record(st, i);
 
 	if (r != NULL)
-		look_at(st, r);
+		note_posted(st, r);
 }
 
-static void look_at_hinted(struct iv_state *st)
+static void note_hinted(struct iv_state *st)
 {
 	unsigned long hints;
 	unsigned int i;
 
-	look_at(st, st->board.first);
+	note_posted(st, st->board.first);
 	if (!is_hinted(st->board.first))
 		return;
 
-	/* Sequentially consistent: the bits that it is about are seen. */
+	/* Sequentially consistent: bits that were set before are seen. */
 	hints = atomic_exchange(&st->board.first->board->hints, 0);
 	iv_step();
 	for (; hints; hints &= hints - 1) {
 		for (i = __builtin_ctzl(hints); i < st->board.room;
 		     i += IV_BOARD_WORD_BITS)
-			look_at_own(st, i);
+			note_own(st, i);
 	}
 }
 
@@ -477,11 +479,11 @@ void iv_board_look(struct iv_state *st, int all)
 
 	st->board.due = 0;
 	if (!all && has_hints(st)) {
-		look_at_hinted(st);
+		note_hinted(st);
 		return;
 	}
 	for (i = 0; i < st->board.room; i++)
-		look_at_own(st, i);
+		note_own(st, i);
 }
 
 void iv_board_served(struct iv_state *st, struct iv_place at)
@@ -502,8 +504,8 @@ int iv_board_take_bit(struct iv_place at)
 	int was_set = !!(atomic_fetch_and(at.word, ~mask) & mask);
 
 	/*
-	 * The handler's loads come after that, for posters that found the bit
-	 * set.  Partner: fence A in iv_event_raw.c.
+	 * The handler's loads come after this, also for posters that found the
+	 * bit set.  Partner: fence A in iv_event_raw.c.
 	 */
 	iv_fence_after_atomic();
 	iv_step();
@@ -512,9 +514,9 @@ int iv_board_take_bit(struct iv_place at)
 }
 
 /*
- * A handler may unregister anything, run the loop, fork, or never return.  So a
- * bit is taken right before its handler is called, and a record that is gone
- * from its slot is not touched.
+ * A handler may unregister anything, run the loop, fork, or never return.  So
+ * each bit is taken right before its handler is called, and a record is not
+ * touched once it has left its slot.
  */
 static void serve_word(struct iv_state *st, unsigned int i, unsigned int w,
 		       struct iv_board_record *r,
@@ -529,7 +531,7 @@ static void serve_word(struct iv_state *st, unsigned int i, unsigned int w,
 			.bit = __builtin_ctzl(bits),
 		};
 
-		/* Of one that is registered, also if the record is another. */
+		/* The object is registered, even if the record is a new one. */
 		if ((r->mine[w] & iv_place_mask(at)) && iv_board_take_bit(at))
 			serve(r->events[w * IV_BOARD_WORD_BITS + at.bit]);
 	}
@@ -563,8 +565,8 @@ void iv_board_take(struct iv_state *st, void (*serve)(struct iv_event_raw *))
 }
 
 /*
- * What a forked loop has said of the board stays.  A signal handler may fork in
- * here: the child keeps its hands off what the parent has said since.
+ * FOREIGN stays as it is.  A signal handler may fork in here, and the child
+ * must not overwrite what the parent sets later.
  */
 static void set_mode_if_own(const struct iv_board_record *r, unsigned long mode)
 {
@@ -573,7 +575,7 @@ static void set_mode_if_own(const struct iv_board_record *r, unsigned long mode)
 						 memory_order_relaxed);
 	unsigned long new;
 
-	/* Nobody but the owner says so. */
+	/* Only the owner changes AWAKE. */
 	if ((old & IV_BOARD_MODE) == IV_BOARD_AWAKE && mode == IV_BOARD_AWAKE)
 		return;
 
@@ -602,14 +604,14 @@ static void set_mode_of_all(const struct iv_state *st, unsigned long mode)
 void iv_board_sleep(const struct iv_state *st)
 {
 	/*
-	 * Release, besides: what was unregistered is seen to be gone by a
-	 * poster that sees us asleep.  Pairs with write_if_need_be() in
-	 * iv_event_raw.c.
+	 * This is also a release: a poster that sees ASLEEP sees which objects
+	 * are gone.  Pairs with write_if_needed() in iv_event_raw.c.
 	 */
 	set_mode_of_all(st, IV_BOARD_ASLEEP);
 	/*
-	 * Fence B: ASLEEP is said before the loop looks once more.  Partners:
-	 * the setting of a bit in iv_event_raw.c, and push() in iv_event.c.
+	 * Fence B: ASLEEP is set before the loop checks boards and events once
+	 * more.  Partners: the setting of a bit in iv_event_raw.c, and push()
+	 * in iv_event.c.
 	 */
 	iv_fence_after_atomic();
 }
@@ -619,7 +621,7 @@ void iv_board_wake_up(const struct iv_state *st)
 	set_mode_of_all(st, IV_BOARD_AWAKE);
 }
 
-/* Call ring() for each object with a bit that is set. */
+/* Call ring() for each object whose bit is set. */
 static void ring_for(const struct iv_board_record *r,
 		     void (*ring)(const struct iv_event_raw *))
 {
@@ -639,8 +641,8 @@ void iv_board_make_foreign(struct iv_board *b)
 {
 	atomic_fetch_or(&b->state, IV_BOARD_FOREIGN);
 	/*
-	 * Foreign is said before the look at the bits.  Partner: the setting
-	 * of the bit in iv_event_raw_post().
+	 * FOREIGN is set before the bits are read.  Partner: the setting of the
+	 * bit in iv_event_raw_post().
 	 */
 	iv_fence_after_atomic();
 }

@@ -1,8 +1,8 @@
 /*
- * libivykis: boards, by which posters and a loop understand each other.
+ * libivykis: the boards of a loop.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * iv_event_raw.c has the protocol, iv_board.c the boards of a loop.
+ * iv_event_raw.c explains the protocol that they are used by.
  */
 
 #ifndef IV_BOARD_H
@@ -20,7 +20,7 @@
 struct iv_place iv_board_place(struct iv_state *st, struct iv_event_raw *event);
 struct iv_place
 iv_board_place_wake(struct iv_state *st, struct iv_event_raw *event);
-/* The same on a board without a loop, and how a loop takes that over. */
+/* A place on a board without a loop, and how a loop takes that over. */
 struct iv_place iv_board_place_alone(void);
 int iv_board_adopt(struct iv_state *st, struct iv_place at,
 		   struct iv_event_raw *event);
@@ -31,19 +31,19 @@ int iv_board_take_bit(struct iv_place at);
 
 /* Take the bits that are due, one after the other, and serve the objects. */
 void iv_board_take(struct iv_state *st, void (*serve)(struct iv_event_raw *));
-/* The object is served otherwise in this pass, and not a second time. */
+/* The object is served by other means: do not serve it in this iteration. */
 void iv_board_served(struct iv_state *st, struct iv_place at);
 
 void iv_board_make_foreign(struct iv_board *b);
 /*
- * Give up what came over a fork to the process of that generation; ring for
- * those whose bit is set.
+ * In the process of that generation: give up the boards that were inherited
+ * over a fork, and ring for the objects whose bit is set.
  */
 void iv_board_abandon(struct iv_state *st, unsigned int generation,
 		      void (*ring)(const struct iv_event_raw *));
 
 /*
- * Any thread.  The loop's bell; *is_own: it is this process's, surely.
+ * The loop's bell, for any thread; *is_own: it is surely this process's.
  *
  * Acquire, here and below: pairs with the releases in has_bell().
  */

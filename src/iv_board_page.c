@@ -1,18 +1,21 @@
 /*
- * libivykis: where boards come from, memory shared with forked children.
+ * libivykis: the allocation of boards, in memory shared with forked children.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A board must never meet a copy of an object that was on it for somebody else:
- * a child may keep a stale copy for ever, and a thread of this process may be
- * on its way out of a post whose handler has long been run.
+ * A board must never be shared by its owner and a copy of an object that was on
+ * it before: a child may keep a stale copy for ever, and a thread of this
+ * process may still be about to return from a post whose handler has long been
+ * run.
  *
- * A board is handed out once.  When all boards of a page were handed out and
- * returned, the page is used again at its old address, which therefore stays
- * mapped; but with fresh memory, which the children of old do not see, and
- * with another number, `life', by which a late thread of this process notices.
+ * So each board is allocated once.  When all boards of a page were allocated
+ * and returned, the page is reused, at the same address, as that stays mapped.
+ * It gets new memory, which earlier children do not see, and another number,
+ * `life', from which a late thread of this process sees that the board was
+ * reused.
  *
- * In front of each page of boards, which is shared, is a private one with the
- * accounts: what another process can write must not steer this one.
+ * In front of each page of boards, which is shared, there is a private page
+ * with the bookkeeping, because other processes must not be able to change
+ * that.
  */
 
 #include <stdint.h>
@@ -25,17 +28,17 @@
 #include "iv_step.h"
 
 struct page {
-	struct page		*next;	/* that waits to be used again */
+	struct page		*next;	/* that waits to be reused */
 	unsigned int		generation;	/* of the process it serves */
-	unsigned int		used;	/* boards handed out */
+	unsigned int		used;	/* boards that were allocated */
 	unsigned int		refs;	/* not returned; +1: it is open */
 	struct iv_board_own	own[];
 };
 
-/* With the smallest pages, and so with all. */
+/* If it fits with the smallest pages, it fits with all. */
 _Static_assert(sizeof(struct page) + 4096 / sizeof(struct iv_board) *
 	       sizeof(struct iv_board_own) <= 4096,
-	       "the accounts have to fit in front of the boards");
+	       "the bookkeeping has to fit in front of the boards");
 
 static size_t page_size(void)
 {
@@ -66,7 +69,7 @@ static int is_inherited(const struct iv_board *b)
 
 struct iv_board *iv_board_moved(struct iv_board *b)
 {
-	/* Sequentially consistent: the poster's push comes before it. */
+	/* Sequentially consistent: the poster's push comes before this. */
 	struct iv_board *to = atomic_load(&iv_board_own(b)->moved);
 
 	if (to != NULL)
@@ -101,7 +104,7 @@ static struct page *page_map(void)
 	return p;
 }
 
-/* Found out where a refusal does no harm. */
+/* Tried at an address where a failure does no harm. */
 static int can_share(void)
 {
 	void *p = mmap(NULL, page_size(), PROT_READ | PROT_WRITE,
@@ -131,7 +134,7 @@ static struct page *page_get(struct iv_board_pages *s)
 
 	/*
 	 * Linux before 6.12 may fail after it has unmapped what was there, and
-	 * the hole is anybody's then: such a page is given up.
+	 * another mapping may get the hole: such a page is given up.
 	 */
 	if (mmap(boards_of(p), page_size(), PROT_READ | PROT_WRITE,
 		 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
@@ -143,7 +146,7 @@ static struct page *page_get(struct iv_board_pages *s)
 	return p;
 }
 
-/* The page that boards are handed out from, or NULL if there is no memory. */
+/* The page that boards are allocated from, or NULL if there is no memory. */
 static struct page *open_page(struct iv_board_pages *s)
 {
 	struct page *p = s->open;
@@ -157,7 +160,7 @@ static struct page *open_page(struct iv_board_pages *s)
 	return s->open;
 }
 
-/* Posters who are late with another owner are still counted. */
+/* The count is kept: posters of an earlier owner may still be in it. */
 static void open_own(struct iv_board_own *own)
 {
 	unsigned int i;
@@ -192,7 +195,7 @@ struct iv_board *iv_board_get(void)
 
 	while ((p = open_page(s)) != NULL) {
 		b = next_board(p, s->lives);
-		/* Not if a signal handler has forked meanwhile. */
+		/* The parent's, if a signal handler has forked. */
 		if (!is_inherited(b))
 			break;
 		s->open = NULL;
@@ -207,7 +210,7 @@ void iv_board_put(struct iv_board *b)
 {
 	int state;
 
-	/* This process has it mapped for good. */
+	/* It belongs to the parent, and stays mapped in this process. */
 	if (is_inherited(b))
 		return;
 
@@ -217,8 +220,8 @@ void iv_board_put(struct iv_board *b)
 }
 
 /*
- * The count of posters belongs to a process: those who were here when it forked
- * do not come to an end in the child.
+ * Posters are counted per process: threads that were writing when the process
+ * forked do not exist in the child.
  */
 #define POSTERS		0xffffUL
 
@@ -251,10 +254,10 @@ void iv_board_end_write(struct iv_board_own *own)
 	atomic_fetch_sub_explicit(&own->posters, 1, memory_order_release);
 }
 
-/* Rather less than a second, for one who has left by siglongjmp(3). */
+/* Less than a second, for a poster that was left by siglongjmp(3). */
 #define WAITS	3000
 
-/* 0 if there are some who do not end; nobody waits for these again. */
+/* 0 if some do not finish, for which nobody waits again. */
 static int wait_for_posters(struct iv_board_own *own)
 {
 	unsigned long none = no_posters();
@@ -262,7 +265,7 @@ static int wait_for_posters(struct iv_board_own *own)
 	unsigned int i;
 
 	for (i = 0; i < WAITS; i++) {
-		/* Pairs with those two. */
+		/* Pairs with iv_board_begin_write() and _end_write(). */
 		now = atomic_load(&own->posters);
 		if ((now & ~POSTERS) != none)
 			return 1;
@@ -281,8 +284,8 @@ int iv_board_is_unused(struct iv_board *bell)
 	int unused;
 
 	/*
-	 * What unregistered the object comes before the look for posters.
-	 * Partner: iv_board_begin_write().
+	 * The object is unregistered before the posters are counted.  Partner:
+	 * iv_board_begin_write().
 	 */
 	iv_full_fence();
 	unused = wait_for_posters(iv_board_own(bell));
@@ -300,10 +303,10 @@ static atomic_ulong *closed_of(struct iv_place at)
 
 void iv_board_close(struct iv_place at)
 {
-	/* The bit of a wakeup is used again. */
+	/* A wakeup's bit is used again. */
 	if (at.word == at.bell->posted && at.bit == IV_BOARD_WAKE_BIT)
 		return;
-	/* Sequentially consistent, as below: before posters are awaited. */
+	/* Sequentially consistent, as below: before posters are counted. */
 	atomic_fetch_or(closed_of(at), iv_place_mask(at));
 }
 

@@ -1,5 +1,5 @@
 /*
- * libivykis: a board, and where it comes from.
+ * libivykis: boards, the memory that posters and a loop share.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -18,13 +18,13 @@ _Static_assert(ATOMIC_LONG_LOCK_FREE == 2,
 #define IV_BOARD_WORDS		(64 / sizeof(long) - 2)
 #define IV_BOARD_BITS		(IV_BOARD_WORDS * IV_BOARD_WORD_BITS)
 
-/* The first bit of a board is, on a bell, for the wakeup of the iv_events. */
+/* The first bit of a bell is for the wakeup of the iv_events. */
 #define IV_BOARD_WAKE_BIT	0
 #define IV_BOARD_FIRST_BIT	1
 
 /*
- * Shared.  A post to a loop that is awake touches the first line of the cache
- * alone.
+ * Shared between processes.  A post to a loop that is awake touches only the
+ * first cache line.
  */
 struct iv_board {
 	_Alignas(64) atomic_ulong	state;
@@ -33,15 +33,15 @@ struct iv_board {
 
 	/* A bit per object that was unregistered. */
 	_Alignas(64) atomic_ulong	gone[IV_BOARD_WORDS];
-	atomic_ulong	hints;		/* on a bell: boards to look at */
-	unsigned long	hint;		/* this one's */
+	atomic_ulong	hints;		/* on a bell: boards to check */
+	unsigned long	hint;		/* the bit of this board in those */
 };
 
 /*
- * state: a mode, whether a forked copy of the loop runs, too, and above these
- * an epoch, one per sleep.  On 32 bits that is the same again after 2^29 sleeps; a
- * poster that is held for exactly so many between its write and what follows
- * would say RUNG where nobody rang.
+ * state: a mode, whether a forked copy of the loop may be running, and above
+ * these an epoch, which changes with each sleep.  With 32 bits the epoch
+ * repeats after 2^29 sleeps: a poster that is delayed for exactly that many of
+ * them between its write and the exchange that follows would set RUNG wrongly.
  */
 #define IV_BOARD_AWAKE		0UL
 #define IV_BOARD_ASLEEP		1UL
@@ -50,35 +50,36 @@ struct iv_board {
 #define IV_BOARD_FOREIGN	4UL	/* for good */
 #define IV_BOARD_EPOCH		8UL
 
-/* flags: above this a number that differs each time the memory is used. */
+/* flags: above OWNED a number that differs each time the board is reused. */
 #define IV_BOARD_OWNED		1UL	/* a prepared object was adopted */
 #define IV_BOARD_LIFE		2UL
 
-/* A process's own side of a board, mapped for as long as the board is. */
+/* What a process keeps about a board in private memory, never unmapped. */
 struct iv_board_own {
-	atomic_ulong		posters;	/* that write, of one process */
-	unsigned long		lost;		/* of them, who do not end */
+	atomic_ulong		posters;	/* that write, of a process */
+	unsigned long		lost;		/* those that never finish */
 	atomic_int		fd;		/* wakes the loop */
-	_Atomic(struct iv_board *)	moved;	/* the loop's, since a fork */
-	atomic_ulong		closed[IV_BOARD_WORDS];	/* given up here */
+	_Atomic(struct iv_board *)	moved;	/* the bell since a fork */
+	atomic_ulong		closed[IV_BOARD_WORDS];	/* unregistered here */
 };
 
-/* All zeroes but for its life; NULL if there is no memory. */
+/* All zeroes except its life; NULL if there is no memory. */
 struct iv_board *iv_board_get(void);
 void iv_board_put(struct iv_board *b);
 struct iv_board_own *iv_board_own(const struct iv_board *b);
-/* Of the process in which it was handed out. */
+/* The generation of the process that allocated it. */
 unsigned int iv_board_generation(const struct iv_board *b);
 
 /*
- * The bell that a loop has in this process, of which one that it had before
- * the fork is known; NULL: it has none yet, and will look before it sleeps.
+ * The bell that a loop has in this process, where b is its bell or was so
+ * before a fork; NULL if it has none yet, and will check for events before it
+ * sleeps.
  */
 struct iv_board *iv_board_moved(struct iv_board *b);
 
 /*
- * Where a bit is.  The bell is the board that has the state of the loop, which
- * need not be the one that has the bit.
+ * Where a bit is.  The bell is the board with the loop's state, and the bit may
+ * be on another board.
  */
 struct iv_place {
 	struct iv_board	*bell;
@@ -97,21 +98,41 @@ static inline unsigned long iv_place_mask(struct iv_place at)
 	return 1UL << at.bit;
 }
 
-/* This process has given up its copy, and writes no more for it. */
+/* Both are sequentially consistent. */
+static inline int iv_place_is_set(struct iv_place at)
+{
+	return (atomic_load(at.word) >> at.bit) & 1;
+}
+
+static inline int iv_place_is_gone(struct iv_place at)
+{
+	struct iv_board *b = iv_place_board(at);
+
+	return (atomic_load(&b->gone[at.word - b->posted]) >> at.bit) & 1;
+}
+
+static inline unsigned long iv_board_life(const struct iv_board *b)
+{
+	/* Relaxed: it changes only once the loop has long ended. */
+	return atomic_load_explicit(&b->flags, memory_order_relaxed) /
+	       IV_BOARD_LIFE;
+}
+
+/* In this process the object was unregistered: its posts write nothing. */
 void iv_board_close(struct iv_place at);
 int iv_board_is_closed(struct iv_place at);
 
 /*
- * Once its bit is set, an object may be served at any moment, and be
- * unregistered by its handler.  So a poster that goes on to write is counted
- * between these two.
+ * Once its bit is set, an object may be served at any moment, and its handler
+ * may unregister it.  So a poster that is going to write is counted between
+ * these two.
  */
 struct iv_board_own *iv_board_begin_write(struct iv_board *bell);
 void iv_board_end_write(struct iv_board_own *own);
 
 /*
- * Wait for those who write, so that a descriptor can be closed; 0: somebody
- * does not come to an end, and it has to stay open.
+ * Wait for these posters, so that a descriptor can be closed; 0 if one of them
+ * does not finish, and the descriptor has to stay open.
  */
 int iv_board_is_unused(struct iv_board *bell);
 

@@ -2,20 +2,20 @@
  * libivykis: polling for a bounded time before a loop sleeps.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A loop that would sleep goes on to look at its boards and at the stack of its
- * events for a while, and so answers a post that comes soon in a fraction of
- * the time that it takes to be woken.  The kernel is asked every few
- * microseconds, without waiting, so that descriptors are not late.
+ * A loop that is about to sleep first keeps checking its boards and its stack
+ * of events for a while.  It thus serves a post that comes soon in a fraction
+ * of the time that a wakeup takes.  It asks the kernel every few microseconds,
+ * without waiting, so that descriptors are not delayed.
  *
- * The window, how long it polls, adapts within the user's limit: it is halved
- * after several that were in vain, and doubled after a sleep that a window as
- * long as the limit would have spared.
+ * How long it polls, the window, adapts within the user's limit: the window is
+ * halved after several of them brought nothing, and doubled after a sleep that
+ * a window as long as the limit would have avoided.
  *
  * A loop for which the user has set no limit spins instead, once and briefly,
  * if it was posted to while it was awake, because another post may follow.
- * To sleep and be woken would take both sides several times longer.  It does
- * not read its boards until the end: a loop that answers each post at once
- * takes the posters' cache lines away from them, and finds little to do.
+ * Sleeping and being woken would take both sides several times longer.  It does
+ * not read its boards until the end: a loop that served each post at once would
+ * keep taking the cache lines from the posters, and would find little to do.
  */
 
 #include "iv_cpu.h"
@@ -23,16 +23,16 @@
 #include "iv_probe.h"
 #include "iv_time.h"
 
-#define ASK_NSEC	5000	/* between two questions to the kernel */
-#define LOOKS		32	/* between two looks at the clock */
-#define IN_VAIN		4	/* windows, before it is halved */
-#define PARTS		16	/* the shortest window, of the limit */
+#define ASK_NSEC	5000	/* from one query of the kernel to the next */
+#define CHECKS		32	/* from one reading of the clock to the next */
+#define IN_VAIN		4	/* windows in a row, before it is halved */
+#define PARTS		16	/* the limit is so many shortest windows */
 #define MAX_USEC	1000000
 
 #define SPIN_NSEC	1500
-#define SPIN_LOOKS	64	/* at the clock, at most */
-#define SPIN_PAUSES	8	/* between two of these */
-#define MAX_SKIPS	63	/* spins, after several in vain */
+#define SPIN_READS	64	/* readings of the clock, at most */
+#define SPIN_PAUSES	8	/* from one of these to the next */
+#define MAX_SKIPS	63	/* spins left out, after several in vain */
 
 static int64_t ns_since(const struct timespec *from, const struct timespec *to)
 {
@@ -40,14 +40,14 @@ static int64_t ns_since(const struct timespec *from, const struct timespec *to)
 	       (to->tv_nsec - from->tv_nsec);
 }
 
-static struct timespec look_at_clock(struct iv_state *st)
+static struct timespec read_clock(struct iv_state *st)
 {
 	iv_clock_invalidate(st);
 
 	return *iv_clock_now(st);
 }
 
-/* Until something is posted or ready, or the time is over: 1 or 0. */
+/* Returns 1 once something is posted or ready, 0 if the time is over. */
 static int poll_until(struct iv_state *st, const struct timespec *end)
 {
 	static const struct timespec past;
@@ -56,12 +56,12 @@ static int poll_until(struct iv_state *st, const struct timespec *end)
 	int i;
 
 	for (;;) {
-		for (i = 0; i < LOOKS; i++) {
+		for (i = 0; i < CHECKS; i++) {
 			if (iv_main_has_work(st))
 				return 1;
 			iv_pause();
 		}
-		now = look_at_clock(st);
+		now = read_clock(st);
 		if (iv_time_compare(&now, end) >= 0)
 			return 0;
 		if (ns_since(&asked, &now) < ASK_NSEC)
@@ -85,25 +85,26 @@ static void note_vain(struct iv_busy_poll_state *b)
 }
 
 /*
- * Constant since the program began.  A poster needs a processor, too: a thread
- * that polls may be bound to one of its own later.
+ * With one processor, polling keeps the poster from running.  The affinity that
+ * the process began with is used: a thread that polls may be bound to one
+ * processor of its own later.
  */
 static int has_one_processor;
 
 static void wait_briefly(struct iv_state *st)
 {
-	const struct timespec began = look_at_clock(st);
+	const struct timespec began = read_clock(st);
 	struct timespec now = began;
 	int i, j;
 
-	for (i = 0; i < SPIN_LOOKS && ns_since(&began, &now) < SPIN_NSEC; i++) {
+	for (i = 0; i < SPIN_READS && ns_since(&began, &now) < SPIN_NSEC; i++) {
 		for (j = 0; j < SPIN_PAUSES; j++)
 			iv_pause();
-		now = look_at_clock(st);
+		now = read_clock(st);
 	}
 }
 
-/* Each spin in vain doubles the number of those that are left out next. */
+/* After each spin in vain, twice as many of the next ones are left out. */
 static int spin(struct iv_state *st)
 {
 	struct iv_busy_poll_state *b = &st->busy_poll;
@@ -137,7 +138,7 @@ int iv_busy_poll(struct iv_state *st, const struct timespec *until)
 
 	if (b->limit == 0)
 		return spin(st);
-	b->began = look_at_clock(st);
+	b->began = read_clock(st);
 	if (b->window == 0)
 		return 0;
 
@@ -169,10 +170,10 @@ void iv_busy_poll_slept(struct iv_state *st)
 
 	if (b->limit == 0)
 		return;
-	/* A timer ended it, which polling would not have brought nearer. */
+	/* It was ended by a timer, and polling would not have avoided it. */
 	if (!iv_fd_ready(st) && !iv_main_has_work(st))
 		return;
-	now = look_at_clock(st);
+	now = read_clock(st);
 	if (ns_since(&b->began, &now) > b->limit)
 		return;
 	b->window = b->window != 0 ? 2 * b->window : b->limit / PARTS + 1;

@@ -1,29 +1,34 @@
 /*
- * libivykis: a call made in another thread of the same process.
+ * libivykis: wake a loop from another thread of the same process.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A loop has a stack of posted events, to which any thread and any signal
- * handler pushes by compare-and-exchange; the loop takes all of it at once and
- * appends it, turned over, to its queue, which so has the order of the posts.
- * While nothing is on the stack, the loop's own thread appends at once.
- * The queue is an array with room for all events that are registered, so that
- * one which is unregistered is found and taken out at once.
+ * handler pushes by compare-and-exchange.  The loop detaches the whole stack at
+ * once and appends it to its queue in reverse, which is the order of the posts.
+ * While the stack is empty, the loop's own thread appends to the queue
+ * directly.  The queue is an array with room for all registered events, so an
+ * event that is unregistered is found and taken out at once.
  *
- * An event that was posted and whose handler has not been called yet has a
- * mark, which is the number of the process that set it.  Whoever sets it where
- * there was none pushes the event, and wakes the loop if it sleeps:
+ * An event has a mark from its post until its handler is called.  The mark is
+ * the generation of the process that set it.
  *
- *	post:	mark; it was marked: return
- *		push, or append
- *		the loop's state is not AWAKE: post its iv_event_raw
+ *	iv_event_post()
+ *	{
+ *		if (mark(ev) was set)			is_queued()
+ *			return;
+ *		append(ev) or push(ev);			queue_and_wake()
+ *		if (state != AWAKE)			iv_event_raw_wake()
+ *			iv_event_raw_post(wake);
+ *	}
  *
- * The loop's state is that of iv_event_raw.c, and so is the handshake: a loop
- * says ASLEEP, and after a fence looks at its boards and at the stack.  So the
- * poster sees ASLEEP or the loop sees the event, and a loop that is awake needs
- * no system call to be told.
+ * The state is that of iv_event_raw.c, and the handshake is the same one: a
+ * loop sets ASLEEP, and after a fence it checks its boards and the stack.  So
+ * either the poster sees ASLEEP or the loop sees the event, and a post to an
+ * awake loop needs no system call.
  *
- * Once an event is pushed, it may be served, and the loop may end: a poster
- * touches neither any more, but only the loop's board, which stays mapped.
+ * Once an event is queued, it may be served and the loop may end.  From then on
+ * a poster touches neither of them, but only the loop's board, which stays
+ * mapped.
  */
 
 #include <iv_event.h>
@@ -37,7 +42,7 @@ struct iv_event_ {
 
 	_Atomic(struct iv_state *)	owner;	/* NULL: not registered */
 	union {
-		struct iv_event_	*next;	/* on the stack: the one below */
+		struct iv_event_	*next;	/* on the stack: below it */
 		uintptr_t		slot;	/* in the queue */
 	};
 	atomic_uintptr_t	mark;
@@ -58,10 +63,11 @@ static unsigned int marks_of(struct iv_state *st)
 }
 
 /*
- * A thread of the parent may have marked an event and not have pushed it when
- * the process forked.  In the child, what is queued gets the child's mark; one
- * that still has the parent's is not queued.  As long as a change of the queue
- * is under way, whatever has a mark counts as queued.
+ * When the process forks, a thread of the parent may have marked an event and
+ * not have pushed it yet.  So in the child all events that are queued get the
+ * child's mark, and an event that still has the parent's is not queued.  If the
+ * queue is being changed at that moment, this is done after the change; until
+ * then any mark counts.
  */
 static void fork_marks(struct iv_state *st)
 {
@@ -86,7 +92,7 @@ static void fork_marks(struct iv_state *st)
 			      memory_order_release);
 }
 
-/* While the queue is not what it should be, signal handlers leave it alone. */
+/* Between these two, signal handlers leave the queue alone. */
 static void begin_change(struct iv_state *st)
 {
 	st->event.is_changing = 1;
@@ -105,13 +111,14 @@ static void end_change(struct iv_state *st)
 		fork_marks(st);
 }
 
-static void enqueue(struct iv_state *st, unsigned int slot, struct iv_event_ *ev)
+static void
+enqueue(struct iv_state *st, unsigned int slot, struct iv_event_ *ev)
 {
 	st->event.queue[slot] = ev;
 	ev->slot = slot;
 }
 
-/* Move the queue to the front of its room, without those taken out. */
+/* Move the queue to the front of its room, without the gaps. */
 static void compact(struct iv_state *st)
 {
 	unsigned int batch = 0;
@@ -137,7 +144,7 @@ static void take_stack(struct iv_state *st)
 	unsigned int num = 0;
 	unsigned int slot;
 
-	/* Relaxed: what is on it is read below. */
+	/* Relaxed: the events themselves are read below. */
 	if (atomic_load_explicit(&st->event.posted,
 				 memory_order_relaxed) == NULL)
 		return;
@@ -185,7 +192,7 @@ static void deliver(struct iv_event_ *ev)
 {
 	/*
 	 * Acquire: pairs with the release of each iv_event_post() that set the
-	 * mark or found it set; what those wrote before is visible from here.
+	 * mark or found it set.  What they stored before is visible from here.
 	 */
 	iv_step();
 	(void)atomic_exchange_explicit(&ev->mark, 0, memory_order_acq_rel);
@@ -197,7 +204,7 @@ static void deliver(struct iv_event_ *ev)
 	ev->handler(ev->cookie);
 }
 
-/* NULL: the batch has come to its end. */
+/* NULL at the end of the batch. */
 static struct iv_event_ *take_next(struct iv_state *st)
 {
 	struct iv_event_ *ev = NULL;
@@ -208,7 +215,7 @@ static struct iv_event_ *take_next(struct iv_state *st)
 	return ev;
 }
 
-/* The batch is what is queued now. */
+/* A new batch: all that is queued now. */
 static struct iv_event_ *first_of_batch(struct iv_state *st)
 {
 	struct iv_event_ *ev;
@@ -224,7 +231,7 @@ static struct iv_event_ *first_of_batch(struct iv_state *st)
 
 /*
  * Handlers may unregister events that come after them, or run the loop, so the
- * indices are read afresh.
+ * indices are read again each time.
  */
 static struct iv_event_ *next_of_batch(struct iv_state *st)
 {
@@ -267,12 +274,12 @@ static void woken(void *_st)
 	struct iv_state *st = _st;
 
 	/*
-	 * A handler or a signal handler has forked in this pass, and the child
-	 * has drained what was to wake its parent: give it back.
+	 * A handler or a signal handler has forked in this iteration, and the
+	 * child has drained the doorbell of its parent: ring it again.
 	 */
 	if (st->event.generation != iv_process_generation())
 		iv_event_raw_post(&st->event.wake);
-	/* To have the descriptor drained is all that there was to do. */
+	/* Otherwise the loop is awake, which was the purpose. */
 	else
 		st->stats.wakes++;
 }
@@ -299,8 +306,8 @@ static void unregister_wake(struct iv_state *st)
 }
 
 /*
- * A child needs a wake-up of its own: posts to the parent's would wake that,
- * and the child's loop would drain what is meant for the parent.
+ * A child needs a wakeup of its own: posts to the parent's would wake the
+ * parent, and the child's loop would drain the parent's doorbell.
  */
 void iv_event_go_on(struct iv_state *st)
 {
@@ -317,7 +324,7 @@ void iv_event_deinit(struct iv_state *st)
 {
 	if (st->event.num != 0)
 		unregister_wake(st);
-	/* For good. */
+	/* It never ends: signal handlers do not touch the queue again. */
 	begin_change(st);
 	free(st->event.queue);
 }
@@ -333,8 +340,8 @@ void iv_event_init(struct iv_state *st)
 }
 
 /*
- * The mark does not say: after a fork it may be that of a thread of the parent
- * which had yet to push the event, and the slot is what that thread left.
+ * The mark is not enough: after a fork it may be that of a thread of the parent
+ * that had not pushed the event yet, and the slot may hold its `next'.
  */
 static int is_in_queue(const struct iv_state *st, const struct iv_event_ *ev)
 {
@@ -347,7 +354,7 @@ int iv_event_register(struct iv_event *_ev)
 	struct iv_state *st = iv_state_for("iv_event_register");
 	struct iv_event_ *ev = (struct iv_event_ *)_ev;
 
-	/* What the private members hold so far means nothing. */
+	/* The private members may be uninitialised. */
 	atomic_store_explicit(&ev->owner, NULL, memory_order_relaxed);
 	if (make_room(st) < 0)
 		return -1;
@@ -392,19 +399,19 @@ void iv_event_unregister(struct iv_event *_ev)
 		unregister_wake(st);
 }
 
-/* 1 if nothing was on the stack. */
+/* Returns 1 if the stack was empty. */
 static int push(struct iv_state *st, struct iv_event_ *ev)
 {
 	struct iv_event_ *top;
 
-	/* Relaxed: we do not look at what is below. */
+	/* Relaxed: the event below is not read. */
 	top = atomic_load_explicit(&st->event.posted, memory_order_relaxed);
 	do {
 		ev->next = top;
 		iv_step();
 		/*
 		 * Release: pairs with the acquire in take_stack().
-		 * Sequentially consistent: it comes before the look at the
+		 * Sequentially consistent: it comes before the load of the
 		 * state.  Partner: fence B in iv_board.c.
 		 */
 	} while (!atomic_compare_exchange_weak(&st->event.posted, &top, ev));
@@ -423,8 +430,8 @@ keep_mark(struct iv_event_ *ev, uintptr_t generation, uintptr_t mark)
 }
 
 /*
- * Mark the event.  Was it queued already?  Another process's mark says so only
- * to a child that has not yet set the marks right.
+ * Mark the event.  Was it queued already?  A mark of another process means so
+ * only in a child that has not yet corrected the marks.
  */
 static inline int is_queued(struct iv_state *st, struct iv_event_ *ev)
 {
@@ -448,9 +455,9 @@ static inline int is_queued(struct iv_state *st, struct iv_event_ *ev)
 }
 
 /*
- * The same by the loop's own thread, straight to the queue.  0: not now, since
- * we are in a signal handler that has interrupted a change of the queue, or
- * since what is on the stack comes first.
+ * The loop's own thread appends to the queue.  Returns 0 if it must not:
+ * because it is in a signal handler that has interrupted a change of the queue,
+ * or because events on the stack come first.
  */
 static int append(struct iv_state *st, struct iv_event_ *ev)
 {
@@ -462,7 +469,7 @@ static int append(struct iv_state *st, struct iv_event_ *ev)
 	begin_change(st);
 	if (st->event.head == st->event.tail)
 		st->event.head = st->event.batch = st->event.tail = 0;
-	/* Relaxed: posts that have come before this one are seen. */
+	/* Relaxed: posts that happened before this one are seen. */
 	can = st->event.tail < st->event.room &&
 	      atomic_load_explicit(&st->event.posted,
 				   memory_order_relaxed) == NULL;
@@ -474,8 +481,8 @@ static int append(struct iv_state *st, struct iv_event_ *ev)
 }
 
 /*
- * Queue it, and wake the loop if it sleeps.  The bell is looked up before, and
- * may be the parent's in a child that has not gone on with the loop yet.
+ * Queue the event, and wake the loop if it sleeps.  The bell is looked up
+ * first; it may be the parent's in a child that has not run the loop yet.
  */
 static int queue_and_wake(struct iv_state *st, struct iv_event_ *ev, int own)
 {
@@ -493,8 +500,9 @@ static int queue_and_wake(struct iv_state *st, struct iv_event_ *ev, int own)
 }
 
 /*
- * What the loop's own thread posts to an empty stack has a place in a round.
- * It is asleep only to a signal handler that came right before the wait.
+ * A post by the loop's own thread takes a position among the tasks, if no such
+ * post has one yet.  The loop is asleep only if this is a signal handler that
+ * interrupts it right before its wait.
  */
 static void queue_own(struct iv_state *st, struct iv_event_ *ev)
 {

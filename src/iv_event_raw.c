@@ -1,57 +1,81 @@
 /*
- * libivykis: a call made in the loop that registered it, on behalf of any
- * thread, any signal handler and any process.
+ * libivykis: a doorbell that any thread, signal handler or process can ring.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * An object has a descriptor, which the loop watches as any other, and a bit on
- * a board in memory that forked processes share.  A loop that is awake looks at
- * its boards before it sleeps, so a post to it sets the bit and is done; only
- * a loop that sleeps has to be rung for, by a write to the descriptor.
+ * An object has a descriptor, which its loop watches like any other, and a bit
+ * on a board in memory that forked processes share.  A loop that is awake
+ * checks its boards before it sleeps, so a post to it sets the bit and is done.
+ * Only a loop that is asleep needs a doorbell, which is a write to the
+ * descriptor.  The functions that do this are named on the right:
  *
- *	post:	bit is set: fence A
- *			bit is set, state is not ASLEEP, not foreign: return
- *		set bit
- *		state is not ASLEEP, not foreign: return
- *		gone: return
- *		write RING; state = RUNG, if it still is what it was
+ *	iv_event_raw_post()
+ *	{
+ *		if (is_set(bit)) {			is_pending()
+ *			fence A;
+ *			if (is_set(bit) && !needs_doorbell())
+ *				return;
+ *		}
+ *		set(bit);
+ *		if (!needs_doorbell())
+ *			return;
+ *		if (state & FOREIGN) {			write_if_needed()
+ *			write(fd, RING);
+ *		} else if (state & ASLEEP && !is_gone(bit)) {
+ *			write(fd, RING);		ring()
+ *			in the same epoch: state = RUNG;
+ *		}
+ *	}
  *
- *	loop:	before it sleeps: state = ASLEEP in the next epoch
- *			fence B
- *			a bit is set: do not sleep
- *		after it has slept: state = AWAKE
- *		a descriptor is readable: drain it, take the bit
- *			the bit was set, or PLAIN was read: handler(cookie)
- *		once per iteration: take the bits that were set when it
- *			began to call handlers, call these
+ *	needs_doorbell()
+ *	{
+ *		return state & (ASLEEP | FOREIGN);
+ *	}
  *
- * No wakeup is lost.  Of fence B and a poster's setting of the bit one comes
- * first, so the poster sees ASLEEP or the loop sees the bit.  A post that found
- * the bit set has done so after fence A, and taking a bit is a fence, too: the
- * handler that follows sees what the poster stored before.
+ *	an iteration of iv_main()
+ *	{
+ *		state = ASLEEP, in the next epoch;	iv_board_sleep()
+ *		fence B;
+ *		if (no bit is set)			iv_board_posted()
+ *			wait for descriptors;
+ *		state = AWAKE;				iv_board_wake_up()
+ *		due = bits that are set;		iv_board_look()
+ *		for (each readable descriptor)		got_event()
+ *			if (drain(fd) has PLAIN || take(bit))
+ *				handler(cookie);
+ *		for (each bit in due)			iv_board_take()
+ *			if (take(bit))
+ *				handler(cookie);
+ *	}
  *
- * No object gets stuck.  A post returns without a write on evidence that
- * outlives any poster: the loop is awake, or RUNG, which is set after a write
- * to a descriptor that the loop watches, in this very sleep.  A poster that is
- * killed after it set the bit leaves a bit for which the next post rings.  A
- * forked child may hold a stale copy of an object that was unregistered, which
- * then is `gone', and must not ring with that.
+ * No wakeup is lost.  Either the poster sets the bit before fence B, and the
+ * loop sees it, or fence B comes first, and the poster sees ASLEEP.  A post
+ * that is coalesced with a pending one has seen the bit after fence A, and
+ * take() is a fence, too: the handler that follows sees what the poster stored
+ * before.
  *
- * The handler runs no more often than there are posts: a bit is set by one post
- * and taken once.  That is why a doorbell, RING, differs from PLAIN, which is
- * what iv_event_raw_post_fd() writes.
+ * No object gets stuck.  A post returns without a write only on evidence that
+ * outlives any poster: the loop is awake, or it is RUNG, which is set after a
+ * write, in this very sleep, to a descriptor that the loop watches.  A poster
+ * that is killed after it set the bit leaves a bit for which the next post
+ * rings the doorbell.  A forked child may keep a stale copy of an object that
+ * was unregistered; its bit is `gone', and the copy does not ring.
  *
- * A forked child that goes on with the loop says `foreign' on its boards, rings
- * for the bits that are set, and from then on looks at a bit only when it has
- * drained the descriptor.  Each post writes then, and whoever drains and takes
- * the bit runs the handler.  A child that only posts, unregisters or ends
- * changes nothing.
+ * The handler runs no more often than there are posts: each post sets a bit at
+ * most once, and each bit is taken once.  This is why a doorbell, RING, differs
+ * from PLAIN, which iv_event_raw_post_fd() writes.
  *
- * A bit is given to one object, ever.  An object that gets none, for lack of
- * memory, works without: each of its posts writes.  Nothing read from a board
- * steers more than whether a post writes and whose registered handler runs.
+ * A forked child that goes on with the loop sets FOREIGN on its boards, rings
+ * for the bits that are set, and then takes a bit only after it has drained the
+ * descriptor.  From then on each post writes, and the process that drains the
+ * descriptor and takes the bit runs the handler.  A child that only posts,
+ * unregisters or exits changes nothing.
  *
- * iv_board.c keeps the boards of a loop, and iv_board_page.c hands them out.
- * For the rest, this file uses little more than the public calls of iv_fd.
+ * A bit is never given to a second object.  An object that gets none, for lack
+ * of memory, works without: each of its posts writes.  What is read from a
+ * board decides only whether a post writes and which registered handler runs.
+ *
+ * iv_board.c keeps the boards of a loop, and iv_board_page.c allocates them.
+ * Otherwise this file uses little more than the public calls of iv_fd.
  */
 
 #include <fcntl.h>
@@ -67,15 +91,15 @@
 #include "iv_probe.h"
 
 /*
- * Where an object's bit is, in the last two private words of its iv_fd: one is
- * the address of the word; the other one is that of the bell, with the bit's
- * number in the low bits that its alignment leaves.
+ * The last two private words of an object's iv_fd say where its bit is: one has
+ * the address of the word, the other one that of the bell, with the number of
+ * the bit in the low bits, which are zero in the address.
  */
 #define PLACE_BIT	(IV_BOARD_WORD_BITS - 1)
 
 /*
- * What has no bit has this for its word, and no bell.  What is not registered
- * has no word either: memory that is all zeroes is such an object.
+ * An object without a bit has this for its word, and no bell.  One that is not
+ * registered has no word either, as in memory that is all zeroes.
  */
 static atomic_ulong no_board;
 
@@ -95,7 +119,7 @@ static int is_open(const struct iv_event_raw *this)
 	return this->event_rfd.pad[10] != NULL;
 }
 
-/* From here a signal handler that interrupts us posts. */
+/* From here on, posts by a signal handler that interrupts us take effect. */
 static void
 open_to_posts(struct iv_event_raw *this, int wfd, struct iv_place at)
 {
@@ -106,7 +130,7 @@ open_to_posts(struct iv_event_raw *this, int wfd, struct iv_place at)
 	this->event_rfd.pad[10] = at.bell != NULL ? at.word : &no_board;
 }
 
-/* From here it posts nothing. */
+/* From here on, they are ignored. */
 static void close_to_posts(struct iv_event_raw *this)
 {
 	this->event_rfd.pad[10] = NULL;
@@ -115,24 +139,10 @@ static void close_to_posts(struct iv_event_raw *this)
 	this->event_wfd = -1;
 }
 
-static int is_gone(struct iv_place at)
-{
-	struct iv_board *b = iv_place_board(at);
-
-	/* Sequentially consistent: pairs with iv_board_leave(). */
-	return (atomic_load(&b->gone[at.word - b->posted]) >> at.bit) & 1;
-}
-
-static int is_set(struct iv_place at)
-{
-	return (atomic_load(at.word) >> at.bit) & 1;
-}
-
 
 /*
- * Descriptors.  One eventfd is both ends; a pipe stands in where there is
- * none.  Which of the two is a property of the object: with an eventfd,
- * event_wfd and event_rfd.fd are the same.
+ * Descriptors.  An eventfd is both ends; where there is none, a pipe is used.
+ * With an eventfd, event_wfd and event_rfd.fd are the same.
  */
 static int pair_open(int fd[2])
 {
@@ -151,14 +161,14 @@ static int pair_open(int fd[2])
 	return 0;
 }
 
-/* That of the other end is the object's. */
+/* iv_fd.c labels the reading end. */
 static void label_end(const int fd[2])
 {
 	if (fd[1] != fd[0])
 		(void)iv_process_label_fd(fd[1]);
 }
 
-/* What a child has lost of it, it does not close. */
+/* A number that a child has closed, and used again, stays open. */
 static void pair_close(const int fd[2], unsigned int label)
 {
 	iv_process_close(fd[0], label);
@@ -167,14 +177,14 @@ static void pair_close(const int fd[2], unsigned int label)
 }
 
 /*
- * What is written.  An eventfd adds them up: a second RING does not fit, and
- * what is not RING alone has PLAIN in it.  In a pipe each is eight bytes, or
- * nothing if it is full.
+ * What is written.  An eventfd adds the values up: a second RING does not fit,
+ * and every other sum contains a PLAIN.  A pipe holds each of them, until it is
+ * full.
  */
 #define PLAIN	UINT64_C(1)
 #define RING	(UINT64_C(1) << 63)
 
-/* 1 if the descriptor is readable now: also if it is full. */
+/* Returns 1 if the descriptor is readable now, even if it is full. */
 static int make_readable(int fd, uint64_t what)
 {
 	ssize_t ret;
@@ -182,15 +192,18 @@ static int make_readable(int fd, uint64_t what)
 	do {
 		ret = write(fd, &what, sizeof(what));
 	} while (ret < 0 && errno == EINTR);
-	/* Not a descriptor of ours. */
+	/* Neither an eventfd nor one of our pipes. */
 	if (ret >= 0 && ret != sizeof(what))
 		errno = EIO;
 
 	return ret == sizeof(what) || errno == EAGAIN;
 }
 
-/* The same with RING, by a poster that has to come to an end. */
-static int make_ring(int fd)
+/*
+ * The same with RING, and no cancellation point: iv_board_is_unused() waits for
+ * the poster.
+ */
+static int write_ring(int fd)
 {
 	static const uint64_t what = RING;
 	ssize_t ret;
@@ -202,7 +215,7 @@ static int make_ring(int fd)
 	return ret == sizeof(what) || (ret < 0 && errno == EAGAIN);
 }
 
-/* What has been read: */
+/* What was read, as a set of these. */
 #define SOMETHING	1
 #define A_PLAIN		2
 
@@ -210,7 +223,7 @@ static int kinds_of(const uint64_t *buf, size_t len, size_t size)
 {
 	size_t i;
 
-	/* What did not fit may have been PLAIN. */
+	/* A pipe that was full may have rejected a PLAIN. */
 	if (len == size || len % sizeof(*buf))
 		return SOMETHING | A_PLAIN;
 	for (i = 0; i < len / sizeof(*buf); i++) {
@@ -222,9 +235,9 @@ static int kinds_of(const uint64_t *buf, size_t len, size_t size)
 }
 
 /*
- * Read until there is nothing; 0 if there was nothing from the start.  A read
- * empties an eventfd.  One that fills the buffer may have left some of what a
- * pipe holds, but not for ever, whoever goes on to write.
+ * Read until there is nothing left; returns 0 if there was nothing to read.
+ * One read empties an eventfd, but not always a pipe.  The number of reads is
+ * bounded, because others may go on writing.
  */
 static int drain(int fd)
 {
@@ -265,7 +278,7 @@ static void call_handler(struct iv_event_raw *this)
 			 "handler before a post", (void *)this);
 	IV_PROBE_RAW_DELIVERED(this);
 	iv_step();
-	/* The last touch of *this, which the handler may free. */
+	/* The handler may free *this. */
 	this->handler(this->cookie);
 }
 
@@ -277,7 +290,7 @@ static void ring_here(const struct iv_event_raw *this)
 
 void iv_event_raw_go_on(struct iv_state *st)
 {
-	/* Now: a signal handler that forks in here has yet to be noticed. */
+	/* A fork by a signal handler from here on is noticed the next time. */
 	unsigned int generation = iv_process_generation();
 	int state = iv_cancel_disable();
 
@@ -313,14 +326,14 @@ static void got_event(void *_this)
 	}
 	if (at.word != NULL)
 		iv_board_served(iv_self, at);
-	/* In this order: a bit that is set later has a wakeup of its own. */
+	/* After the drain: a bit that is set later has its own doorbell. */
 	if ((at.bell != NULL && iv_board_take_bit(at)) || (drained & A_PLAIN))
 		call_handler(this);
 	else
 		iv_self->stats.spurious++;
 }
 
-/* A child that has closed what it inherited gets another one, of its own. */
+/* In a child that has closed the descriptor: open another one. */
 static void got_error(void *_this)
 {
 	struct iv_event_raw *this = _this;
@@ -336,7 +349,7 @@ static void got_error(void *_this)
 	this->event_wfd = fd[1];
 }
 
-/* Let the calling thread's loop watch the descriptor. */
+/* The calling thread's loop watches the descriptor. */
 static int watch(struct iv_event_raw *this)
 {
 	this->event_rfd.cookie = this;
@@ -346,17 +359,24 @@ static int watch(struct iv_event_raw *this)
 	return iv_fd_register_own(&this->event_rfd);
 }
 
+static int open_ends(struct iv_event_raw *this, int fd[2])
+{
+	/* The private members may be uninitialised. */
+	close_to_posts(this);
+	IV_FD_INIT(&this->event_rfd);
+	if (pair_open(fd) < 0)
+		return -1;
+	this->event_rfd.fd = fd[0];
+
+	return 0;
+}
+
 static int open_and_watch(struct iv_event_raw *this, int fd[2])
 {
 	int err;
 
-	/* What the private members hold so far means nothing. */
-	close_to_posts(this);
-	IV_FD_INIT(&this->event_rfd);
-
-	if (pair_open(fd) < 0)
+	if (open_ends(this, fd) < 0)
 		return -1;
-	this->event_rfd.fd = fd[0];
 	if (watch(this) == 0) {
 		label_end(fd);
 		return 0;
@@ -386,7 +406,7 @@ int iv_event_raw_register(struct iv_event_raw *this)
 	return 0;
 }
 
-/* One that was prepared, and not adopted here, has the board alone. */
+/* A prepared object that was not adopted here has a board to itself. */
 static void give_back(struct iv_place at, int is_owned)
 {
 	iv_board_close(at);
@@ -421,30 +441,23 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 }
 
 
-/* Will the loop look, or has it been rung for? */
-static int will_look(const struct iv_board *bell)
+/* Not if the loop will check its boards, or if a doorbell has been rung. */
+static int needs_doorbell(const struct iv_board *bell)
 {
 	iv_step();
-	return !(atomic_load(&bell->state) &
-		 (IV_BOARD_ASLEEP | IV_BOARD_FOREIGN));
+	return (atomic_load(&bell->state) &
+		(IV_BOARD_ASLEEP | IV_BOARD_FOREIGN)) != 0;
 }
 
-static unsigned long life_of(const struct iv_board *bell)
-{
-	/* Relaxed: it is another one only if the loop has long ended. */
-	return atomic_load_explicit(&bell->flags, memory_order_relaxed) /
-	       IV_BOARD_LIFE;
-}
-
-/* A write that makes the loop look, and then the word that it was made. */
+/* Wake the loop, and then let others know that this was done. */
 static void ring(struct iv_board *bell, int fd, unsigned long state)
 {
 	unsigned long rung;
 
-	if (!make_ring(fd))
+	if (!write_ring(fd))
 		return;
 	iv_step();
-	/* Release: who sees RUNG may rely on the write. */
+	/* Release: a poster that sees RUNG relies on the write. */
 	rung = (state & ~IV_BOARD_MODE) | IV_BOARD_RUNG;
 	(void)atomic_compare_exchange_strong_explicit(&bell->state, &state,
 						      rung,
@@ -453,31 +466,31 @@ static void ring(struct iv_board *bell, int fd, unsigned long state)
 }
 
 /*
- * The bit is set, and the loop does not look, or did not when we looked.  All
- * is read anew now that the descriptor stays open.
+ * The bit is set, and a doorbell was needed.  The state is read again now that
+ * the descriptor is kept open for this poster.
  */
-static void write_if_need_be(struct iv_place at, unsigned long life, int fd)
+static void write_if_needed(struct iv_place at, unsigned long life, int fd)
 {
 	struct iv_board *bell = at.bell;
 	unsigned long state = atomic_load(&bell->state);
 
 	iv_step();
-	/* The board has another owner, who has nothing to do with us. */
-	if (life_of(bell) != life || iv_board_is_closed(at))
+	/* The board has been reused, or the object was unregistered here. */
+	if (iv_board_life(bell) != life || iv_board_is_closed(at))
 		return;
 
 	if (state & IV_BOARD_FOREIGN) {
 		/* Whoever drains it takes the bit; if that is done, all is. */
-		if (is_set(at))
-			(void)make_ring(fd);
+		if (iv_place_is_set(at))
+			(void)write_ring(fd);
 	} else if (state & IV_BOARD_ASLEEP) {
-		/* Of a stale copy, which would ring where nobody listens. */
-		if (!is_gone(at))
+		/* No loop watches the descriptor of a stale copy. */
+		if (!iv_place_is_gone(at))
 			ring(bell, fd, state);
 	}
 }
 
-/* fd < 0: the one that wakes the loop. */
+/* fd < 0: write to the descriptor that wakes the loop for its iv_events. */
 static __attribute__((noinline)) void
 post_by_write(struct iv_place at, unsigned long life, int fd)
 {
@@ -486,8 +499,9 @@ post_by_write(struct iv_place at, unsigned long life, int fd)
 	int state, type;
 
 	/*
-	 * Deferred first: glibc may act, at any time, on an asynchronous
-	 * cancellation that was on its way when it was disabled.
+	 * This comes first: an asynchronous cancellation that is already
+	 * pending when cancellation is disabled may still take effect, with
+	 * glibc, at any time later.
 	 */
 	(void)pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
 	state = iv_cancel_disable();
@@ -495,14 +509,14 @@ post_by_write(struct iv_place at, unsigned long life, int fd)
 	iv_step();
 	if (fd < 0)
 		fd = atomic_load(&own->fd);
-	write_if_need_be(at, life, fd);
+	write_if_needed(at, life, fd);
 	iv_board_end_write(own);
 	iv_cancel_restore(state);
 	(void)pthread_setcanceltype(type, &type);
 	errno = saved_errno;
 }
 
-/* Nobody looks but at the descriptor. */
+/* There is no bit, only the descriptor. */
 static __attribute__((noinline)) void
 post_plainly(const struct iv_event_raw *this)
 {
@@ -518,23 +532,24 @@ post_plainly(const struct iv_event_raw *this)
 	IV_PROBE_RAW_WRITTEN(this);
 }
 
-static int joins(struct iv_place at)
+/* Is there a pending post that this one can be coalesced with? */
+static int is_pending(struct iv_place at)
 {
-	/* Relaxed: the look that counts comes after the fence. */
+	/* Relaxed: what counts is the load after the fence. */
 	if (!((atomic_load_explicit(at.word, memory_order_relaxed) >>
 	       at.bit) & 1))
 		return 0;
 	/*
-	 * Fence A.  The caller's stores come before our look at the bit.
+	 * Fence A: the caller's stores come before the load of the bit.
 	 * Partner: iv_board_take_bit().
 	 */
 	iv_full_fence();
 
-	/* In this order: who says ASLEEP later sees a bit that is set now. */
-	return is_set(at) && will_look(at.bell);
+	/* In this order: a loop that sets ASLEEP later sees the bit. */
+	return iv_place_is_set(at) && !needs_doorbell(at.bell);
 }
 
-/* All that a post to a loop that is awake runs is in few lines of the cache. */
+/* Aligned, so that a post to an awake loop runs code in few cache lines. */
 __attribute__((aligned(64)))
 void iv_event_raw_post(const struct iv_event_raw *this)
 {
@@ -547,23 +562,23 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 		post_plainly(this);
 		return;
 	}
-	if (joins(at)) {
+	if (is_pending(at)) {
 		IV_PROBE_RAW_SKIPPED(this);
 		return;
 	}
 
-	life = life_of(at.bell);
+	life = iv_board_life(at.bell);
 	iv_step();
 	/*
-	 * From here on, *this may be gone.  Partners: fence B in iv_board.c,
-	 * and iv_board_make_foreign().
+	 * From here on, *this may have been freed.  Partners: fence B in
+	 * iv_board.c, and iv_board_make_foreign().
 	 */
 	atomic_fetch_or(at.word, iv_place_mask(at));
 	iv_step();
 	b = iv_place_board(at);
 	if (b != at.bell)
 		atomic_fetch_or(&at.bell->hints, b->hint);
-	if (will_look(at.bell)) {
+	if (!needs_doorbell(at.bell)) {
 		IV_PROBE_RAW_SKIPPED(this);
 		return;
 	}
@@ -574,8 +589,8 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 
 
 /*
- * The wakeup of a loop's iv_events has a bit of its own on the bell, and
- * posters that know the bell alone: *this and the loop may be gone.
+ * The wakeup of a loop's iv_events.  It has a bit of its own on the bell, which
+ * is all that its posters know: *this and the loop may be gone.
  */
 int iv_event_raw_register_wake(struct iv_state *st, struct iv_event_raw *this)
 {
@@ -615,39 +630,35 @@ void iv_event_raw_wake(struct iv_board *bell)
 		.word = &bell->posted[0],
 		.bit = IV_BOARD_WAKE_BIT,
 	};
-	unsigned long life = life_of(bell);
+	unsigned long life = iv_board_life(bell);
 
-	/* It looks at the stack of events, which no forked loop shares. */
+	/* An awake loop checks its stack of events, forked copies or not. */
 	if (!(atomic_load(&bell->state) & IV_BOARD_MODE))
 		return;
 	iv_step();
 
 	/*
-	 * RUNG alone does not do: a forked loop may drain what was written, and
-	 * goes by the bits.
+	 * RUNG is not enough: a forked loop may drain the doorbell, and rings
+	 * again only for the bits that are set.
 	 */
 	atomic_fetch_or(at.word, iv_place_mask(at));
-	if (!will_look(bell))
+	if (needs_doorbell(bell))
 		post_by_write(at, life, -1);
 }
 
 
 /*
- * An object that is known to a process and its children before there is a loop
- * for it.  Its board, which it has alone, says AWAKE: who adopts it looks.
+ * An object that a process and its children know before it has a loop.  It has
+ * a board to itself, whose state is AWAKE: the loop that adopts it checks the
+ * bit.
  */
 int iv_event_raw_prepare(struct iv_event_raw *this)
 {
 	int saved_errno = errno;
 	int fd[2];
 
-	if (iv_main_init_process() < 0)
+	if (iv_main_init_process() < 0 || open_ends(this, fd) < 0)
 		return -1;
-	close_to_posts(this);
-	IV_FD_INIT(&this->event_rfd);
-	if (pair_open(fd) < 0)
-		return -1;
-	this->event_rfd.fd = fd[0];
 	iv_fd_set_label(&this->event_rfd);
 	label_end(fd);
 	open_to_posts(this, fd[1], iv_board_place_alone());
@@ -663,9 +674,9 @@ static void adopt_board(struct iv_state *st, struct iv_event_raw *this,
 	      IV_BOARD_OWNED) && iv_board_adopt(st, at, this) == 0)
 		return;
 
-	/* Another loop has it, or had: as if that had been forked. */
+	/* There is another owner, or was: the rules of a forked loop apply. */
 	iv_board_make_foreign(at.bell);
-	if (is_set(at))
+	if (iv_place_is_set(at))
 		ring_here(this);
 }
 
@@ -690,8 +701,8 @@ int iv_event_raw_adopt(struct iv_event_raw *this)
 
 
 /*
- * Beyond fork.  The poster has a descriptor and nothing else: no word, and no
- * reading end of the pipe that would keep SIGPIPE away.
+ * Posts from unrelated processes.  All that the poster has is a descriptor: it
+ * has no bit, and no reading end of the pipe that would prevent SIGPIPE.
  */
 int iv_event_raw_export(const struct iv_event_raw *this)
 {

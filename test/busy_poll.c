@@ -28,7 +28,7 @@ static void listen_to_stderr(int err[2])
 	check(setenv("IV_STATS", "1", 1) == 0);
 }
 
-/* What the process of fn() tells of its loop. */
+/* What the process of fn() prints about its loop. */
 static void told_by(void (*fn)(void))
 {
 	ssize_t len = 0;
@@ -587,18 +587,18 @@ static const struct check_case cases[] = {
 	  posts_without_doorbells, EACH, 0 },
 	{ "descriptors are served while it polls", descriptors_meanwhile,
 	  EACH, 0 },
-	{ "descriptors are served beside work without end",
+	{ "descriptors are served beside endless work",
 	  descriptors_beside_work, EACH, 0 },
 	{ "timers are served while it polls", timers_meanwhile, EACH_METHOD,
 	  0 },
-	{ "a loop that polls in vain ceases to", in_vain, EACH_METHOD, 0 },
-	{ "without a limit, a loop spins after posts that came while it was "
-	  "awake", spin_in_flood, EACH, 0 },
+	{ "a loop that polls in vain stops polling", in_vain, EACH_METHOD, 0 },
+	{ "without a limit, a loop spins if posted to while it was awake",
+	  spin_in_flood, EACH, 0 },
 	{ "a loop that is woken by each post does not spin",
 	  no_spin_when_woken, EACH, 0 },
 	{ "a loop that spins in vain does so less and less", spin_in_vain,
 	  EACH, 0 },
-	{ "IV_BUSY_POLL is for all loops, nonsense is not heard",
+	{ "IV_BUSY_POLL applies to all loops, and nonsense is ignored",
 	  of_all_loops, ONCE, 0 },
 	{ "a program that began with one processor does not poll",
 	  one_processor, ONCE, 0 },

@@ -815,9 +815,9 @@ static void no_system_call(void)
 
 
 /*
- * A post must reach a loop that sleeps.  Whoever waits for one to be served
- * looks at the loop's thread meanwhile: if the kernel has it sleeping all the
- * time although the post returned, the wake-up is lost.
+ * A post must reach a loop that sleeps.  A thread that waits for one to be
+ * served looks at the loop's thread meanwhile: if the kernel has it sleeping
+ * all the time although the post returned, the wakeup is lost.
  */
 static pid_t loop_tid;
 
@@ -1650,8 +1650,8 @@ static void fork_amid_post(void)
 }
 
 /*
- * A loop of a real-time priority has its processor to itself until it sleeps, and
- * wakes up while the poster, on the same one, is still in its write.
+ * A loop of real-time priority has its processor to itself until it sleeps.  It
+ * wakes up while the poster, on the same processor, is still in its write.
  */
 static atomic_int num_yields;
 
@@ -1731,12 +1731,12 @@ static void loop_of_high_priority(void)
 
 static const struct check_case cases[] = {
 	{ "handlers run in the order of the first posts", order, EACH, 0 },
-	{ "so do they however many are withdrawn and registered again",
+	{ "so do they however many are unregistered and registered again",
 	  posted_and_withdrawn, ONCE, 0 },
 	{ "what is posted in a batch waits for the next one",
 	  posted_in_a_batch, EACH_METHOD, 0 },
-	{ "all posts before the call give one call", coalescing, EACH, 0 },
-	{ "a post in the own handler gives another call in a later round",
+	{ "all posts before the call result in one call", coalescing, EACH, 0 },
+	{ "a post in the event's own handler results in another call later",
 	  post_in_own_handler, EACH, 0 },
 	{ "events that post themselves starve no timer and no descriptor",
 	  self_posters_starve_nothing, EACH, 0 },
@@ -1748,26 +1748,26 @@ static const struct check_case cases[] = {
 	  register_again_in_batch, EACH_BACKEND, 0 },
 	{ "an event unregistered after a post in a handler is not called",
 	  remove_from_next_batch, EACH_BACKEND, 0 },
-	{ "unregistering cancels, and registering again starts not pending",
+	{ "unregistering cancels the call, and registering again starts afresh",
 	  cancel_before_main, EACH, 0 },
-	{ "a post of the owner has the place of a task, before iv_main",
+	{ "a post by the owner takes a task's position, before iv_main",
 	  position_before_main, EACH, 0 },
-	{ "a post of the owner in a task is served in a round",
+	{ "a post by the owner in a task is served in a round",
 	  position_in_round, EACH, 0 },
-	{ "a post of the owner has the place of a task, in a timer's handler",
+	{ "a post by the owner takes a task's position, in a timer's handler",
 	  position_by_timer, EACH, 0 },
 	{ "a post wakes a loop that sleeps", wakes_a_sleeping_loop, EACH, 0 },
 	{ "after the call the loop sleeps", sleeps_after_delivery, EACH, 0 },
 	{ "it counts as one registered object", counts_as_one, EACH, 0 },
-	{ "private members may hold anything when registering",
+	{ "private members need not be initialised before registering",
 	  private_memory, EACH_BACKEND, 0 },
-	{ "a post to an event of zeroes does nothing",
+	{ "a post to an event that is all zeroes does nothing",
 	  post_never_registered, ONCE, 0 },
 	{ "at the descriptor limit registering fails, and works afterwards",
 	  descriptor_limit, EACH, 0 },
-	{ "a loop that is refused its wake-up leaves other loops theirs",
+	{ "a loop that cannot get a wakeup leaves other loops theirs",
 	  refused_beside_others, EACH_METHOD, 0 },
-	{ "pipes that stand in for an eventfd are close-on-exec",
+	{ "pipes that are used instead of an eventfd are close-on-exec",
 	  pipes_are_close_on_exec, EACH_METHOD, 0 },
 	{ "iv_deinit with events registered keeps no descriptor",
 	  deinit_registered, EACH, 0 },
@@ -1775,26 +1775,26 @@ static const struct check_case cases[] = {
 	  thread_ends_registered, EACH, 0 },
 	{ "posts to a loop that is awake make no system call",
 	  no_system_call, EACH_BACKEND, 0 },
-	{ "no wake-up is lost, and what was written before is seen",
+	{ "no wakeup is lost, and what was written before is seen",
 	  one_sender, EACH_BACKEND, 0 },
-	{ "no wake-up of many threads is lost", many_senders, EACH_BACKEND, 0 },
-	{ "signal handlers post, also in the loop's own thread as it sleeps",
+	{ "no wakeup by many threads is lost", many_senders, EACH_BACKEND, 0 },
+	{ "signal handlers post, even in the loop's own thread while it sleeps",
 	  signals_to_own_thread, EACH, 0 },
-	{ "signal handlers post, also when they interrupt a post of the event",
+	{ "signal handlers post, even if they interrupt a post of the event",
 	  signals_to_poster, EACH_BACKEND, 0 },
 	{ "signal handlers post and fork, whatever they interrupt",
 	  interrupted_anywhere, ONCE, 120 },
-	{ "... also where other threads have posted before",
+	{ "... even if other threads have posted before",
 	  interrupted_behind_others, ONCE, 120 },
-	{ "a process that forks amid another thread's post loses none",
+	{ "a process that forks during another thread's post loses no post",
 	  fork_amid_post, ONCE, 120 },
-	{ "a loop of high priority lets a poster out of its post",
+	{ "a loop of real-time priority lets a poster finish its post",
 	  loop_of_high_priority, EACH_BACKEND, 0 },
 	{ "the receiver may end its loop before the post has returned",
 	  receiver_leaves, EACH, 0 },
 	{ "two loops post to each other, and leave at any time",
 	  ping_pong, EACH, 0 },
-	{ "a thread to be cancelled posts all the same",
+	{ "a thread whose cancellation is pending can still post",
 	  cancelled_poster, EACH, 0 },
 	{ "mistakes are fatal and named", mistakes, ONCE, 0 },
 };

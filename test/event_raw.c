@@ -985,7 +985,7 @@ static void pending_in_child(void)
 	start_counted(&c);
 	check_int(pipe(go), 0);
 
-	/* Posted here after the fork, so only a shared word can tell. */
+	/* It is posted here after the fork: only shared memory shows that. */
 	pid = tied_child(&c, go);
 	iv_event_raw_post(&c.ev);
 	check_int(write(go[1], "", 1), 1);
@@ -1231,17 +1231,17 @@ static void mistakes(void)
 
 static const struct check_case cases[] = {
 	{ "a post before iv_main is kept", post_before_main, EACH, 0 },
-	{ "a burst of any size gives one call", bursts, EACH, 0 },
-	{ "a post in the own handler gives another call in a later pass",
+	{ "a burst of any size results in one call", bursts, EACH, 0 },
+	{ "a post in the object's own handler results in another call later",
 	  post_in_own_handler, EACH, 0 },
 	{ "tasks run before what the handler posts next, to any object",
 	  tasks_before_late_posts, EACH, 0 },
 	{ "an object that posts to itself for ever does not hold up timers",
 	  self_poster_and_timer, EACH, 0 },
-	{ "a post leaves errno alone, also when the descriptor is full",
+	{ "a post keeps errno, even if the descriptor is full",
 	  errno_is_kept, EACH, 0 },
 	{ "a full descriptor delays no post", full_descriptor, EACH, 0 },
-	{ "registering leaves errno alone when it succeeds",
+	{ "registering keeps errno if it succeeds",
 	  registering_keeps_errno, EACH_BACKEND, 0 },
 	{ "at the descriptor limit registering fails, and works afterwards",
 	  descriptor_limit, EACH, 0 },
@@ -1251,18 +1251,18 @@ static const struct check_case cases[] = {
 	  remove_batch, EACH, 0 },
 	{ "an object registered again in a batch is not called for old posts",
 	  register_again_in_batch, EACH, 0 },
-	{ "a post after unregister does nothing, whoever has the number now",
+	{ "a post after unregistering does nothing, even to a reused number",
 	  posts_after_unregister, EACH, 0 },
-	{ "a post to an object of zeroes does nothing",
+	{ "a post to an object that is all zeroes does nothing",
 	  post_never_registered, ONCE, 0 },
-	{ "private members may hold anything when registering",
+	{ "private members need not be initialised before registering",
 	  private_memory, EACH, 0 },
-	{ "handler and cookie count as they are at the time of the call",
+	{ "handler and cookie are read at the time of the call",
 	  late_handler, EACH_BACKEND, 0 },
 	{ "of thousands of objects those that are posted to are called",
 	  many_objects, EACH, 0 },
-	{ "an object may lie in any kind of memory", memory, EACH, 0 },
-	{ "threads that have no loop post", threads_without_loop, EACH, 0 },
+	{ "an object may be in any kind of memory", memory, EACH, 0 },
+	{ "threads without a loop can post", threads_without_loop, EACH, 0 },
 	{ "a post wakes a loop that sleeps", wakes_a_sleeping_loop, EACH, 0 },
 	{ "descriptors are close-on-exec, non-blocking, and closed in the end",
 	  descriptor_flags, EACH, 0 },
@@ -1274,7 +1274,7 @@ static const struct check_case cases[] = {
 	{ "while a post is pending, children post without a system call",
 	  pending_in_child, EACH_BACKEND, 0 },
 	{ "children post", children_post, EACH, 0 },
-	{ "posts to a child's stale copy concern no other object",
+	{ "posts to a child's stale copy reach no other object",
 	  stale_copies, EACH_BACKEND, 0 },
 	{ "objects that come and go leave nothing mapped",
 	  mappings_of_objects, EACH_BACKEND, 0 },

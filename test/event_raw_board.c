@@ -1,5 +1,5 @@
 /*
- * libivykis: iv_event_raw, many objects, and boards in want of memory.
+ * libivykis: iv_event_raw, many objects, and boards without memory.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -140,7 +140,7 @@ static void post_rest(void *unused)
 	post_many(1);
 }
 
-/* It stops the loop where that sleeps, and lets it go when all are posted. */
+/* It stops the loop while that sleeps, and continues it when all are posted. */
 static pid_t poster_of_burst(void)
 {
 	pid_t loop = getpid();
@@ -313,7 +313,7 @@ static void hole(void)
 /* off_t has two sizes there, and mmap two names. */
 static void hole(void)
 {
-	skip("mmap is looked at on 64-bit machines");
+	skip("mmap has one name only on 64-bit machines");
 }
 #endif
 
@@ -554,8 +554,8 @@ static void self_posts(void)
 
 /*
  * A poster that is led by steps, as the loop, in another thread, runs the
- * handler, which unregisters the object and takes its number.  What is posted is
- * an iv_event_raw, or a loop's only iv_event, whose wakeup has the number.
+ * handler, which unregisters the object and takes its number.  What is posted
+ * is an iv_event_raw, or a loop's only iv_event, whose wakeup has the number.
  */
 static struct {
 	struct counted	c;
@@ -683,8 +683,9 @@ static void race_child(int control[2])
 }
 
 /*
- * So many steps after it has called; 1: the post was over before.  The first
- * call says how many steps there are before.
+ * Lead the poster by so many steps from the call of the post on; returns 1 if
+ * the post was over before.  The first call finds out how many steps come
+ * before the post.
  */
 static int race_after(int num, int is_event)
 {
@@ -819,7 +820,7 @@ static void leaving_posters(void)
 	signal(SIGUSR1, jump_out);
 	for (i = 0; i < 200; i++)
 		poster_leaves(i % 2);
-	/* For those that were on their way to write, descriptors stay open. */
+	/* Descriptors stay open for posters that were about to write. */
 	_exit(0);
 }
 
@@ -833,13 +834,13 @@ static void posters_that_leave(void)
 }
 
 static const struct check_case cases[] = {
-	{ "a burst to thousands that sleep is one doorbell, and a call each",
+	{ "a burst to thousands of objects rings once, and calls each once",
 	  one_doorbell, EACH_BACKEND, 0 },
 	{ "objects on several boards are called once for each post",
 	  several_boards, EACH, 0 },
 	{ "objects that come and go between some that stay leave little mapped",
 	  churn, EACH_BACKEND, 60 },
-	{ "memory that the kernel has lost for us is never mapped again",
+	{ "memory that a failed mmap has unmapped is never mapped again",
 	  hole, EACH_BACKEND, 0 },
 	{ "without a board an iv_event is not registered",
 	  no_board_for_events, EACH_BACKEND, 0 },
@@ -847,21 +848,21 @@ static const struct check_case cases[] = {
 	  0 },
 	{ "a handler is left by longjmp, and others are called once", left,
 	  EACH, 0 },
-	{ "a stale copy that posts keeps no other post from being heard",
+	{ "a post to a stale copy keeps no other post from being served",
 	  stale_copy, EACH, 0 },
-	{ "... also where its bit has been handed out to another", stale_page,
+	{ "... even if its bit has been given to another object", stale_page,
 	  EACH_BACKEND, 60 },
 	{ "what a child registers has nothing to do with its parent's",
 	  registered_after_fork, EACH, 0 },
-	{ "a child that ends its loop and begins another posts",
+	{ "a child that has ended its loop and begun another can post",
 	  child_begins_anew, EACH, 0 },
 	{ "posts of a handler to itself make few system calls", self_posts,
 	  EACH_BACKEND, 0 },
-	{ "a number that is reused is not written to, whatever the instant",
+	{ "a descriptor number that is reused is never written to",
 	  reused_number, EACH_BACKEND, 60 },
 	{ "... nor is that of a loop's wakeup, by a post to an iv_event",
 	  reused_number_of_event, EACH_BACKEND, 60 },
-	{ "events are unregistered though posters left in the middle",
+	{ "events can be unregistered after posters have left in mid-post",
 	  posters_that_leave, EACH_BACKEND, 60 },
 };
 

@@ -119,7 +119,7 @@ static const struct check_case cases[] = {
 	{ "the end of the pipe's file is fatal", end_of_file, ONCE, 0 },
 	{ "a descriptor that cannot be read is fatal", read_error, ONCE,
 	  0 },
-	{ "interrupted system calls are made again", interrupted, ONCE, 0 },
+	{ "interrupted system calls are repeated", interrupted, ONCE, 0 },
 };
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
 /*
- * libivykis: iv_event_raw, objects that are known before they have a loop.
+ * libivykis: iv_event_raw, objects that are prepared before they have a loop.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -270,7 +270,7 @@ static void other_thread(void)
 }
 
 
-/* Whoever owns it notes the latest of what was said. */
+/* Its owner notes the latest value that was said. */
 static void note(void *unused)
 {
 	unsigned long value = atomic_load_explicit(&shared->said,
@@ -725,11 +725,11 @@ static void mistakes(void)
 }
 
 static const struct check_case cases[] = {
-	{ "posts before the adoption give one call after it",
+	{ "posts before the adoption result in one call after it",
 	  posts_before_adoption, EACH, 0 },
 	{ "a loop adopts beside its own, and after others",
 	  adopted_among_others, EACH, 0 },
-	{ "a child adopts one, its parent another: both are heard",
+	{ "a child adopts one, its parent another: both are served",
 	  two_way, EACH, 0 },
 	{ "children adopt one each, and post to each other", siblings, EACH,
 	  0 },

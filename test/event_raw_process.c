@@ -110,7 +110,7 @@ static pid_t fork_checked(void)
 	return pid;
 }
 
-/* Run this program anew, to do what its arguments say. */
+/* Execute this program, which does what its arguments ask for. */
 static pid_t execute(const char *what, const char *arg)
 {
 	pid_t pid;
@@ -251,7 +251,7 @@ static void outlives_registration(void)
 	else
 		post_by(fd);
 
-	/* Whoever has the numbers now does not hear of it. */
+	/* The new users of the numbers receive nothing. */
 	start(&c);
 	if (variant_is_pipe())
 		check_errno(iv_event_raw_post_fd(fd), EPIPE);
@@ -719,15 +719,15 @@ static void word_that_changes(void)
 }
 
 static const struct check_case cases[] = {
-	{ "posts through an exported descriptor and others join each other",
+	{ "posts through an exported descriptor and others are coalesced",
 	  posts_by_export, EACH, 0 },
-	{ "a post to a full descriptor succeeds, and errno stays",
+	{ "a post to a full descriptor succeeds and keeps errno",
 	  full_descriptor, EACH, 0 },
 	{ "an exported descriptor is close-on-exec and non-blocking",
 	  flags, EACH_BACKEND, 0 },
-	{ "export says EBADF if not registered, EMFILE at the limit",
+	{ "export fails with EBADF if not registered, with EMFILE at the limit",
 	  export_fails, EACH_BACKEND, 0 },
-	{ "a post to a descriptor that is none says EBADF",
+	{ "a post to a number that is no descriptor fails with EBADF",
 	  bad_descriptors, ONCE, 0 },
 	{ "an exported descriptor outlives the registration and does no harm",
 	  outlives_registration, EACH, 0 },
@@ -737,19 +737,19 @@ static const struct check_case cases[] = {
 	  inherited_by_exec, EACH, 0 },
 	{ "a program that is executed inherits no descriptor otherwise",
 	  not_inherited_by_exec, EACH, 0 },
-	{ "an unrelated process gets the descriptor by a socket and posts",
+	{ "an unrelated process gets the descriptor through a socket and posts",
 	  sent_to_stranger, EACH, 0 },
 	{ "a post to an owner that died raises no SIGPIPE and does not block",
 	  owner_dies, EACH_BACKEND, 0 },
-	{ "a SIGPIPE that waits for the thread is left alone",
+	{ "a SIGPIPE that is pending for the thread stays pending",
 	  thread_sigpipe_waits, EACH_BACKEND, 0 },
-	{ "a SIGPIPE that waits for the process is left alone",
+	{ "a SIGPIPE that is pending for the process stays pending",
 	  process_sigpipe_waits, EACH_BACKEND, 0 },
 	{ "posters killed at random leave later posts unharmed",
 	  killed_posters, EACH, 0 },
-	{ "whatever a child writes to the word, later posts are heard",
+	{ "whatever a child writes to a board, later posts are served",
 	  any_word, EACH_BACKEND, 0 },
-	{ "... also while it goes on writing",
+	{ "... even while it goes on writing",
 	  word_that_changes, EACH_BACKEND, 0 },
 };
 

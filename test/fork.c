@@ -268,7 +268,7 @@ static void bring_to(struct world *w, enum state state)
 
 /*
  * What the child does, and the wait status of a child that ends by that.  If it
- * leaves what is pending, the parent hears that.
+ * leaves what is pending, the parent receives it.
  */
 struct deed {
 	void	(*fn)(struct world *w);
@@ -743,7 +743,7 @@ static void daemon_in_state(enum state state)
 		daemonise(state, &t);
 	check_child(pid);
 	give(t.to_child);
-	/* Now that its parent is gone, the daemon is a child of ours. */
+	/* Now that its parent is gone, the daemon is our child. */
 	check(wait(&status) > 0);
 	check_int(status, 0);
 	turns_end(&t);
@@ -883,7 +883,7 @@ static int is_ours(int fd, const struct world *w, const struct turns *t)
 }
 
 /*
- * What the library waits by and wakes its loops by is not shared: a wake-up of
+ * What the library waits by and wakes its loops by is not shared: a wakeup of
  * the one could be drained by the other.
  */
 static void own_descriptors(void)
@@ -1086,7 +1086,7 @@ static void groups_after_fork(void)
 		_exit(0);
 	}
 	take(t.to_parent);
-	/* The child's posts are pending: they are no posts of ours. */
+	/* The child's posts are pending, and are not ours. */
 	post_group(&p);
 	hear_group(&p);
 	give(t.to_child);
@@ -1199,9 +1199,9 @@ static void fork_in_handlers(void)
 
 
 /*
- * The parent stays in a handler, awake, and posts from there.  A child that goes
- * on with the loop receives the post that was pending when it was forked, and
- * those that are made once its loop runs.
+ * The parent stays in a handler, awake, and posts from there.  A child that
+ * goes on with the loop receives the post that was pending when it was forked,
+ * and those that are made once its loop runs.
  */
 #define BUSY_POSTS	3
 
@@ -1640,8 +1640,8 @@ static int (*const strangers[])(void) = {
 #define NUM_STRANGERS	((int)(sizeof(strangers) / sizeof(strangers[0])))
 
 /*
- * An open file of its own for each number; ours have no close-on-exec.  0 if the
- * system has no such files.
+ * An open file of its own for each number; ours have no close-on-exec.  0 if
+ * the system has no such files.
  */
 static int strangers_come(int (*stranger)(void))
 {
@@ -1968,7 +1968,7 @@ static void threads_of_child(void)
 	iv_deinit();
 }
 
-/* Every event hears a post of the child's own. */
+/* Every event receives a post that the child makes. */
 static void child_of_threads(struct world *w)
 {
 	int i;
@@ -2014,7 +2014,7 @@ static void threads_of_parent(void)
 	iv_deinit();
 }
 
-/* Whatever the threads are amid when it forks, the child waits for none. */
+/* Whatever the threads are doing when it forks, the child waits for none. */
 static void *come_and_go(void *unused)
 {
 	struct group p;
@@ -2074,17 +2074,17 @@ static const struct check_case cases[] = {
 	  child_without_the_descriptor, EACH_METHOD, 0 },
 	{ "a child that unregisters leaves the parent all its events",
 	  unregistering_child, EACH, 0 },
-	{ "... also where madvise is refused",
+	{ "... even if madvise fails",
 	  unregistering_without_madvise, EACH, 0 },
-	{ "... also where madvise succeeds and does nothing",
+	{ "... even if madvise succeeds and does nothing",
 	  unregistering_with_madvise_in_vain, EACH, 0 },
-	{ "... also a child of _Fork()",
+	{ "... and so does a child of _Fork()",
 	  unregistering_child_of__Fork, EACH, 0 },
 	{ "a child may begin anew in a handler of pthread_atfork()",
 	  early_atfork, EACH, 0 },
 	{ "a child that ends its loop leaves the parent all its events",
 	  deinit_child, EACH, 0 },
-	{ "a child hears all its events, and leaves the parent those to come",
+	{ "a child receives all its events, and leaves the parent later ones",
 	  running_child, EACH, 0 },
 	{ "a child that registers new objects leaves the parent all its events",
 	  registering_child, EACH, 0 },
@@ -2096,25 +2096,25 @@ static const struct check_case cases[] = {
 	  posting_child, EACH, 0 },
 	{ "a child that is killed leaves the parent all its events",
 	  killed_child, EACH, 0 },
-	{ "... also if that is at any time", killed_at_random, EACH, 0 },
-	{ "a child that executes a program inherits it no descriptor",
+	{ "... whatever it is doing at the time", killed_at_random, EACH, 0 },
+	{ "a program that a child executes inherits no descriptor",
 	  exec_child, EACH, 0 },
-	{ "... also if by vfork", exec_after_vfork, EACH, 0 },
+	{ "... even after vfork", exec_after_vfork, EACH, 0 },
 	{ "a daemon that registered before it forked goes on",
 	  daemon_child, EACH, 0 },
-	{ "grandchildren hear all their events", grandchildren, EACH, 0 },
+	{ "grandchildren receive all their events", grandchildren, EACH, 0 },
 	{ "parent and child run the loop at the same time", both_run, EACH, 0 },
 	{ "... and have all events, where the child registered its own",
 	  both_run_separately, EACH, 0 },
 	{ "a child's loop shares no descriptor of the library's own",
 	  own_descriptors, EACH, 0 },
-	{ "a busy child takes no wake-up from the parent",
+	{ "a busy child takes no wakeup from the parent",
 	  busy_child, EACH, 20 },
 	{ "a timer of the parent fires whatever the child does with its own",
 	  armed_timer, EACH, 0 },
 	{ "what parent and child register later is separate",
 	  both_register, EACH, 20 },
-	{ "what they register later is separate, though their ids are equal",
+	{ "what they register later is separate, even if their IDs are equal",
 	  equal_process_ids, EACH_BACKEND, 20 },
 	{ "any handler may fork", fork_in_handlers, EACH, 0 },
 	{ "a busy parent's posts reach a child that goes on with the loop",
@@ -2123,25 +2123,25 @@ static const struct check_case cases[] = {
 	  threads_of_child, EACH, 30 },
 	{ "a thread without a loop may fork, and its child have one",
 	  fork_without_loop, EACH_BACKEND, 0 },
-	{ "an event that is unregistered as it is posted is none after a fork",
+	{ "an event unregistered during a post stays unregistered after a fork",
 	  unregistered_as_posted, EACH_BACKEND, 0 },
 	{ "an event that is in the queue during a fork is there once",
 	  queued_during_fork, EACH, 0 },
-	{ "a child that has no descriptor to be woken by says so",
+	{ "a child that cannot get a descriptor for its wakeup reports it",
 	  no_wake_in_child, EACH_BACKEND, 0 },
-	{ "a child at the limit of descriptors registers, and hears later",
+	{ "a child at the descriptor limit registers, and is served later",
 	  limit_in_child, EACH_METHOD, 0 },
 	{ "a child that closed all that it inherited loses no other descriptor",
 	  child_that_closed_all, EACH, 0 },
-	{ "... also if the loop opens what has a number that was closed",
+	{ "... even if the loop opens a number that was closed",
 	  closed_number_is_the_loops, EACH_METHOD, 0 },
-	{ "... also a child of _Fork() that did so",
+	{ "... nor does a child of _Fork() that did so",
 	  child_of__Fork_that_closed_all, EACH, 0 },
 	{ "what a sibling's loop has adopted can be closed",
 	  sibling_gives_up, EACH_BACKEND, 0 },
 	{ "events that the parent's threads post to during a fork still work",
 	  threads_of_parent, EACH_BACKEND, 30 },
-	{ "a child made while others register waits for no lock",
+	{ "a child forked while other threads register waits for no lock",
 	  fork_amid_registrations, EACH_BACKEND, 0 },
 };
 

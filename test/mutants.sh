@@ -201,7 +201,7 @@ event=iv_event
 # fences are not among the mutants: a processor hardly ever shows what they are
 # for, with a system call between the two looks.  They are the model's part.
 mutant "raw post: RUNG is set before the write" $raw \
-	'/^static void ring(/,/^}/s/^\tif (!make_ring/\
+	'/^static void ring(/,/^}/s/^\tif (!write_ring/\
 	unsigned long before = state;\
 	atomic_compare_exchange_strong(\&bell->state, \&before,\
 				       before - IV_BOARD_ASLEEP + IV_BOARD_RUNG);\
@@ -214,29 +214,29 @@ mutant "raw post: RUNG is set in whatever epoch" $raw \
 mutant "raw post: RUNG is never set" $raw \
 	'/(void)atomic_compare_exchange_strong/,/;/c\
 		;' \
-	event_raw_board 'is one doorbell' eventfd
+	event_raw_board 'rings once' eventfd
 mutant "raw post: a loop that is foreign needs no doorbell" $raw \
-	'/^static int will_look/,/^}/s/(IV_BOARD_ASLEEP | IV_BOARD_FOREIGN)/IV_BOARD_ASLEEP/' \
+	'/^static int needs_doorbell/,/^}/s/(IV_BOARD_ASLEEP | IV_BOARD_FOREIGN)/IV_BOARD_ASLEEP/' \
 	event_raw_prepare 'busy before the second' poll/eventfd
 mutant "raw post: a loop that is foreign and awake is not written to" $raw \
-	'/^static void write_if_need_be/,/^}/s/if (state & IV_BOARD_FOREIGN)/if (0)/' \
+	'/^static void write_if_needed/,/^}/s/if (state & IV_BOARD_FOREIGN)/if (0)/' \
 	event_raw_prepare 'busy before the second' poll/eventfd
 mutant "raw post: errno is that of a full descriptor" $raw \
 	'/^post_by_write/,/^}/s/errno = saved_errno;/;/' \
 	event_raw_prepare 'fill the descriptor' eventfd
 mutant "raw post: what is gone rings" $raw \
-	'/^static void write_if_need_be/,/^}/s/if (!is_gone(at))/if (1)/' \
+	'/^static void write_if_needed/,/^}/s/if (!iv_place_is_gone(at))/if (1)/' \
 	event_raw_board 'a stale copy' poll/eventfd
 mutant "raw post: cancelled in the middle" $raw \
-	's/if (!make_ring(fd))/if (!make_readable(fd, RING))/
+	's/if (!write_ring(fd))/if (!make_readable(fd, RING))/
 	/^post_by_write/,/^}/s/state = iv_cancel_disable();/state = 0;/' \
-	event 'a thread to be cancelled' poll/eventfd
+	event 'whose cancellation is pending' poll/eventfd
 mutant "raw post: cancelled asynchronously" $raw \
 	'/pthread_setcanceltype(/d' \
 	event_raw_attack 'threads cancelled as they post' eventfd
 mutant "raw delivery: the bit is taken after the handler" $raw \
 	'/^static void got_event/,/^}/{
-	s/iv_board_take_bit(at)/is_set(at)/
+	s/iv_board_take_bit(at)/iv_place_is_set(at)/
 	s/^\t\tcall_handler(this);/{\
 		call_handler(this);\
 		for (volatile int i = 0; i < 3000; i++)\
@@ -246,7 +246,7 @@ mutant "raw delivery: the bit is taken after the handler" $raw \
 	event_raw_attack 'a thread wrote' eventfd
 mutant "raw delivery: a doorbell is taken for a post" $raw \
 	's/if (buf\[i\] != RING)/if (1)/' \
-	event_raw_board 'is one doorbell' eventfd
+	event_raw_board 'rings once' eventfd
 mutant "raw delivery: a byte is drained" $raw \
 	's/read(fd, buf, sizeof(buf))/read(fd, buf, 1)/' \
 	event_raw_process 'posts through an exported' poll/pipe
@@ -275,7 +275,7 @@ mutant "raw unregister: gone is not said" $board \
 	event_raw_board 'a stale copy' poll/eventfd
 mutant "raw unregister: posters are not waited for" $page \
 	's/unused = wait_for_posters(.*/unused = 1;/' \
-	event_raw_board 'a number that is reused' eventfd
+	event_raw_board 'number that is reused' eventfd
 mutant "raw unregister: posters to a wakeup are not counted" $raw \
 	'/^post_by_write/,/^}/{
 	s/iv_board_begin_write(at.bell)/fd < 0 ? iv_board_own(at.bell) : &/
@@ -290,22 +290,22 @@ mutant "raw unregister: a wakeup's number is read before a poster counts" $raw \
 	event_raw_board "that of a loop's wakeup" eventfd
 mutant "raw unregister: posters are waited for without end" $page \
 	's/i < WAITS/1/' \
-	event_raw_board 'left in the middle' eventfd
+	event_raw_board 'left in mid-post' eventfd
 mutant "raw register: not close-on-exec" iv_sys \
 	's/pipe2(fd, O_CLOEXEC | /pipe2(fd, /' \
-	fork 'executes a program' poll/pipe
+	fork 'that a child executes' poll/pipe
 mutant "raw register: blocking" $raw \
 	's/iv_sys_pipe(fd, O_NONBLOCK)/iv_sys_pipe(fd, 0)/' \
 	event_raw_attack 'to a full descriptor' poll/pipe
 mutant "raw register: EMFILE makes it a pipe" $raw \
 	'/if (errno == EMFILE/,/return -1;/d' \
-	event_raw_refused 'a shortage at eventfd' poll/eventfd
+	event_raw_refused 'a shortage in eventfd' poll/eventfd
 mutant "raw register: EACCES makes it fail" $raw \
 	's/errno == EMFILE ||/errno == EACCES || &/' \
-	event_raw_refused 'any other refusal of eventfd' poll/eventfd
+	event_raw_refused 'any other failure of eventfd' poll/eventfd
 mutant "raw register: descriptors stay open when it fails" $raw \
 	'/^static int open_and_watch/,/^}/{/pair_close(fd, 0);/d;}' \
-	event_raw_refused 'a refusal of epoll_ctl' epoll/eventfd
+	event_raw_refused 'a failure of epoll_ctl' epoll/eventfd
 mutant "raw adopt: the former owner is not noticed" $raw \
 	's/if (!(atomic_fetch_or(&at.bell->flags, IV_BOARD_OWNED) &/if (!(0 \&/' \
 	event_raw_prepare 'one of them is busy' eventfd
@@ -314,7 +314,7 @@ mutant "raw adopt: the second owner does not make the board foreign" $raw \
 	'/^static void adopt_board/,/^}/s/iv_board_make_foreign(at.bell);/;/' \
 	event_raw_prepare "$second" poll/eventfd
 mutant "raw adopt: the second owner does not ring for what is pending" $raw \
-	'/^static void adopt_board/,/^}/s/if (is_set(at))/if (0)/' \
+	'/^static void adopt_board/,/^}/s/if (iv_place_is_set(at))/if (0)/' \
 	event_raw_prepare "$second" poll/eventfd
 mutant "raw adopt: what an owner has unregistered still has an owner" $board \
 	's/atomic_fetch_and(&b->flags, ~IV_BOARD_OWNED);/;/' \
@@ -341,7 +341,7 @@ mutant "board: a bit is handed out again" $board \
 	event_raw 'stale copy' eventfd
 mutant "board: a page is used again with its old memory" $page \
 	's/if (mmap(boards_of(p)/if (!p->used \&\& mmap(boards_of(p)/' \
-	event_raw_board 'has been handed out to another' eventfd
+	event_raw_board 'has been given to another' eventfd
 mutant "board: pages are not used again" $page \
 	's/--p->refs == 0/0/' \
 	event_raw_board 'come and go between' eventfd
@@ -351,7 +351,7 @@ mutant "board: a page is lost when memory is refused" $page \
 mutant "board: a page that may have been unmapped is used again" $page \
 	's/MAP_FIXED, -1, 0) == MAP_FAILED)/MAP_FIXED, -1, 0) == MAP_FAILED \&\&\
 	    (wait_for_use(s, p), 1))/' \
-	event_raw_board 'the kernel has lost' eventfd
+	event_raw_board 'a failed mmap has unmapped' eventfd
 mutant "board: as many as there are pinned" $board \
 	'/^static int has_enough_boards/,/^}/s/return .*;/return 0;/' \
 	event_raw_board 'come and go between' eventfd
@@ -366,13 +366,13 @@ mutant "busy poll: posts are not looked at" iv_busy_poll \
 	busy_poll 'without a doorbell' poll/eventfd
 mutant "busy poll: instead of asking the kernel" iv_main \
 	'/^wait_for_events(/,/^}/s/if (is_something_due(st))/if (iv_task_queued(st))/' \
-	busy_poll 'beside work' poll/eventfd
+	busy_poll 'beside endless work' poll/eventfd
 mutant "busy poll: beyond the next timer" iv_busy_poll \
 	's/until != NULL && iv_time_compare(until, &end) < 0/0/' \
 	busy_poll 'timers are served' poll/eventfd
 mutant "busy poll: the window stays" iv_busy_poll \
 	's/b->window \/= 2;/;/' \
-	busy_poll 'in vain' poll/eventfd
+	busy_poll 'polls in vain' poll/eventfd
 mutant "busy poll: a loop without a limit never spins" iv_busy_poll \
 	's/^\t\treturn spin(st);/\t\treturn 0;/' \
 	busy_poll 'while it was awake' poll/eventfd
@@ -384,7 +384,7 @@ mutant "busy poll: spins in vain are not left out" iv_busy_poll \
 	busy_poll 'less and less' poll/eventfd
 mutant "busy poll: nonsense is a number" iv_busy_poll \
 	's/if (\*word == .*usec <= MAX_USEC)/if (1)/' \
-	busy_poll 'for all loops' ''
+	busy_poll 'to all loops' ''
 mutant "busy poll: privileged programs ask for it" iv_main \
 	's/iv_process_getenv("IV_BUSY_POLL")/getenv("IV_BUSY_POLL") ?: ""/' \
 	process 'set-user-id' ''
@@ -400,10 +400,10 @@ mutant "raw post_fd: SIGPIPE not taken back" $raw \
 	event_raw_process 'an owner that died' pipe
 mutant "raw post_fd: a SIGPIPE that waited is taken" iv_sys \
 	's/(void)raise(SIGPIPE);/;/' \
-	event_raw_process 'waits for the thread' pipe
+	event_raw_process 'pending for the thread' pipe
 mutant "raw post_fd: a SIGPIPE that waited is doubled" iv_sys \
 	's/was_pending && !sigismember(&pending, SIGPIPE)/was_pending/' \
-	event_raw_process 'waits for the process' pipe
+	event_raw_process 'pending for the process' pipe
 
 mutant "event post: the look comes before the push" $event \
 	'/^static int queue_and_wake/,/^}/{
@@ -413,7 +413,7 @@ mutant "event post: the look comes before the push" $event \
 		;\
 &/
 	s/if (bell != NULL)/if (bell != NULL \&\& asleep)/;}' \
-	event 'no wake-up is lost' eventfd
+	event 'no wakeup is lost' eventfd
 mutant "event delivery: pending is cleared after the handler" $event \
 	'/^static void deliver/,/^}/{
 	/atomic_exchange_explicit(&ev->mark/d
@@ -421,7 +421,7 @@ mutant "event delivery: pending is cleared after the handler" $event \
 	for (volatile int i = 0; i < 3000; i++)\
 		;\
 	ev->mark = 0;/;}' \
-	event 'no wake-up is lost' eventfd
+	event 'no wakeup is lost' eventfd
 mutant "event delivery: the last post first" $event \
 	's/slot = st->event.tail + num;/slot = st->event.tail;/
 	s/enqueue(st, --slot, ev)/enqueue(st, slot++, ev)/' \
@@ -431,16 +431,16 @@ mutant "event delivery: a batch grows when the queue is compacted" $event \
 	event 'waits for the next one' poll/eventfd
 mutant "event delivery: what was taken out stays in the queue" $event \
 	's/if (st->event.queue\[i\] != NULL)$/if (1)/' \
-	event 'however many are withdrawn' poll/eventfd
+	event 'however many are unregistered' poll/eventfd
 mutant "event delivery: the owner's posts have no place" $event \
 	's/^\t\tst->event.own = 1;/\t\t;/' \
-	event 'the place of a task, before iv_main' poll/eventfd
+	event "a task's position, before iv_main" poll/eventfd
 mutant "event unregister: who waits for a poster never sleeps" iv_process \
 	's/if (times < 100)/if (1)/' \
-	event 'a loop of high priority' eventfd
+	event 'a loop of real-time priority' eventfd
 mutant "event unregister: the mark is trusted" $event \
 	'/^void iv_event_unregister/,/^}/s/if (is_in_queue(st, ev))/if (atomic_load(\&ev->mark))/' \
-	event 'amid another' eventfd
+	event "during another" eventfd
 mutant "event unregister: the call is not cancelled" $event \
 	'/^void iv_event_unregister/,/^}/s/if (is_in_queue(st, ev))/if (0)/' \
 	event 'unregistering cancels' poll/eventfd
@@ -487,7 +487,7 @@ mutant "fork: what a child has lost is watched" iv_fd \
 	fork "$lost" epoll/eventfd
 mutant "fork: what a child has closed is fatal" iv_fd \
 	's/fd->again |= .*;/;/' \
-	fork 'has a number that was closed' poll/eventfd
+	fork 'a number that was closed' poll/eventfd
 mutant "fd closed: the kernel goes on reporting it" iv_fd \
 	's/return start_anew(st);/return 0;/' \
 	fd 'though a duplicate is open' epoll/eventfd
@@ -525,7 +525,7 @@ mutant "pump: a thread is cancelled in it" iv_fd_pump \
 	's/iv_cancel_disable();/0;/' \
 	fd_pump 'cancellation that is pending' ''
 anywhere='whatever they interrupt'
-behind='where other threads have posted'
+behind='if other threads have posted'
 mutant "event fork: in a handler, and the mark is the parent's" iv_event \
 	'/^static void post_from_own(/,/^}/s/if (marks_of(st) != marks)/if (0)/' \
 	event "$anywhere" ''
@@ -808,7 +808,7 @@ mutant "kqueue: devices are registered with the wait" $kq \
 	fd 'gives the same answer' kqueue/eventfd $kqueue
 mutant "kqueue: its own number is watched" $kq \
 	's/if (fd->fd == k->kq)/if (0)/' \
-	fork 'the loop opens what has a number' kqueue/eventfd $kqueue
+	fork 'the loop opens a number' kqueue/eventfd $kqueue
 mutant "kqueue: an error handler alone hears of data" $kq \
 	's/EV_ADD | EV_CLEAR : 0/EV_ADD : 0/' \
 	fd 'runs for errors and hang-ups' kqueue/eventfd $kqueue
@@ -878,10 +878,10 @@ echo "-DIV_STEPS -Wl,--wrap=realloc" >"$tmp/steps"
 at_steps=@$tmp/steps
 mutant "steps: rung is said before the write" $raw \
 	'/^static void ring(/,/^}/{
-	s/if (!make_ring(fd))/if (0)/
+	s/if (!write_ring(fd))/if (0)/
 	s/^\t*memory_order_relaxed);/&\
 	iv_step();\
-	(void)make_ring(fd);/;}' \
+	(void)write_ring(fd);/;}' \
 	steps 'a poster killed at each step' eventfd $at_steps
 mutant "steps: the look comes before asleep is said" iv_main \
 	'/^static int fall_asleep/,/^}/{
@@ -933,7 +933,7 @@ mutant "steps: a child keeps what wakes its parent" $event \
 	's/iv_event_raw_post(&st->event.wake);/;/' \
 	steps 'a fork at each step' eventfd $at_steps
 
-for change in make_room make_batch; do
+for change in make_room first_of_batch; do
 	mutant "steps: $change() is interrupted by posts" $event \
 		"/[ *]$change(/,/^}/s/begin_change(st);/;/" \
 		steps 'a signal whose handler posts' eventfd $at_steps
@@ -943,13 +943,15 @@ mutant "steps: iv_event_unregister() is interrupted by posts" $event \
 	steps 'while another thread is in mid-post' eventfd $at_steps
 # As a compiler may do it.
 mutant "steps: next_of_batch() is interrupted by posts" $event \
-	'/[ *]next_of_batch(/,/^}/{
-	s/begin_change(st);/unsigned int head = st->event.head;/
-	s/head != st->event.batch/head != st->event.batch/
+	'/next_of_batch(struct/,/^}/s/begin_change(st);/;/
+	/take_next(struct/,/^}/{
+	s/^\tstruct iv_event_ .*/&\
+	unsigned int head = st->event.head;/
 	s/while (ev == NULL .*/while (ev == NULL \&\& head != st->event.batch)/
 	s/queue\[st->event.head++\]/queue[head++]/
-	s/end_change(st);/iv_step();\
-	st->event.head = head;/;}' \
+	s/return ev;/iv_step();\
+	st->event.head = head;\
+&/;}' \
 	steps 'a signal whose handler posts' eventfd $at_steps
 
 if [ -n "$uring" ]; then

@@ -380,24 +380,24 @@ row event "no descriptor: registering is fatal" \
 row event "... or keeps the loop running for ever" \
 	event 'at the descriptor limit registering fails' $poll 'did not end'
 row event "one thread's failure takes others' wake-ups" \
-	event 'a loop that is refused its wake-up leaves' $each 'errno is 9'
+	event 'a loop that cannot get a wakeup leaves' $each 'errno is 9'
 row event "its pipe is not close-on-exec" \
-	event 'pipes that stand in for an eventfd' $each 'FD_CLOEXEC'
+	event 'pipes that are used instead of an eventfd' $each 'FD_CLOEXEC'
 cannot event "unregistering looks at the queue without the lock" \
 	"a race in compiled code, seen by the thread sanitizer"
 row event "a post is fatal after a child unregistered" \
 	fork 'a child that unregisters leaves the parent all' $each Aborted
 
 row raw "a failure prints to standard error" \
-	event_raw_refused 'a full descriptor table fails' $each \
+	event_raw_refused 'registering fails for as long as' $each \
 	'lseek(s->mem, 0, SEEK_CUR) is'
 row raw "a post changes errno" \
-	event_raw 'a post leaves errno alone' $each 'errno is 11'
+	event_raw 'a post keeps errno' $each 'errno is 11'
 row raw "eventfd or pipe: the process's, not the object's" \
-	event_raw_refused '... and when it is not there any more' $each \
+	event_raw_refused '... and when eventfd(2) has become' $each \
 	'did not end'
 row raw "a pipe is inherited by exec for a moment" \
-	event_raw_refused 'a pipe has its flags from birth' $each \
+	event_raw_refused 'a pipe is created with its flags' $each \
 	'iv_event_raw_register(&c.ev) is -1'
 row tls "sizes overflow unnoticed" \
 	tls 'sizes that overflow are fatal' - 'wait status 0,'

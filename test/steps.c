@@ -4,10 +4,11 @@
  *
  * The library is compiled with IV_STEPS here, so iv_step_hook() is called
  * wherever another thread, a signal handler or a process could come in between.
- * One kind of case lets each thread pause there as a seed says: STEPS_SEED in
- * the environment, which is printed.  The other kind plays a scenario once for
- * each step that a thread of it makes: at the first, at the second, and so on,
- * the process forks there, is killed, is cancelled or gets a signal.
+ * In one kind of case each thread pauses at random steps, chosen by a seed that
+ * is printed (STEPS_SEED in the environment sets it).  The other kind plays a
+ * scenario once for each step that a thread of it makes: at the first step, at
+ * the second, and so on, the process forks, is killed, is cancelled or gets a
+ * signal.
  *
  * The mistakes that this notices are in test/mutants.sh, as "steps: ...".
  */
@@ -34,7 +35,7 @@
 #include "check.h"
 #include "iv_step.h"
 
-/* Long after which a scenario has hung. */
+/* A scenario that takes longer has hung. */
 #define SECONDS	50
 
 /* What all processes of a scenario know. */
@@ -326,8 +327,8 @@ static void other_posts(void)
 }
 
 /*
- * There are steps in the library's realloc(), too: before it begins, and when it
- * has made a copy that the caller does not know of yet.
+ * There are steps in the library's realloc(), too: before it begins, and when
+ * it has made a copy that the caller does not know of yet.
  */
 void *__real_realloc(void *old, size_t size);
 void *__wrap_realloc(void *old, size_t size);
@@ -696,7 +697,8 @@ static int has_others;
 
 static void end_child(void)
 {
-	if (is_child && extra_ev_runs && (!has_posted_ev || ev_runs > ev_before))
+	if (is_child && extra_ev_runs &&
+	    (!has_posted_ev || ev_runs > ev_before))
 		done = 1;
 }
 
@@ -738,10 +740,10 @@ static void *run_loop(void *arg)
 struct play {
 	const char	*name;
 	void	(*begin)(void);
-	void	(*other)(void);		/* a thread of ours */
-	int	other_counts;
+	void	(*other)(void);		/* another thread */
+	int	other_counts;		/* its steps count, not the loop's */
 	int	has_others;
-	int	nobody_counts;		/* but who says so itself */
+	int	nobody_counts;		/* begin() decides whose steps count */
 };
 
 static int num_threads(void)
@@ -814,7 +816,7 @@ static int step_of(const struct play *p)
 		fprintf(stderr, "# %s, step %u, %s:%d: %#x\n", p->name, target,
 			shared->reached ? shared->file : "none",
 			shared->line, status);
-		check_failed(__FILE__, __LINE__, "a step went wrong");
+		check_failed(__FILE__, __LINE__, "the scenario failed");
 	}
 
 	return shared->reached;
@@ -1092,7 +1094,7 @@ static void one_poster_less(void *cookie)
 	struct target *t;
 
 	(void)cookie;
-	/* Posts coalesce: who is through is seen by what was asked for. */
+	/* Posts coalesce, so the posters' counts are checked. */
 	posters_left = 0;
 	for (t = targets; t < targets + POSTERS; t++)
 		posters_left += t->raw_posts < 2 * POSTS ||
@@ -1151,7 +1153,7 @@ static void with_seed(unsigned int seed, void (*run)(const struct play *),
 	if (status != 0) {
 		fprintf(stderr, "# %s, seed %u: %#x\n",
 			p != NULL ? p->name : "crowd", seed, status);
-		check_failed(__FILE__, __LINE__, "something went wrong");
+		check_failed(__FILE__, __LINE__, "failed with this seed");
 	}
 }
 
@@ -1161,7 +1163,7 @@ static void run_crowd(const struct play *p)
 	crowd();
 }
 
-/* SEEDS in the environment: for more than a short run. */
+/* STEPS_SEEDS in the environment is the number of seeds, for a long run. */
 static void pauses_by_seed(void)
 {
 	const char *num = getenv("STEPS_SEEDS");

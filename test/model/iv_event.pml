@@ -28,10 +28,10 @@
  * loop's own process and are not cancelled half way, so a post may rely on
  * another one that is under way to push the event and to wake the loop.
  *
- * That a post to the wakeup is heard is the subject of iv_event_raw.pml.  This
- * model shows that both go together: a loop that says ASLEEP once, has one
- * fence, and looks both at its board and at the stack misses neither; and a
- * post may go by the state of the board though others set it to RUNG.
+ * That a post to the wakeup is served is the subject of iv_event_raw.pml.  This
+ * model shows that both go together: a loop that sets ASLEEP once, has one fence,
+ * and checks both its board and the stack misses neither; and a post may rely on
+ * the state of the board although others set it to RUNG.
  *
  * The machine has store buffers, as in iv_event_raw.pml.
  *
@@ -39,11 +39,11 @@
  *
  *	NO_ORDER_AFTER_PUSH	the state is read before the push is visible
  *	NO_FENCE_B		the loop has no fence B
- *	LOOK_BEFORE_ASLEEP	the loop looks, then says that it sleeps
- *	LOOK_AT_BOARD_ALONE	the loop does not look at the stack
+ *	LOOK_BEFORE_ASLEEP	the loop checks for work, then sets ASLEEP
+ *	LOOK_AT_BOARD_ALONE	the loop does not check the stack
  *	PENDING_AFTER_HANDLER	the handler runs, then the mark is cleared
  *	RELIES_ON_RUNG		a post returns if the state is RUNG, and leaves
- *				no bit for the one who drains to see
+ *				no bit for the loop that drains to see
  *	RUNG_THOUGH_FOREIGN	... or if it is foreign, too
  *	NO_TAKE_OVER		the copy does not ring for the wakeup's bit
  */
@@ -174,9 +174,10 @@ inline wake()
 }
 
 /*
- * push() sets a flag of the event instead of linking it; who marked it is
- * the only one to push.  For SIGNAL, in the loop's own thread, append() is the
- * same: LOOP looks at the queue whenever it looks at the stack.
+ * push() sets a flag of the event instead of linking it; only the poster that
+ * marked it pushes it.  SIGNAL, in the loop's own thread, may append() instead:
+ * that is the same here, because LOOP checks the queue whenever it checks the
+ * stack, and stores and loads of one thread need no fence between them.
  */
 inline iv_event_post(e)
 {

@@ -66,31 +66,31 @@
  * Seeded bugs, each of which has to be caught:
  *
  *	NO_FENCE_A		a post that finds the bit set has no fence A
- *	NO_FENCE_B		a loop looks at the bits without fence B
+ *	NO_FENCE_B		a loop reads the bits without fence B
  *	NO_FENCE_C		a loop takes a bit and has no fence before it
  *				calls the handler
  *	NO_FENCE_D		a forked loop has no fence between `foreign' and
- *				its look at the bits
+ *				its reading of the bits
  *	NO_ORDER_AFTER_BIT	the state is read before the bit that the post
  *				sets is visible
  *	SKIP_ON_BIT		a post that finds the bit set returns, whatever
  *				the state
- *	STATE_BEFORE_BIT	... looks at the state first, then at the bit
- *	RUNG_BEFORE_WRITE	RUNG is said, then the descriptor written
- *	RUNG_OF_ANY_EPOCH	RUNG is said in a later sleep
+ *	STATE_BEFORE_BIT	... reads the state first, then the bit
+ *	RUNG_BEFORE_WRITE	RUNG is set before the descriptor is written
+ *	RUNG_OF_ANY_EPOCH	RUNG is set in a later sleep
  *	HANDLER_BEFORE_TAKE	the handler runs, then the bit is taken
- *	LOOK_BEFORE_ASLEEP	a loop looks, then says that it sleeps
- *	NOT_FOREIGN		a forked loop does not say `foreign'
- *	FOREIGN_IN_VAIN		a post does not look at `foreign' again after
- *				it has set the bit
+ *	LOOK_BEFORE_ASLEEP	a loop checks the bits, then sets ASLEEP
+ *	NOT_FOREIGN		a forked loop does not set `foreign'
+ *	FOREIGN_IN_VAIN		a post does not read `foreign' again after it
+ *				has set the bit
  *	FOREIGN_JOINED		... nor does one that finds the bit set
  *	NO_TAKE_OVER		a forked loop leaves alone the bits that it finds
  *	TAKE_OVER_PRIVATELY	it calls the handlers for them instead of ringing
  *	RING_IS_PLAIN		what a doorbell wrote is taken for a plain post
  *	PLAIN_IF_FOREIGN	a post that has set the bit writes a plain 1
- *	NOT_GONE		a stale copy says RUNG for a descriptor that no
+ *	NOT_GONE		a stale copy sets RUNG for a descriptor that no
  *				loop waits for
- *	GONE_LATER		... as the loop says `gone' after ASLEEP
+ *	GONE_LATER		... because the loop sets `gone' after ASLEEP
  *	TAKE_ALL		a loop takes bits of objects that it unregistered
  *	FULL_IS_RINGS		a read that filled the buffer, and found nothing
  *				but doorbells, is not taken for a plain post
@@ -106,7 +106,7 @@
 
 /*
  * The board.  That of an object that was prepared has no owner at first, and
- * says AWAKE.
+ * is AWAKE.
  */
 #define AWAKE	0
 #define ASLEEP	1
@@ -614,8 +614,8 @@ inline is_posted()
 	}
 
 /*
- * Of the two looks at the bit the one that counts: the first may be at any time
- * before, and decides no more than that there is no second.
+ * The second of the two loads of the bit, which is the one that counts: the first
+ * may happen at any time before, and decides only whether there is a second.
  */
 inline look_at_bit()
 {
@@ -703,7 +703,7 @@ sets:	atomic {
 	:: look_at_mode(); atomic { look_at_foreign(); is_heard() }
 	:: look_at_foreign(); atomic { look_at_mode(); is_heard() }
 	fi;
-	/* write_if_need_be() */
+	/* write_if_needed() */
 	atomic {
 		if
 		:: !is_foreign && (gone & bit(o)) -> is_posted(); forget; goto returns
