@@ -300,7 +300,6 @@ CAVEATS?'
 # and about functions for which THREAD SAFETY has no line.
 structure_complaint()
 {
-	grep -qx '\.Os libivykis' "$1" || echo "$1: not .Os libivykis"
 	sed -n 's/^\.Sh //p' "$1" | sed 's/^EXAMPLE PROGRAMS$/EXAMPLE PROGRAM/' |
 	awk -v page="$1" -v list="$sections" '
 	BEGIN { num = split(list, name, "\n") }
@@ -528,6 +527,14 @@ structure_of()
 	fi
 }
 
+# What groff and mandoc put above and below a page names the project.
+frame_complaint()
+{
+	grep -q '^\.ds doc-volume-operating-system libivykis\\"' "$1" &&
+	grep -qx '\.Os libivykis' "$1" ||
+		echo "$1: header or footer does not name libivykis"
+}
+
 alias_complaints()
 {
 	for page in *.[0-9]; do
@@ -554,6 +561,7 @@ errnos=" $(echo '#include <errno.h>' | $CC -E -dM -x c - |
 for page in $(pages); do
 	verdict "$page" lint "$page"
 done
+verdict 'headers and footers' each frame_complaint
 verdict 'nested brackets' each nested_brackets
 verdict 'lists of errors' each errors_complaint
 verdict 'headers name errors of their pages' header_errors_complaint

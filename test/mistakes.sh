@@ -52,6 +52,8 @@ make_mistakes()
 		'iv_tls.3: .*conflicting types'
 	mistake man3/iv_avl.3 '/^\.Sh RETURN/,$s/^\.Fn iv_avl_tree_max ,//' \
 		'iv_avl.3: RETURN VALUES has no iv_avl_tree_max'
+	mistake man3/iv_fatal.3 's/^\.Os .*/.Os/' \
+		'iv_fatal.3: header or footer'
 	mistake man3/iv_quit.3 's/^\.Sh THREAD SAFETY/.Sh THREADS/' \
 		'iv_quit.3: no THREAD SAFETY'
 	mistake man3/ivykis.3 '/^\.Fn iv_inited ,$/d' \
