@@ -27,6 +27,7 @@ struct iv_board;
 struct iv_board_record;
 struct iv_event_;
 struct iv_fd_;
+struct iv_timer_;
 struct iv_timer_heap;
 struct iv_fd_poll_method;
 struct iv_fd_uring;
@@ -54,8 +55,17 @@ struct iv_timer_list {
 	uint64_t		min;		/* none of them is before this */
 };
 
+/* Left by the timer that was unregistered last, until the next call. */
+struct iv_timer_gap {
+	const struct iv_timer_	*timer;		/* NULL: there is none */
+	struct iv_list_head	link;		/* as it was in the timer */
+	struct iv_timer_list	*list;
+};
+
 struct iv_timer_state {
 	unsigned int		num;
+	unsigned long		registrations;	/* so far */
+	struct iv_timer_gap	gap;
 	uint64_t		now;		/* of the latest step */
 	struct iv_timer_heap	*heap;
 	struct iv_timer_list	unsorted;	/* all but late, without a heap */

@@ -4,21 +4,30 @@
  *
  * A loop's timers are in a radix heap.  A timer's key is its expiry in
  * nanoseconds, and `base' is a time that no key in the heap precedes.  The two
- * determine the list that the timer is in: the level is the highest octal digit
- * in which they differ, the slot is the value of that digit in the key.  Hence
- * each list precedes the next one, and timers of equal expiry are in one list,
- * in the order of their registration.  A list's `min' is a time that no timer
+ * determine the list that the timer is put in: the level is the highest octal
+ * digit in which they differ, the slot is the value of that digit in the key.
+ * Hence each list precedes the next one.  A list's `min' is a time that no timer
  * in it precedes.  The loop sleeps until the min of the first list that is not
- * empty.  Base then moves there, which moves the timers of that list, and no
- * others, to lower levels.  Timers in a list of level 0 are equal: they run.
+ * empty.  Base then moves there, and the timers of that list, and no others, are
+ * put into lists anew.  Timers in a list of level 0 are equal: they run.
+ *
+ * An idle timeout is unregistered and registered again for a later time, over
+ * and over, and among very many timers the links of its neighbours are not in
+ * the cache.  So a timer that is unregistered leaves a `gap', which is closed at
+ * the next call.  If that call registers the same timer for a time that its
+ * list's min does not precede, it is back in its place, and its neighbours were
+ * not touched.  Its key may then belong to a later list, in which it is put when
+ * its own is the first.
  *
  * A timer registered for a time that is not after `now', the time of the latest
  * step, is `late': it waits for the next step, which first puts these in order.
+ * Registrations are numbered, and of timers that are equal the one with the
+ * lower number comes first.
  *
  * Registering and unregistering take constant time.  A timer moves at most once
- * per level, and only when its list is the first.  If the timer from which a
- * list has its min is unregistered, the min remains: the loop may wake up for
- * it in vain, once.
+ * per level, and once more for each time that it was back in its place, and only
+ * when its list is the first.  If the timer from which a list has its min is
+ * unregistered, the min remains: the loop may wake up for it in vain, once.
  *
  * The heap is allocated with the first timer of a loop.  If there is no memory,
  * all timers that are not late are in one list, `unsorted', of which a step
@@ -50,6 +59,7 @@
 struct iv_timer_heap {
 	uint64_t		base;
 	uint64_t		used[WORDS];	/* a bit per list */
+	unsigned int		disordered;	/* of level 0: equal, not by number */
 	struct iv_timer_list	lists[LISTS];
 };
 
@@ -59,6 +69,8 @@ struct iv_timer_ {
 	void			(*handler)(void *);
 
 	struct iv_list_head	link;		/* next: NULL if unregistered */
+	struct iv_timer_list	*list;		/* may be back in it, or NULL */
+	unsigned long		number;		/* of its registration */
 };
 
 _Static_assert(sizeof(struct iv_timer_) <= sizeof(struct iv_timer),
@@ -104,20 +116,63 @@ static struct iv_timer_ *timer_of(const struct iv_list_head *link)
 			       link);
 }
 
+/* Numbers begin anew when they are used up. */
+static int is_older(const struct iv_timer_ *a, const struct iv_timer_ *b)
+{
+	return (long)(a->number - b->number) < 0;
+}
+
 static void put_in(struct iv_timer_state *ts, struct iv_timer_ *t, uint64_t key)
 {
 	struct iv_timer_list *list = &ts->unsorted;
 	struct iv_timer_heap *heap = ts->heap;
 
+	t->list = list;
 	if (heap != NULL) {
 		unsigned int num = list_of(heap->base, key);
 
 		list = &heap->lists[num];
 		heap->used[num / 64] |= UINT64_C(1) << num % 64;
+		t->list = num < DIGITS ? NULL : list;
 	}
 	if (key < list->min || iv_list_empty(&list->timers))
 		list->min = key;
+	else if (t->list == NULL && is_older(t, timer_of(list->timers.prev)))
+		heap->disordered |= 1U << (list - heap->lists);
 	iv_list_add_tail(&t->link, &list->timers);
+}
+
+static void close_gap(struct iv_timer_state *ts)
+{
+	struct iv_timer_gap *gap = &ts->gap;
+
+	if (gap->timer == NULL)
+		return;
+
+	/* The timer may have been freed; those beside it have not. */
+	gap->link.prev->next = gap->link.next;
+	gap->link.next->prev = gap->link.prev;
+	gap->timer = NULL;
+}
+
+static void leave_gap(struct iv_timer_state *ts, const struct iv_timer_ *t)
+{
+	ts->gap = (struct iv_timer_gap){ t, t->link, t->list };
+}
+
+/* Put the timer back in its place if it may be there. */
+static int fill_gap(struct iv_timer_state *ts, struct iv_timer_ *t, uint64_t key)
+{
+	struct iv_timer_gap *gap = &ts->gap;
+
+	if (gap->timer != t || key < gap->list->min)
+		return 0;
+
+	t->link = gap->link;
+	t->list = gap->list;
+	gap->timer = NULL;
+
+	return 1;
 }
 
 static struct iv_timer_list *first_in_use(struct iv_timer_heap *heap)
@@ -175,33 +230,15 @@ static void advance(struct iv_timer_state *ts, struct iv_timer_list *first)
 	}
 }
 
-/* The first timer in the heap if it is due, or NULL. */
-static struct iv_timer_ *first_in_heap(struct iv_timer_state *ts, uint64_t now)
-{
-	struct iv_timer_heap *heap = ts->heap;
-	struct iv_timer_list *first;
-
-	if (heap == NULL)
-		return NULL;
-	while ((first = first_in_use(heap)) != NULL && first->min <= now) {
-		if (first < &heap->lists[DIGITS])
-			return timer_of(first->timers.next);
-		advance(ts, first);
-	}
-
-	return NULL;
-}
-
 static int is_before(const struct iv_list_head *a, const struct iv_list_head *b)
 {
-	return iv_time_compare(&timer_of(a)->expires,
-			       &timer_of(b)->expires) < 0;
+	int diff = iv_time_compare(&timer_of(a)->expires,
+				   &timer_of(b)->expires);
+
+	return diff != 0 ? diff < 0 : is_older(timer_of(a), timer_of(b));
 }
 
-/*
- * Chains in the order of expiry, linked by `next' alone up to NULL.  Of equal
- * timers, those of chain a come first.
- */
+/* Chains in order, linked by `next' alone up to NULL. */
 static struct iv_list_head *
 merge(struct iv_list_head *a, struct iv_list_head *b)
 {
@@ -223,7 +260,6 @@ merge(struct iv_list_head *a, struct iv_list_head *b)
 /* Enough for any number: a part in slot i is made of 2^i of them. */
 #define NUM_PARTS	64
 
-/* Equal timers keep their order. */
 static struct iv_list_head *sort(struct iv_list_head *chain)
 {
 	struct iv_list_head *parts[NUM_PARTS] = { NULL };
@@ -266,13 +302,50 @@ static struct iv_list_head *chain_of(struct iv_list_head *list)
 	return chain;
 }
 
-/*
- * Without a heap: make late what is due.  It was registered before all that is
- * late already and has the same expiry, which was yet to come then.
- */
+static void append(struct iv_list_head *chain, struct iv_list_head *list)
+{
+	while (chain != NULL) {
+		struct iv_list_head *next = chain->next;
+
+		iv_list_add_tail(chain, list);
+		chain = next;
+	}
+}
+
+/* The first timer in a list of level 0. */
+static struct iv_timer_ *
+first_of(struct iv_timer_heap *heap, struct iv_timer_list *list)
+{
+	unsigned int bit = 1U << (list - heap->lists);
+
+	if (heap->disordered & bit) {
+		append(sort(chain_of(&list->timers)), &list->timers);
+		heap->disordered &= ~bit;
+	}
+
+	return timer_of(list->timers.next);
+}
+
+/* The first timer in the heap if it is due, or NULL. */
+static struct iv_timer_ *first_in_heap(struct iv_timer_state *ts, uint64_t now)
+{
+	struct iv_timer_heap *heap = ts->heap;
+	struct iv_timer_list *first;
+
+	if (heap == NULL)
+		return NULL;
+	while ((first = first_in_use(heap)) != NULL && first->min <= now) {
+		if (first < &heap->lists[DIGITS])
+			return first_of(heap, first);
+		advance(ts, first);
+	}
+
+	return NULL;
+}
+
+/* Without a heap: make late what is due. */
 static void make_late(struct iv_timer_state *ts, uint64_t now)
 {
-	struct iv_list_head due = IV_LIST_HEAD_INIT(due);
 	struct iv_timer_list *list = &ts->unsorted;
 	struct iv_list_head *link, *next;
 	uint64_t min = UINT64_MAX;
@@ -281,15 +354,17 @@ static void make_late(struct iv_timer_state *ts, uint64_t now)
 		return;
 
 	iv_list_for_each_safe(link, next, &list->timers) {
-		uint64_t key = key_of(&timer_of(link)->expires);
+		struct iv_timer_ *t = timer_of(link);
+		uint64_t key = key_of(&t->expires);
 
-		if (key <= now)
-			iv_list_move_tail(link, &due);
-		else if (key < min)
+		if (key <= now) {
+			iv_list_move_tail(link, &ts->late);
+			t->list = NULL;
+		} else if (key < min) {
 			min = key;
+		}
 	}
 	list->min = min;
-	iv_list_splice(&due, &ts->late);
 }
 
 /*
@@ -298,30 +373,22 @@ static void make_late(struct iv_timer_state *ts, uint64_t now)
  */
 static void make_batch(struct iv_timer_state *ts)
 {
-	struct iv_list_head *chain;
-
 	if (iv_list_empty(&ts->late))
 		return;
 
-	chain = merge(chain_of(&ts->batch), sort(chain_of(&ts->late)));
-	while (chain != NULL) {
-		struct iv_list_head *next = chain->next;
-
-		iv_list_add_tail(chain, &ts->batch);
-		chain = next;
-	}
+	append(merge(chain_of(&ts->batch), sort(chain_of(&ts->late))),
+	       &ts->batch);
 }
 
-/*
- * The first timer that is due, or NULL.  One in the heap was registered before
- * one of the batch that has the same expiry: its time was yet to come.
- */
+/* The first timer that is due, or NULL. */
 static struct iv_timer_ *first_due(struct iv_timer_state *ts, uint64_t now)
 {
-	struct iv_timer_ *t = first_in_heap(ts, now);
+	struct iv_timer_ *t;
 
+	close_gap(ts);
+	t = first_in_heap(ts, now);
 	if (iv_list_empty(&ts->batch) ||
-	    (t != NULL && !is_before(ts->batch.next, &t->link)))
+	    (t != NULL && is_before(&t->link, ts->batch.next)))
 		return t;
 
 	return timer_of(ts->batch.next);
@@ -364,9 +431,14 @@ static unsigned int check_heap(const struct iv_timer_heap *heap)
 		const struct iv_timer_list *list = &heap->lists[num];
 		unsigned int in_list = check_list(list, heap->base);
 
-		iv_list_for_each(link, &list->timers)
-			must_be(num == list_of(heap->base,
-					key_of(&timer_of(link)->expires)));
+		iv_list_for_each(link, &list->timers) {
+			const struct iv_timer_ *t = timer_of(link);
+			unsigned int own = list_of(heap->base,
+						   key_of(&t->expires));
+
+			must_be(num == own || (num >= DIGITS && num < own));
+			must_be(t->list == (num < DIGITS ? NULL : list));
+		}
 		must_be(in_list == 0 || heap->used[num / 64] >> num % 64 & 1);
 		count += in_list;
 	}
@@ -382,6 +454,7 @@ check_due(const struct iv_timer_state *ts, const struct iv_list_head *list)
 
 	iv_list_for_each(link, list) {
 		must_be(key_of(&timer_of(link)->expires) <= ts->now);
+		must_be(timer_of(link)->list == NULL);
 		must_be(link->next->prev == link);
 		if (list == &ts->batch && link->next != list)
 			must_be(!is_before(link->next, link));
@@ -420,6 +493,7 @@ void iv_timer_run(struct iv_state *st)
 	uint64_t now = key_of(iv_clock_now(st));
 	struct iv_timer_ *t;
 
+	close_gap(ts);
 	check_invariant(ts);
 	if (ts->heap == NULL)
 		make_late(ts, now);
@@ -444,6 +518,7 @@ struct timespec iv_timer_next(struct iv_state *st)
 	struct iv_timer_state *ts = &st->timer;
 	const struct iv_timer_list *first;
 
+	close_gap(ts);
 	check_invariant(ts);
 	/* There is a batch if a handler has left the step of an inner loop. */
 	if (!iv_list_empty(&ts->late) || !iv_list_empty(&ts->batch))
@@ -483,16 +558,23 @@ void iv_timer_deinit(struct iv_state *st)
 {
 	free(st->timer.heap);
 	st->timer.heap = NULL;
+	st->timer.gap.timer = NULL;
 }
 
 static inline void insert(struct iv_timer_state *ts, struct iv_timer_ *t)
 {
 	uint64_t key = key_of(&t->expires);
 
-	if (key > ts->now)
+	if (key > ts->now && fill_gap(ts, t, key))
+		return;
+
+	close_gap(ts);
+	if (key > ts->now) {
 		put_in(ts, t, key);
-	else
+	} else {
+		t->list = NULL;
 		iv_list_add_tail(&t->link, &ts->late);
+	}
 }
 
 /*
@@ -505,6 +587,7 @@ static void insert_rarely(struct iv_state *st, struct iv_timer_ *t)
 	struct iv_timer_state *ts = &st->timer;
 
 	if (ts->num == 1) {
+		close_gap(ts);
 		ts->now = key_of(iv_clock_latest(st));
 		if (ts->heap == NULL)
 			ts->heap = new_heap();
@@ -535,6 +618,7 @@ void iv_timer_register(struct iv_timer *_t)
 
 	check_unregistered(t, "iv_timer_register");
 	st->numobjs++;
+	t->number = ts->registrations++;
 	if (ts->num++ != 0 && iv_time_is_normal(&t->expires))
 		insert(ts, t);
 	else
@@ -559,15 +643,22 @@ void iv_timer_unregister(struct iv_timer *_t)
 {
 	struct iv_state *st = iv_state_for("iv_timer_unregister");
 	struct iv_timer_ *t = (struct iv_timer_ *)_t;
+	struct iv_timer_state *ts = &st->timer;
 
 	if (t->link.next == NULL)
 		iv_fatal("iv_timer_unregister: %p is not registered: ask "
 			 "iv_timer_registered(), it is not once it is called",
 			 (void *)t);
 
-	st->timer.num--;
+	close_gap(ts);
+	ts->num--;
 	st->numobjs--;
-	iv_list_del(&t->link);
+	if (t->list == NULL) {
+		iv_list_del(&t->link);
+	} else {
+		leave_gap(ts, t);
+		t->link.next = NULL;
+	}
 }
 
 int iv_timer_registered(const struct iv_timer *t)

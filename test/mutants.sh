@@ -550,6 +550,7 @@ mutant "main: rounds with the time of the first" iv_main \
 
 timer=iv_timer
 intime='as soon as it can be'
+without='where memory is refused'
 mutant "timer order: of equal ones the last is the first" $timer \
 	's/iv_list_add_tail(&t->link, &list->timers)/iv_list_add(\&t->link, \&list->timers)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
@@ -593,13 +594,14 @@ mutant "timer step: late ones in the order of registration" $timer \
 	's/sort(chain_of(&ts->late))/chain_of(\&ts->late)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer step: late ones after those of a step around it" $timer \
-	's/merge(chain_of(&ts->batch), \(sort(.*)\));/\1;/' \
+	's/merge(chain_of(&ts->batch), \(sort(.*)\)),/\1,/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer step: late ones before those in the heap" $timer \
 	'/^static struct iv_timer_ \*first_due/,/^}/s/(t != NULL && .*/0)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer step: of equal ones those that were late come first" $timer \
-	's/!is_before(ts->batch.next, &t->link)/is_before(\&t->link, ts->batch.next)/' \
+	's/is_before(&t->link, ts->batch.next)/iv_time_compare(\&t->expires, \
+	\&timer_of(ts->batch.next)->expires) < 0/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer sort: parts without order" $timer \
 	's/last->next != NULL && !is_before(last->next, last)/last->next != NULL/' \
@@ -607,9 +609,36 @@ mutant "timer sort: parts without order" $timer \
 mutant "timer merge: without order" $timer \
 	's/is_before(b, a) ? &b : &a/\&a/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer merge: of equal ones the later is the first" $timer \
-	's/is_before(b, a) ? &b : &a/is_before(a, b) ? \&a : \&b/' \
+mutant "timer order: of equal ones the later is the first" $timer \
+	's/(long)(a->number - b->number) < 0/(long)(b->number - a->number) < 0/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
+mutant "timer gap: open in a step" $timer \
+	'/^void iv_timer_run/,/^}/s/close_gap(ts);/;/' \
+	timer_fuzz "$without" ppoll/eventfd $steps
+mutant "timer gap: open when a handler has returned" $timer \
+	'/^static struct iv_timer_ \*first_due/,/^}/s/close_gap(ts);/;/' \
+	timer_fuzz "$intime" ppoll/eventfd $steps
+mutant "timer gap: open before a wait" $timer \
+	'/^struct timespec iv_timer_next/,/^}/s/close_gap(ts);/;/' \
+	timer 'unregistered last' '' $memory
+mutant "timer gap: open when the next one is left" $timer \
+	'/^void iv_timer_unregister/,/^}/s/close_gap(ts);/;/' \
+	timer_fuzz "$intime" ppoll/eventfd $steps
+mutant "timer gap: open when another is registered" $timer \
+	'/^static inline void insert/,/^}/s/close_gap(ts);/;/' \
+	timer_fuzz "$intime" ppoll/eventfd $steps
+mutant "timer gap: filled for an earlier time" $timer \
+	's/gap->timer != t || key < gap->list->min/gap->timer != t/' \
+	timer_fuzz "$intime" ppoll/eventfd $steps
+mutant "timer gap: filled by another timer" $timer \
+	's/gap->timer != t ||/gap->timer == NULL ||/' \
+	timer_fuzz "$intime" ppoll/eventfd $steps
+mutant "timer gap: filled in a list whose timers are equal" $timer \
+	's/t->list = num < DIGITS ? NULL : list;/t->list = list;/' \
+	timer_fuzz "$intime" ppoll/eventfd $steps
+mutant "timer gap: what was back in its place is out of turn" $timer \
+	's/heap->disordered |= .*/;/' \
+	timer 'moved is the last' poll/eventfd $memory
 mutant "timer next: what is late is not due" $timer \
 	'/^struct timespec iv_timer_next/,/^}/s/!iv_list_empty(&ts->late) ||//' \
 	timer 'may be registered in its handler' poll/eventfd $memory
@@ -619,18 +648,12 @@ mutant "timer next: what a step has left is not due" $timer \
 mutant "timer next: the loop may sleep longer" $timer \
 	's/time_of(first->min)/time_of(first->min + 1000000000)/' \
 	timer 'delays no other' '' $memory
-without='where memory is refused'
-mutant "timer memory: without it what is late precedes what was early" $timer \
-	's/iv_list_splice(&due, &ts->late);/iv_list_splice_tail(\&due, \&ts->late);/' \
-	timer_fuzz "$without" ppoll/eventfd $steps
-mutant "timer memory: without it what is due turns round" $timer \
-	's/iv_list_move_tail(link, &due);/iv_list_move(link, \&due);/' \
-	timer_fuzz "$without" ppoll/eventfd $steps
 mutant "timer memory: without it min is not found anew" $timer \
 	's/^\tlist->min = min;/\t;/' \
 	timer_fuzz "$without" ppoll/eventfd $steps
 mutant "timer memory: without it min is that of what is due, too" $timer \
-	's/^\t\telse if (key < min)/\t\tif (key < min)/' \
+	's/} else if (key < min) {/}\
+	if (key < min) {/' \
 	timer_fuzz "$without" ppoll/eventfd $steps
 mutant "timer memory: without it what comes now waits" $timer \
 	'/^static void make_late/,/^}/s/if (key <= now)/if (key < now)/' \

@@ -251,6 +251,30 @@ static void equal_ones_keep_their_order(void)
 	iv_deinit();
 }
 
+/* One that is moved may be left where it was, and is the last nevertheless. */
+static void moved_ones_are_last(void)
+{
+	struct timespec first, then;
+	struct iv_timer t[4];
+
+	iv_init();
+	first = in_ms(20);
+	then = in_ms(40);
+	add(&t[0], first, mark, "2");
+	add(&t[1], first, mark, "3");
+	add(&t[2], then, mark, "1");
+	iv_timer_unregister(&t[0]);
+	t[0].expires = then;
+	iv_timer_register(&t[0]);
+	iv_timer_unregister(&t[1]);
+	t[1].expires = then;
+	iv_timer_register(&t[1]);
+	add(&t[3], then, mark, "4");
+	iv_main();
+	expect("1234");
+	iv_deinit();
+}
+
 /* A sequence of its own for each TEST_SEED in the environment. */
 #define SEED		88172645463325252
 
@@ -882,6 +906,37 @@ static void one_moved_delays_no_other(void)
 	iv_deinit();
 }
 
+static void take_back_near(void *cookie)
+{
+	(void)cookie;
+	iv_timer_unregister(&near);
+}
+
+/* Unless both share a list, as they do once in hours: then again. */
+static void one_taken_back_wakes_nobody(void)
+{
+	struct iv_task last;
+	int times = 0;
+
+	refusing = 0;
+	IV_TASK_INIT(&last);
+	last.handler = take_back_near;
+	setenv("IV_EXCLUDE_POLL_METHOD", "kqueue epoll-timerfd epoll ppoll", 1);
+	iv_init();
+	add_busy(count_pass, NULL);
+	do {
+		add(&distant, in_ms(100000000), no_handler_of_this_runs, NULL);
+		add(&near, in_ms(10000), no_handler_of_this_runs, NULL);
+		iv_task_register(&last);
+		passes_left = 1;
+		iv_main();
+		iv_timer_unregister(&distant);
+	} while (poll_ms <= 10000 && ++times < 3);
+	check(poll_ms > 10000);
+	remove_busy();
+	iv_deinit();
+}
+
 static void register_near(void *cookie)
 {
 	(void)cookie;
@@ -996,6 +1051,15 @@ static void a_step_in_a_handler_is_a_new_one(void)
 	iv_deinit();
 }
 
+static void unregister_other(void *_other)
+{
+	struct iv_timer *other = _other;
+
+	mark("x");
+	if (iv_timer_registered(other))
+		iv_timer_unregister(other);
+}
+
 static jmp_buf in_task;
 
 static void leave_step(void *letter)
@@ -1008,7 +1072,8 @@ static void run_a_loop_that_is_left(void *letter)
 {
 	mark(letter);
 	add(&a, past, leave_step, "a");
-	add(&b, past, mark, "b");
+	add(&b, past, unregister_other, &c);
+	add(&c, in_ms(1000000), no_handler_of_this_runs, NULL);
 	if (setjmp(in_task) == 0)
 		iv_main();
 	mark("l");
@@ -1022,7 +1087,7 @@ static void what_a_step_has_left_is_due(void)
 	task.cookie = "t";
 	iv_task_register(&task);
 	iv_main();
-	expect("talb");
+	expect("talx");
 	iv_deinit();
 }
 
@@ -1075,15 +1140,6 @@ static void one_registered_anew_leaves_the_batch(void)
 	iv_main();
 	expect("acfb");
 	iv_deinit();
-}
-
-static void unregister_other(void *_other)
-{
-	struct iv_timer *other = _other;
-
-	mark("x");
-	if (iv_timer_registered(other))
-		iv_timer_unregister(other);
 }
 
 static void of_two_that_cancel_each_other_one_runs(void)
@@ -1429,6 +1485,8 @@ static const struct check_case cases[] = {
 	  runs_in_order_of_expiry, EACH_METHOD, 0 },
 	{ "timers of equal expiry run in the order of their registration",
 	  equal_ones_keep_their_order, EACH_METHOD, 0 },
+	{ "a timer that is moved is the last of those of equal expiry",
+	  moved_ones_are_last, EACH_METHOD, 0 },
 	{ "three million random operations leave the order of a sorted array",
 	  random_operations_keep_the_order, ONCE, 60 },
 	{ "1048570 timers, 1 ns apart, run in order",
@@ -1453,6 +1511,8 @@ static const struct check_case cases[] = {
 	  sleeps_until_the_first, ONCE, 0 },
 	{ "a timer that is moved to later delays no other",
 	  one_moved_delays_no_other, ONCE, 0 },
+	{ "a loop does not wake up for a timer that was unregistered last",
+	  one_taken_back_wakes_nobody, ONCE, 0 },
 	{ "a wait for a distant timer is cut by a nearer one",
 	  a_nearer_one_is_not_late, EACH_METHOD, 0 },
 	{ "a timer that is unregistered leaves the next one its time",
