@@ -745,23 +745,29 @@ static unsigned int next_random(void)
 	return step_random * UINT64_C(2685821657736338717) >> 40;
 }
 
-/* A step of the library must not become a cancellation point. */
+/*
+ * A step of the library must not become a cancellation point.  With glibc a
+ * thread that enables asynchronous cancellation by pthread_setcancelstate(3) may
+ * end without PTHREAD_CANCELED, so pthread_setcanceltype(3) does that.
+ */
 static void pause_now_and_then(void)
 {
 	const unsigned int random = next_random();
 	const struct timespec ts = { .tv_nsec = random / 1024 % 64 * 2048 };
 	int saved_errno = errno;
-	int state;
+	int state, type;
 
 	if (check_is_tied || random % 16 != 0)
 		return;
 
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	(void)pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
 	if (random % 128 == 0)
 		(void)nanosleep(&ts, NULL);
 	else
 		(void)sched_yield();
 	(void)pthread_setcancelstate(state, NULL);
+	(void)pthread_setcanceltype(type, NULL);
 	errno = saved_errno;
 }
 
