@@ -70,7 +70,7 @@ takes_others()
 installs_and_keeps_options()
 {
 	configures '<--prefix=/opt/x><--with-uring>' \
-		-- --prefix=/opt/x --with-uring && : >make &&
+		-- --prefix=/opt/x --with-uring && : >"make" &&
 	configures '<--prefix=/opt/x><--with-uring>' && [ ! -f make ] &&
 	grep -qx 'Missing packages: make' said && configures - --check
 }

@@ -186,15 +186,15 @@ compiles_examples()
 	unset PKG_CONFIG_SYSROOT_DIR
 	PKG_CONFIG_PATH=$dir/pc
 	for file in $(grep -l '^int main(' *.c *.cc); do
-		command_of "$file" >command && [ -s command ] ||
+		command_of "$file" >compile && [ -s compile ] ||
 			{ echo "$file: no command"; return 1; }
-		others=$(sed -n 's/.*--libs ivykis\([^)]*\)).*/\1/p' command)
+		others=$(sed -n 's/.*--libs ivykis\([^)]*\)).*/\1/p' compile)
 		[ -z "$others" ] || pkg-config --exists $others || {
 			echo "$file: left out, as$others is not installed"
 			continue
 		}
-		sh -e command && [ -x "${file%.*}" ] || {
-			echo "$file: $(cat command)"
+		sh -e compile && [ -x "${file%.*}" ] || {
+			echo "$file: $(cat compile)"
 			return 1
 		}
 	done
