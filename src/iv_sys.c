@@ -45,6 +45,16 @@ IV_THREAD_LOCAL struct iv_state *iv_self;
 static pthread_key_t self;
 static atomic_int has_self;
 
+/*
+ * At a thread's end each key loses its value, in an order that POSIX leaves
+ * open.  The loop is still to be ended by the destructor of another key, which
+ * sets this one to NULL.
+ */
+static void keep_self(void *st)
+{
+	(void)pthread_setspecific(self, st);
+}
+
 int iv_sys_init(void)
 {
 	int err;
@@ -53,7 +63,7 @@ int iv_sys_init(void)
 	if (atomic_load_explicit(&has_self, memory_order_relaxed))
 		return 0;
 
-	err = pthread_key_create(&self, NULL);
+	err = pthread_key_create(&self, keep_self);
 	if (err) {
 		errno = err;
 		return -1;
