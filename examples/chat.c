@@ -43,7 +43,7 @@ static struct iv_timer pause_over;		/* for the listener */
 static struct iv_signal on_term;
 static struct iv_work_pool pool;
 static int seconds = 300;
-static int gets;				/* that are not answered yet */
+static int fetches;				/* that are not answered yet */
 static int stopping;
 
 static void cancel(struct iv_timer *timer)
@@ -95,7 +95,7 @@ static void end_if_done(void)
 {
 	struct client *c;
 
-	if (!stopping || gets > 0)
+	if (!stopping || fetches > 0)
 		return;
 	iv_work_pool_put(&pool);
 	iv_list_for_each_entry (c, &clients, list)
@@ -109,7 +109,7 @@ static void got_page(void *_get, const char *result)
 	send_all(NULL, "* %s %s %s: %s\n", get->host, get->port, get->path,
 		 result);
 	free(get);
-	gets--;
+	fetches--;
 	end_if_done();
 }
 
@@ -127,7 +127,7 @@ static int begin_get(const char *line)
 	get->cookie = get;
 	get->handler = got_page;
 	http_get(get, &pool);
-	gets++;
+	fetches++;
 
 	return 1;
 }

@@ -21,7 +21,6 @@
 #include <iv_thread.h>
 #include <iv_wait.h>
 #include <iv_work.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -32,6 +31,9 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef HAVE_LINUX
+#include <malloc.h>
+#endif
 #include "check.h"
 #include "iv_step.h"
 
@@ -330,6 +332,7 @@ static void other_posts(void)
  * There are steps in the library's realloc(), too: before it begins, and when
  * it has made a copy that the caller does not know of yet.
  */
+#ifdef HAVE_LINUX
 void *__real_realloc(void *old, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_realloc(void *old, size_t size)
@@ -350,6 +353,7 @@ void *__wrap_realloc(void *old, size_t size)
 
 	return copy;
 }
+#endif
 
 static struct iv_event_raw short_raw;
 static struct iv_event short_ev, short_evs[4];
