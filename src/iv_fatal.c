@@ -1,5 +1,5 @@
 /*
- * libivykis: the end.
+ * libivykis: fatal errors.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -44,7 +44,7 @@ static int handler_only_fails(void)
 	return nested > MAX_NESTED;
 }
 
-/* The system log may not be there, or nobody may look at it. */
+/* To standard error too, as there may be no system log. */
 static void say(const char *msg)
 {
 	char line[1025];

@@ -8,16 +8,16 @@
  * the other loop does not see that.
  *
  * Between two of its turns such a loop sleeps, as it would in the wait of
- * iv_main(), and the other loop's wait is its wait.  So before a turn ends, the
- * kernel is told of what was registered, ASLEEP is said on the boards, and after
- * that everything is looked at once more, as iv_event_raw.c has it.  What the
- * loop would not sleep for lets the timer descriptor be readable at once; else
- * it is set to the first timer.  Afterwards the loop is `idle': what the other
- * loop's handlers register does all this again, as no wait follows in which it
- * would be noticed.
+ * iv_main(), and the other loop's wait is its wait.  So before a turn ends, it
+ * tells the kernel what was registered, sets its boards to ASLEEP, and then
+ * checks everything once more, as iv_event_raw.c explains.  If there is work to
+ * do, the timer descriptor is made readable at once; otherwise it is set to the
+ * first timer.  Afterwards the loop is `idle': if a handler of the other loop
+ * registers something, all this is done again, as no wait of this loop follows
+ * that would notice it.
  *
- * A forked child has copies of these descriptors, which are its parent's, and
- * is not idle in this sense: it begins when it calls iv_loop_fd() itself.
+ * A forked child has copies of these descriptors, which belong to its parent.
+ * It is not idle in this sense until it calls iv_loop_fd() itself.
  */
 
 #include <string.h>

@@ -2,22 +2,23 @@
  * libivykis: one thread's loop.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A pass of the loop: timers that are due, a round of tasks, a wait, then the
- * handlers of the events and the descriptors that the wait brought.  Each
- * kind is served once a pass, so none keeps another from its turn.
+ * An iteration of the loop runs the timers that are due and a round of tasks,
+ * waits, and calls the handlers of the events and the descriptors that the wait
+ * has reported.  Each kind is served once per iteration, so that none starves
+ * another.
  *
- * While tasks or events queue themselves, the wait would be one of no length,
- * and some of those are left out.
+ * While tasks or events queue themselves, the loop would wait for no time at
+ * all, so it skips some of these waits.
  *
  * A handler need not return: it may throw, end its thread or the process, jump
- * out of iv_main(), or run another iv_main().  So what a module has yet to do is
- * kept in its lists and not in the frames below the handler, and the next pass
- * finds it there, in whichever iv_main() that is.
+ * out of iv_main(), or run another iv_main().  So what a module has yet to do
+ * is kept in its lists and not in the frames below the handler, and the next
+ * iteration finds it there, in whichever iv_main() that is.
  *
- * For the same reason nobody can tell whether an iv_main() that was called will
- * go on, and iv_deinit() is granted inside of one.  The memory of the loop is
- * then kept, as an empty loop, for the frames of that iv_main(), and `life'
- * tells these, should they ever go on, that it is not theirs any more.
+ * For the same reason the library does not know whether an iv_main() that was
+ * called will go on, so iv_deinit() is permitted inside of one.  The memory of
+ * the loop is then kept, as an empty loop, for the frames of that iv_main(),
+ * and `life' shows them, should they ever go on, that the loop is another one.
  */
 
 #include <pthread.h>
@@ -43,7 +44,7 @@ static void end_loop(struct iv_state *st)
 	(void)iv_sys_set_self(NULL);
 }
 
-/* No frame of an iv_main() is left. */
+/* The destructor of thread_end: the thread has no frame of iv_main() left. */
 static void end_thread(void *st)
 {
 	if (iv_self != NULL)
@@ -51,7 +52,7 @@ static void end_thread(void *st)
 	free(st);
 }
 
-/* In the child, which has no other thread yet; or in a signal handler of it. */
+/* Runs in the child, which has one thread yet, or in a signal handler of it. */
 static void forked(void)
 {
 	if (iv_self == NULL)
@@ -82,7 +83,7 @@ static int init_process(void)
 	iv_stats_ask(iv_process_getenv("IV_STATS"));
 	iv_busy_poll_ask(iv_process_getenv("IV_BUSY_POLL"));
 
-	/* Last, so that what is tried again makes no second one. */
+	/* Last, so that a retry does not create a second key. */
 	err = pthread_key_create(&thread_end, end_thread);
 	if (err)
 		errno = err;
@@ -114,8 +115,8 @@ int iv_main_init_process(void)
 }
 
 /*
- * A loop without objects, in memory that may be another one's.  An iv_main() of
- * that one has nothing to do but to notice: it quits.
+ * Make a loop without objects, in memory that may have been another loop's.  An
+ * iv_main() of that one finds nothing to do, and quits.
  */
 static void make_empty(struct iv_state *st, int running, unsigned long life)
 {
@@ -171,7 +172,7 @@ static int begin_loop(void)
 	if (iv_main_init_process() < 0)
 		return -1;
 
-	/* What a loop has left that ended inside iv_main(). */
+	/* The memory of a loop that ended inside iv_main() is used again. */
 	st = pthread_getspecific(thread_end);
 	if (st == NULL)
 		st = new_state();
@@ -237,7 +238,7 @@ static void run_round(struct iv_state *st)
 	iv_task_end_round(st);
 }
 
-/* At the most so many rounds follow each other without a wait, so long. */
+/* How many rounds may follow each other without a wait, and for how long. */
 #define ROUNDS		64
 #define ROUNDS_NSEC	50000
 
@@ -247,7 +248,7 @@ int iv_main_has_work(const struct iv_state *st)
 	       (iv_board_any(st) && iv_board_posted(st));
 }
 
-/* By the latest look at the boards. */
+/* As far as the boards are known from when they were last read. */
 static int is_something_due(const struct iv_state *st)
 {
 	return iv_task_queued(st) || iv_event_queued(st) ||
@@ -255,7 +256,7 @@ static int is_something_due(const struct iv_state *st)
 }
 
 /*
- * To look at the clock takes as long as a short round: it is done after one,
+ * Reading the clock takes as long as a short round, so it is done after one,
  * two, four, ... of them.
  */
 static int skip_wait(struct iv_state *st)
@@ -308,8 +309,8 @@ static int poll_instead(struct iv_state *st, const struct timespec *until)
 }
 
 /*
- * A signal handler may have forked since the pass began.  The child must not
- * sleep: it was not looking when that handler posted.
+ * A signal handler may have forked since the iteration began.  The child must
+ * not sleep, as it may have missed what that handler posted.
  */
 static int must_notice_fork(const struct iv_state *st)
 {

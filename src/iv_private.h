@@ -177,10 +177,10 @@ struct iv_loop_fd_state {
 };
 
 /*
- * What a loop has done so far, counted by whoever does it, in the loop's thread.
- * Posts are not counted where they are made: they come from threads without a
- * loop, from signal handlers and from other processes, and a number that all of
- * these share would cost more than a post does.
+ * What a loop has done so far, counted in the loop's thread.  Posts are not
+ * counted where they are made: they come from threads without a loop, from
+ * signal handlers and from other processes, and a counter that all of these
+ * share would cost more than a post does.
  */
 struct iv_stats {
 	unsigned long		passes;

@@ -68,10 +68,10 @@ const char *iv_process_getenv(const char *name)
 }
 
 /*
- * The kernel wipes the page on fork, whoever forked and however.  Linux before
- * 4.14 does not know that, and an emulator of another processor may say that
- * it is done and do nothing: so fork(3) wipes it, too, unless that was done
- * and an earlier handler of fork(3) has begun to use it.
+ * The kernel wipes the page on fork, whichever way a process forks.  Linux
+ * before 4.14 cannot do that, and an emulator of another processor may report
+ * success and do nothing.  So fork(3) wipes it, too, unless that was done and
+ * an earlier handler of fork(3) has begun to use it.
  */
 struct iv_process_state *iv_process;
 

@@ -1,9 +1,9 @@
 /*
- * libivykis: what a loop has done, told at its end.
+ * libivykis: what a loop has done, printed at its end.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Counting is unconditional, as an addition in memory that the loop has at hand
- * anyway costs less than a look whether to count.
+ * Counting is unconditional: an addition in memory that is in the cache anyway
+ * costs less than to check whether to count.
  */
 
 #include <stdio.h>
@@ -43,8 +43,8 @@ void iv_stats_tell(const struct iv_state *st)
 		       s->spin_hits);
 
 	/*
-	 * In one piece, as other threads' loops may end, too.  A thread may be
-	 * cancelled at a write, and would leave the loop half ended.
+	 * In one piece, as loops of other threads may end at the same time.  A
+	 * thread that was cancelled here would leave its loop half ended.
 	 */
 	state = iv_cancel_disable();
 	(void)!write(STDERR_FILENO, line, len);

@@ -6,18 +6,19 @@
  * nanoseconds, and `base' is a time that no key in the heap precedes.  The two
  * determine the list that the timer is put in: the level is the highest octal
  * digit in which they differ, the slot is the value of that digit in the key.
- * Hence each list precedes the next one.  A list's `min' is a time that no timer
- * in it precedes.  The loop sleeps until the min of the first list that is not
- * empty.  Base then moves there, and the timers of that list, and no others, are
- * put into lists anew.  Timers in a list of level 0 are equal: they run.
+ * Hence each list precedes the next one.  A list's `min' is a time that no
+ * timer in it precedes.  The loop sleeps until the min of the first list that
+ * is not empty.  Base then moves there, and the timers of that list, and no
+ * others, are put into lists anew.  Timers in a list of level 0 are equal: they
+ * run.
  *
  * An idle timeout is unregistered and registered again for a later time, over
  * and over, and among very many timers the links of its neighbours are not in
- * the cache.  So a timer that is unregistered leaves a `gap', which is closed at
- * the next call.  If that call registers the same timer for a time that its
- * list's min does not precede, it is back in its place, and its neighbours were
- * not touched.  Its key may then belong to a later list, in which it is put when
- * its own is the first.
+ * the cache.  So a timer that is unregistered leaves a `gap', which is closed
+ * at the next call.  If that call registers the same timer for a time that does
+ * not precede its list's min, it is back in its place, and its neighbours were
+ * not touched.  Its key may then belong to a later list, into which it is put
+ * when its own is the first.
  *
  * A timer registered for a time that is not after `now', the time of the latest
  * step, is `late': it waits for the next step, which first puts these in order.
@@ -25,9 +26,10 @@
  * lower number comes first.
  *
  * Registering and unregistering take constant time.  A timer moves at most once
- * per level, and once more for each time that it was back in its place, and only
- * when its list is the first.  If the timer from which a list has its min is
- * unregistered, the min remains: the loop may wake up for it in vain, once.
+ * per level, and once more for each list in which it was back in its place, and
+ * only when its list is the first.  If the timer from which a list has its min
+ * is unregistered, the min remains: the loop may wake up for it once, without a
+ * timer that is due.
  *
  * The heap is allocated with the first timer of a loop.  If there is no memory,
  * all timers that are not late are in one list, `unsorted', of which a step
@@ -161,7 +163,8 @@ static void leave_gap(struct iv_timer_state *ts, const struct iv_timer_ *t)
 }
 
 /* Put the timer back in its place if it may be there. */
-static int fill_gap(struct iv_timer_state *ts, struct iv_timer_ *t, uint64_t key)
+static int
+fill_gap(struct iv_timer_state *ts, struct iv_timer_ *t, uint64_t key)
 {
 	struct iv_timer_gap *gap = &ts->gap;
 
