@@ -1,7 +1,8 @@
 #!/bin/sh
 # libivykis: the headers declare no more foreign names than those of 0.43, since
 # programs have functions and variables of their own; and C++ classes of any
-# layout may contain the library's objects.
+# layout may contain the library's objects; and each header in src/ compiles by
+# itself.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Environment: CC, CXX, TOP_SRCDIR.
