@@ -964,18 +964,6 @@ done
 mutant "steps: iv_event_unregister() is interrupted by posts" $event \
 	'/^void iv_event_unregister(/,/^}/s/begin_change(st);/;/' \
 	steps 'while another thread is in mid-post' eventfd $at_steps
-# As a compiler may do it.
-mutant "steps: next_of_batch() is interrupted by posts" $event \
-	'/next_of_batch(struct/,/^}/s/begin_change(st);/;/
-	/take_next(struct/,/^}/{
-	s/^\tstruct iv_event_ .*/&\
-	unsigned int head = st->event.head;/
-	s/while (ev == NULL .*/while (ev == NULL \&\& head != st->event.batch)/
-	s/queue\[st->event.head++\]/queue[head++]/
-	s/return ev;/iv_step();\
-	st->event.head = head;\
-&/;}' \
-	steps 'a signal whose handler posts' eventfd $at_steps
 
 if [ -n "$uring" ]; then
 ring=iv_fd_uring
