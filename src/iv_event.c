@@ -324,17 +324,12 @@ void iv_event_deinit(struct iv_state *st)
 {
 	if (st->event.num != 0)
 		unregister_wake(st);
-	/* It never ends: signal handlers do not touch the queue again. */
+	/* For signal handlers that post or fork from here on. */
 	begin_change(st);
 	free(st->event.queue);
 }
 
 void iv_event_forked(struct iv_state *st)
-{
-	fork_marks(st);
-}
-
-void iv_event_init(struct iv_state *st)
 {
 	fork_marks(st);
 }

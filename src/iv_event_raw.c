@@ -479,15 +479,11 @@ static void write_if_needed(struct iv_place at, unsigned long life, int fd)
 	if (iv_board_life(bell) != life || iv_board_is_closed(at))
 		return;
 
-	if (state & IV_BOARD_FOREIGN) {
-		/* Whoever drains it takes the bit; if that is done, all is. */
-		if (iv_place_is_set(at))
-			(void)write_ring(fd);
-	} else if (state & IV_BOARD_ASLEEP) {
-		/* No loop watches the descriptor of a stale copy. */
-		if (!iv_place_is_gone(at))
-			ring(bell, fd, state);
-	}
+	if (state & IV_BOARD_FOREIGN)
+		(void)write_ring(fd);
+	/* No loop watches the descriptor of a stale copy. */
+	else if ((state & IV_BOARD_ASLEEP) && !iv_place_is_gone(at))
+		ring(bell, fd, state);
 }
 
 /* fd < 0: write to the descriptor that wakes the loop for its iv_events. */

@@ -184,7 +184,6 @@ static int begin_loop(void)
 			free_state(st);
 		return -1;
 	}
-	iv_event_init(st);
 	iv_busy_poll_init(st);
 	iv_tls_init_thread(st);
 

@@ -367,7 +367,6 @@ static inline int iv_fd_ready(const struct iv_state *st)
 }
 
 /* iv_event.c */
-void iv_event_init(struct iv_state *st);
 /* In the child of a loop's thread. */
 void iv_event_forked(struct iv_state *st);
 void iv_event_deinit(struct iv_state *st);

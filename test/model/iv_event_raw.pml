@@ -707,8 +707,6 @@ sets:	atomic {
 	atomic {
 		if
 		:: !is_foreign && (gone & bit(o)) -> is_posted(); forget; goto returns
-		:: is_foreign && !(posted & bit(o)) && setting[me] == 0 ->
-			is_posted(); forget; goto returns
 		:: else
 		fi
 	};
