@@ -1880,8 +1880,15 @@ static void child_of__Fork_that_closed_all(void)
 }
 
 
-/* Threads of the child post while its loop finds out about the fork. */
+/*
+ * Threads of the child post while its loop finds out about the fork.  With
+ * pauses between the library's steps a post takes ten times as long.
+ */
+#ifdef IV_STEPS
+#define EVENTS	2000
+#else
 #define EVENTS	50000
+#endif
 
 static struct iv_event events[EVENTS];
 static int num_events;

@@ -231,9 +231,6 @@ mutant "raw post: cancelled in the middle" $raw \
 	's/if (!write_ring(fd))/if (!make_readable(fd, RING))/
 	/^post_by_write/,/^}/s/state = iv_cancel_disable();/state = 0;/' \
 	event 'whose cancellation is pending' poll/eventfd
-mutant "raw post: cancelled asynchronously" $raw \
-	'/pthread_setcanceltype(/d' \
-	event_raw_attack 'threads cancelled as they post' eventfd
 mutant "raw delivery: the bit is taken after the handler" $raw \
 	'/^static void got_event/,/^}/{
 	s/iv_board_take_bit(at)/iv_place_is_set(at)/
@@ -288,9 +285,6 @@ mutant "raw unregister: a wakeup's number is read before a poster counts" $raw \
 &/
 	s/fd = atomic_load(&own->fd);/fd = early;/;}' \
 	event_raw_board "that of a loop's wakeup" eventfd
-mutant "raw unregister: posters are waited for without end" $page \
-	's/i < WAITS/1/' \
-	event_raw_board 'left in mid-post' eventfd
 mutant "raw register: not close-on-exec" iv_sys \
 	's/pipe2(fd, O_CLOEXEC | /pipe2(fd, /' \
 	fork 'that a child executes' poll/pipe
@@ -922,6 +916,12 @@ mutant "steps: an event's wakeup comes before the push" $event \
 mutant "steps: a mark of the parent's counts in a child" $event \
 	'/^static inline int is_queued/,/^}/s/if (marks_of(st) == generation)/if (0)/' \
 	steps "the loop's thread forks at each step" eventfd $at_steps
+mutant "steps: posters that were left are waited for without end" $page \
+	's/i < WAITS/1/' \
+	steps 'left by siglongjmp' eventfd $at_steps
+mutant "steps: a post is cancelled asynchronously" $raw \
+	'/pthread_setcanceltype(/d' \
+	steps 'arrives at a later step' eventfd $at_steps
 mutant "steps: a forked loop is not foreign" iv_board \
 	's/atomic_fetch_or(&b->state, IV_BOARD_FOREIGN);/;/' \
 	steps 'a loop killed at each step' eventfd $at_steps

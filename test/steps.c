@@ -22,12 +22,15 @@
 #include <iv_wait.h>
 #include <iv_work.h>
 #include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -58,6 +61,8 @@ static void (*happen)(void);
 static int is_child;			/* of what happened */
 static pid_t forked;
 
+static void (*happen_later)(void);	/* so many steps after that */
+static unsigned int later;
 static atomic_int is_about_to_wait;	/* the thread whose steps count */
 
 static void pause_for(int times)
@@ -99,6 +104,8 @@ static void at_step(const char *file, int line)
 		shared->line = line;
 		atomic_store(&shared->reached, 1);
 		happen();
+	} else if (happen_later != NULL && step == target + later) {
+		happen_later();
 	}
 	if (strstr(file, "iv_fd.c") != NULL)
 		is_about_to_wait = 1;
@@ -354,6 +361,65 @@ void *__wrap_realloc(void *old, size_t size)
 	return copy;
 }
 #endif
+
+/*
+ * The libc cancels a thread asynchronously by a signal of its own.  This one is
+ * sent at a step, and arrives at a later one.
+ */
+#define SIGCANCEL	32
+
+static void mask_cancellation(int how)
+{
+	const uint64_t mask = UINT64_C(1) << (SIGCANCEL - 1);
+
+	check_int(syscall(SYS_rt_sigprocmask, how, &mask, NULL, sizeof(mask)),
+		  0);
+}
+
+/* The loop's thread is the main one. */
+static int is_loop_asleep(void)
+{
+	char line[512];
+	FILE *f = fopen("/proc/self/stat", "r");
+	char *s;
+
+	check(f != NULL && fgets(line, sizeof(line), f) != NULL);
+	fclose(f);
+	s = strrchr(line, ')');
+	check(s != NULL);
+
+	return s[2] == 'S';
+}
+
+/* The same with raw posts alone, which may be cancelled asynchronously. */
+static void other_posts_asynchronously(void)
+{
+	int i, type;
+
+	for (i = 0; i < 3; i++) {
+		int than = shared->runs;
+
+		while (!is_loop_asleep())
+			pause_briefly();
+		pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+		post_raw();
+		/* If there was no later step in the post. */
+		mask_cancellation(SIG_UNBLOCK);
+		pthread_setcanceltype(type, &type);
+		while (shared->runs <= than)
+			pause_briefly();
+	}
+}
+
+static sigjmp_buf jump;
+
+static void other_is_left(void)
+{
+	while (!is_loop_asleep())
+		pause_briefly();
+	if (sigsetjmp(jump, 1) == 0)
+		post_raw();
+}
 
 static struct iv_event_raw short_raw;
 static struct iv_event short_ev, short_evs[4];
@@ -665,6 +731,40 @@ static void a_cancellation(void)
 	check_int(pthread_cancel(pthread_self()), 0);
 }
 
+static atomic_int is_cancelled;
+
+static void *cancel(void *thread)
+{
+	check_int(pthread_detach(pthread_self()), 0);
+	check_int(pthread_cancel(*(pthread_t *)thread), 0);
+	is_cancelled = 1;
+
+	return NULL;
+}
+
+static void a_late_cancellation(void)
+{
+	static pthread_t self;
+	pthread_t t;
+
+	self = pthread_self();
+	mask_cancellation(SIG_BLOCK);
+	check_int(pthread_create(&t, NULL, cancel, &self), 0);
+	/* This is no cancellation point. */
+	while (!is_cancelled)
+		sched_yield();
+}
+
+static void cancellation_arrives(void)
+{
+	mask_cancellation(SIG_UNBLOCK);
+}
+
+static void a_jump(void)
+{
+	siglongjmp(jump, 1);
+}
+
 static void a_kill(void)
 {
 	(void)kill(getpid(), SIGKILL);
@@ -796,7 +896,9 @@ static void play(const struct play *p)
 	before += 2;
 	if (!is_child) {
 		await_other_threads();
-		check_int(num_descriptors(), before);
+		/* Descriptors stay open for a poster that was left. */
+		if (happen != a_jump)
+			check_int(num_descriptors(), before);
 	}
 	if (forked > 0)
 		check_child(forked);
@@ -939,6 +1041,28 @@ static void a_cancellation_at_each_step(void)
 		if (plays[i] != &served)
 			at_each_step(a_cancellation, plays[i]);
 	}
+}
+
+static void a_late_cancellation_at_each_step(void)
+{
+	static const struct play p = {
+		.name = "posting asynchronously",
+		.other = other_posts_asynchronously, .other_counts = 1,
+	};
+
+	happen_later = cancellation_arrives;
+	for (later = 1; later <= 6; later++)
+		at_each_step(a_late_cancellation, &p);
+}
+
+static void a_jump_at_each_step(void)
+{
+	static const struct play p = {
+		.name = "a poster that is left",
+		.other = other_is_left, .other_counts = 1,
+	};
+
+	at_each_step(a_jump, &p);
 }
 
 static atomic_int victim;
@@ -1200,6 +1324,10 @@ static const struct check_case cases[] = {
 	{ "the loop's thread forks at each step of a poster",
 	  a_fork_at_each_step_of_a_poster, EACH_BACKEND, 60 },
 	{ "a cancellation at each step", a_cancellation_at_each_step,
+	  EACH_BACKEND, 60 },
+	{ "an asynchronous cancellation that arrives at a later step",
+	  a_late_cancellation_at_each_step, EACH_BACKEND, 60 },
+	{ "a poster left by siglongjmp at each step", a_jump_at_each_step,
 	  EACH_BACKEND, 60 },
 	{ "a poster killed at each step", a_poster_killed_at_each_step,
 	  EACH_BACKEND, 60 },
