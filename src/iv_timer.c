@@ -483,10 +483,7 @@ static void check_invariant(const struct iv_timer_state *ts)
 
 #else
 
-static inline void check_invariant(const struct iv_timer_state *ts)
-{
-	(void)ts;
-}
+#define check_invariant(ts)	((void)(ts))
 
 #endif
 
