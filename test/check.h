@@ -123,8 +123,11 @@ extern _Thread_local int check_is_tied;
 /* From now on every system call but exit(2) and exit_group(2) is fatal. */
 void forbid_system_calls(void);
 
-/* ... and this ends the process. */
-void exit_tied(void) __attribute__((noreturn));
+/*
+ * ... and this ends the process.  It is not declared to be so, as the sanitizers
+ * make system calls before that.
+ */
+void exit_tied(void);
 
 /* Run fn(arg) in a thread that must make none, and wait until it returns. */
 void without_system_calls(void (*fn)(void *), void *arg);
