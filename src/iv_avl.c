@@ -2,9 +2,9 @@
  * libivykis: balanced binary search trees.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The heights of a node's two subtrees differ by one at the most.  A change
- * at the bottom is carried upwards by rebalance(), which stops at the first
- * subtree whose height is what it was.
+ * The heights of a node's two subtrees differ by at most one.  rebalance()
+ * carries a change at the bottom upwards, until it comes to a subtree whose
+ * height has not changed.
  */
 
 #include <errno.h>
@@ -28,7 +28,7 @@ static void set_height(struct iv_avl_node *an)
 	an->height = 1 + (l > r ? l : r);
 }
 
-/* Let by (maybe NULL) take the place of an below an's parent. */
+/* Put `by', which may be NULL, in the place of `an' below its parent. */
 static void replace(struct iv_avl_tree *tree, struct iv_avl_node *an,
 		    struct iv_avl_node *by)
 {
@@ -59,7 +59,7 @@ static void set_right(struct iv_avl_node *an, struct iv_avl_node *child)
 		child->parent = an;
 }
 
-/* Both rotations return the node that is on top afterwards. */
+/* Both rotations return the node that is then on top. */
 static struct iv_avl_node *
 rotate_left(struct iv_avl_tree *tree, struct iv_avl_node *an)
 {
@@ -138,7 +138,7 @@ int iv_avl_tree_insert(struct iv_avl_tree *tree, struct iv_avl_node *an)
 	return 0;
 }
 
-/* Remove an, which has one child at the most. */
+/* Remove a node that has at most one child. */
 static void unlink_node(struct iv_avl_tree *tree, struct iv_avl_node *an)
 {
 	replace(tree, an, an->left != NULL ? an->left : an->right);
@@ -155,7 +155,7 @@ void iv_avl_tree_delete(struct iv_avl_tree *tree, struct iv_avl_node *an)
 		return;
 	}
 
-	/* The neighbour on the higher side takes an's place. */
+	/* The next node on the higher side takes its place. */
 	if (balance(an) > 0)
 		by = iv_avl_tree_next(an);
 	else

@@ -78,7 +78,7 @@ struct iv_fd_epoll_state {
 	int			epfd;
 	int			timerfd;	/* -1 until first needed */
 	unsigned int		label;		/* of both */
-	unsigned long		*numbers;	/* a bit each: told */
+	unsigned long		*numbers;	/* a bit for each one told */
 	unsigned int		room;		/* for so many */
 	struct timespec		armed;		/* what it is set to, or 0 */
 	struct timespec		seen;		/* the last wait's limit */
@@ -91,7 +91,7 @@ struct iv_fd_kqueue_state {
 	unsigned int		generation;	/* of the process it is in */
 	struct kevent		*changes;	/* for the next wait */
 	int			num;
-	int			again;		/* some to be told again */
+	int			again;		/* some have to be told again */
 	struct iv_fd_		**told;		/* by number; NULL: none */
 	unsigned int		room;
 };
@@ -113,7 +113,7 @@ struct iv_fd_state {
 	struct iv_list_head	changed;	/* the kernel is to be told */
 	struct iv_list_head	ready;		/* reported, not yet served */
 	struct iv_fd_		*handled;
-	int			waiting;	/* or about to, or left it */
+	int			waiting;	/* or about to, or left the wait */
 	union {
 		struct iv_fd_epoll_state	epoll;
 		struct iv_fd_kqueue_state	kqueue;
@@ -208,7 +208,7 @@ struct iv_state {
 	int			ending;
 	int			running;	/* iv_main() and the like, or more */
 	unsigned long		life;		/* of those this memory has had */
-	int			has_slept;	/* in this pass */
+	int			has_slept;	/* in this iteration */
 	unsigned int		rounds;		/* since the last wait */
 	struct timespec		rounds_end;
 	unsigned int		numobjs;
@@ -418,14 +418,14 @@ static inline int iv_board_any(const struct iv_state *st)
 /* Is a bit set? */
 int iv_board_posted(const struct iv_state *st);
 /*
- * What is posted by now is due in this pass.  What a handler posts, to its own
- * object or to another one, has to wait for the next: tasks come first.
+ * Make due what is posted now.  What a handler posts, to its own object or to
+ * another one, waits for the next iteration, as tasks come first.
  *
- * Where there is a hint, or everywhere, as before each wait: a poster that was
- * killed may have left a bit without one.
+ * Unless `all' is set, only boards that have a hint are read.  All are read
+ * before each wait: a poster that was killed may have left a bit without one.
  */
 void iv_board_look(struct iv_state *st, int all);
-/* Announce that the loop will sleep, and that it has slept. */
+/* Announce that the loop will sleep, or has slept. */
 void iv_board_sleep(const struct iv_state *st);
 void iv_board_wake_up(const struct iv_state *st);
 void iv_board_deinit(struct iv_state *st);
@@ -455,7 +455,7 @@ void iv_event_raw_wake(struct iv_board *bell);
 /* iv_busy_poll.c: for all loops of the process, microseconds as digits. */
 void iv_busy_poll_ask(const char *word);
 void iv_busy_poll_init(struct iv_state *st);
-/* Poll before a sleep; 1: there is something, which has been noted. */
+/* Poll before a sleep.  Returns 1 if something was posted or is ready. */
 int iv_busy_poll(struct iv_state *st, const struct timespec *until);
 void iv_busy_poll_slept(struct iv_state *st);
 

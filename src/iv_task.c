@@ -1,11 +1,11 @@
 /*
- * libivykis: calls to be made before the loop next waits.
+ * libivykis: tasks, which the loop calls before it next waits.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Tasks run in rounds, one between two waits, each task at most once a round.
- * A task remembers the number of the last round in which it ran, or during
- * which it was initialised: registered again in that round it has to wait for
- * the next one, any other joins the end of the round that is running.
+ * Tasks run in rounds, and each task runs at most once per round.  A task keeps
+ * the number of the last round in which it ran or was initialised.  If it is
+ * registered again in that round, it waits for the next one.  Any other task is
+ * appended to the round that is running.
  */
 
 #include "iv_private.h"
@@ -46,7 +46,7 @@ int iv_task_reached(const struct iv_state *st, unsigned long pos)
 	if (iv_list_empty(&st->task.current))
 		return 1;
 
-	/* By difference, so that positions may wrap. */
+	/* The difference is right even if positions have wrapped. */
 	return (long)(first(&st->task.current)->position - pos) >= 0;
 }
 

@@ -1,24 +1,35 @@
 /*
- * libivykis: threads that are joined by the loop of the thread that made them.
+ * libivykis: threads that the loop of their creator joins.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A thread and its creator share a record with an iv_event of the creator's
  * loop.  The thread posts it in the destructor of a thread-specific value,
- * which runs however the thread ends; the handler joins the thread, so that
- * the record is freed when the thread has let go of it for sure.
+ * which runs however the thread ends.  The handler joins the thread, after
+ * which the thread no longer uses the record, and frees it.
  *
- * A creator whose loop ends first must not be posted to any more.  One atomic
- * word says who came first:
+ * If the creator's loop ends first, the thread must not post to it.  An atomic
+ * word decides which of the two came first:
  *
- *	thread:		set ENDED
- *			nothing was set: post
- *			RELEASED was set: free the record
+ *	thread_ends()
+ *	{
+ *		old = set(ENDED);
+ *		if (old & RELEASED)
+ *			free the record;
+ *		else if (old == 0)
+ *			post;
+ *	}
  *
- *	creator:	set ORPHANED
- *			ENDED was set: join, which waits for the post;
- *				       unregister the event, free the record
- *			else: unregister the event, detach, set RELEASED
- *			ENDED was set by now: free the record
+ *	orphan(), when the creator's loop ends
+ *	{
+ *		if (set(ORPHANED) & ENDED) {
+ *			join, which waits for the post;
+ *			unregister the event, free the record;
+ *		} else {
+ *			unregister the event, detach;
+ *			if (set(RELEASED) & ENDED)
+ *				free the record;
+ *		}
+ *	}
  */
 
 #include <iv_event.h>
@@ -41,14 +52,14 @@ struct child {
 	pthread_t		thread;
 	unsigned int		generation;
 	atomic_uint		state;
-	atomic_ulong		tid;		/* 0: has yet to run */
+	atomic_ulong		tid;		/* 0: does not run yet */
 	int			destructed;
 	void			(*start_routine)(void *);
 	void			*arg;
 	char			name[];
 };
 
-/* The threads that a loop has made, in that order. */
+/* The threads that a loop has created, in order. */
 struct family {
 	struct iv_list_head	children;
 	int			ended;
@@ -71,7 +82,7 @@ unsigned long iv_thread_get_id(void)
 
 void iv_thread_set_debug_state(int state)
 {
-	/* Relaxed, as where it is read: it goes with no other data. */
+	/* Relaxed, like the load: no other data depends on it. */
 	atomic_store_explicit(&debug_state, state, memory_order_relaxed);
 }
 
@@ -88,7 +99,7 @@ static void say(const char *name, const char *what)
 	if (!debugging())
 		return;
 
-	/* It writes, at which a thread may be cancelled. */
+	/* fprintf() is a cancellation point. */
 	state = iv_cancel_disable();
 	fprintf(stderr, "iv_thread: [%s] %s\n", name, what);
 	iv_cancel_restore(state);
@@ -115,8 +126,8 @@ static void thread_ends(void *_c)
 	unsigned int old;
 
 	/*
-	 * A loop that the thread has left behind ends in a destructor, too.
-	 * Let it go first: there is another round of destructors.
+	 * If the thread has left a loop, another destructor ends that.  Let it
+	 * go first, by asking for another round of destructors.
 	 */
 	if (iv_inited() && !c->destructed++ &&
 	    pthread_setspecific(end_of_thread, c) == 0)
@@ -124,7 +135,7 @@ static void thread_ends(void *_c)
 
 	say(c->name, "terminating");
 
-	/* The thread that forked goes on in the child, but not its creator. */
+	/* In a child that this thread has forked, its creator does not exist. */
 	if (c->generation != iv_process_generation())
 		return;
 
@@ -150,7 +161,7 @@ static void *run(void *_c)
 {
 	struct child *c = _c;
 
-	/* Relaxed: list_child() reads the number and nothing with it. */
+	/* Relaxed: list_child() reads nothing but the number. */
 	atomic_store_explicit(&c->tid, iv_get_thread_id(),
 			      memory_order_relaxed);
 	iv_step();
@@ -172,10 +183,10 @@ static void forget(struct child *c)
 	free(c);
 }
 
-/* The thread is past its routine: this waits for the rest of it. */
+/* The thread has left its routine, so this does not wait for long. */
 static void join(struct child *c)
 {
-	/* Cancelled half-way, we would come to join it again. */
+	/* If this thread were cancelled here, it would join twice. */
 	int state = iv_cancel_disable();
 
 	(void)pthread_join(c->thread, NULL);
@@ -188,7 +199,7 @@ static void thread_ended(void *_c)
 {
 	struct child *c = _c;
 
-	/* The end of a thread that exists in the parent only. */
+	/* A child has the records of its parent's threads, but not the threads. */
 	if (c->generation != iv_process_generation())
 		forget(c);
 	else
@@ -239,7 +250,7 @@ static void family_ends(void *_family)
 	iv_list_for_each_safe (ilh, next, &family->children) {
 		struct child *c = iv_container_of(ilh, struct child, list);
 
-		/* Of the parent's threads, all that a child has is a record. */
+		/* See thread_ended(). */
 		if (c->generation == iv_process_generation())
 			orphan(c);
 		else
@@ -253,7 +264,7 @@ static struct iv_tls_user family_user = {
 	.deinit_thread	= family_ends,
 };
 
-/* Early: a program's own constructors may call iv_init(). */
+/* Early, as the program's constructors may call iv_init(). */
 __attribute__((constructor(101)))
 static void family_constructor(void)
 {
@@ -277,7 +288,7 @@ static struct child *new_child(const char *name)
 	return c;
 }
 
-/* 0, or an error number; the event is registered. */
+/* Returns 0 or an error number. */
 static int start_thread(struct child *c)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -322,7 +333,7 @@ int iv_thread_create(const char *name, void (*start_routine)(void *), void *arg)
 	family = iv_tls_user_ptr(&family_user);
 	iv_list_add_tail(&c->list, &family->children);
 	say(c->name, "started");
-	/* In a late deinit_thread(): the loop will not be there to join it. */
+	/* Called in a deinit_thread() after ours: no loop will join it. */
 	if (family->ended)
 		orphan(c);
 

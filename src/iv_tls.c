@@ -2,8 +2,8 @@
  * libivykis: per-loop memory for other modules.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The areas of all users stand behind struct iv_state, in one allocation;
- * state_offset is where, counted from the start of it.
+ * The areas of all users follow struct iv_state in the same allocation.  The
+ * state_offset of a user is counted from its start.
  */
 
 #include <iv_tls.h>
@@ -19,7 +19,7 @@
 static struct iv_list_head users = IV_LIST_HEAD_INIT(users);
 static size_t areas_end = AREAS_START;
 
-/* Set by the first loop of the process, which lays the areas out for good. */
+/* Set by the first loop of the process: from then on the layout is fixed. */
 static atomic_int fixed;
 
 void iv_tls_user_register(struct iv_tls_user *u)
@@ -36,7 +36,7 @@ void iv_tls_user_register(struct iv_tls_user *u)
 		iv_fatal("iv_tls_user_register: no room for %zu bytes of %p",
 			 u->sizeof_state, (void *)u);
 
-	/* It is called for ever, so its plugin stays. */
+	/* Later loops call it, so a plugin that it is in must not be unloaded. */
 	iv_sys_keep_loaded(u);
 
 	u->state_offset = areas_end;
@@ -61,7 +61,7 @@ void *iv_tls_user_ptr(const struct iv_tls_user *u)
 
 struct iv_state *iv_tls_alloc(void)
 {
-	/* Relaxed: users register and threads begin one after the other. */
+	/* Relaxed: users register before any other thread has a loop. */
 	atomic_store_explicit(&fixed, 1, memory_order_relaxed);
 
 	return aligned_alloc(ALIGNMENT, ROUND_UP(areas_end));
