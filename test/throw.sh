@@ -19,9 +19,12 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
 
 uring=$(sed -n 's/^URING_LIBS = //p' "$TOP_BUILDDIR/Makefile")
+# What configure found, for check.h.
+defs=$(sed -n 's/^IV_DEFS = //p' "$TOP_BUILDDIR/Makefile")
 
 # Frames of C that an exception crosses.
-$CC -g -O2 -Wall -fexceptions -DCXX -I"$TOP_SRCDIR/src/include" \
+# shellcheck disable=SC2086 # a list
+$CC -g -O2 -Wall -fexceptions -DCXX $defs -I"$TOP_SRCDIR/src/include" \
 	-c "$TOP_SRCDIR/test/leave.c" -o "$dir/leave.o" &&
 $CXX -g -O2 -Wall -c "$TOP_SRCDIR/test/throw.cc" -o "$dir/throw.o" &&
 $CXX -o "$dir/throw" "$dir/leave.o" "$dir/throw.o" \

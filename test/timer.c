@@ -66,7 +66,7 @@ int poll(struct pollfd *fds, nfds_t num, int ms)
  * In place of the libc's, by --wrap: no other single object that the library or
  * this file allocates is as large as what a loop has for its timers.
  */
-#define LARGE		1024
+#define LARGE		1400
 
 #ifdef REFUSED
 static int refusing = 1;
@@ -1430,7 +1430,7 @@ static void **eat_memory(void)
 	void **top = NULL;
 	size_t size;
 
-	for (size = 1 << 16; size >= LARGE; size /= 2) {
+	for (size = 1 << 16; size >= LARGE / 2; size /= 2) {
 		void **block;
 
 		while ((block = malloc(size)) != NULL) {
