@@ -1312,6 +1312,7 @@ static void fork_while_others_register(void)
 	pid_t pid;
 	int i;
 
+	skip_under(ASAN | TSAN, "leaves its malloc locked in some children");
 	iv_init();
 	sigemptyset(&none);
 	for (i = 0; i < 2; i++)
