@@ -26,12 +26,14 @@ analyze()
 		-Werror -fanalyzer "$@" -S -o /dev/null
 }
 
-# A test that ends need not free anything, and may crash without memory.
+# It takes memory whose lists point into itself for lost.  A test that ends need
+# not free anything, and may crash without memory.
 analyzer()
 {
 	echo '{ "none", 0 },' >"$tmp/syscalls.h"
-	printf '%s\n' src/*.c examples/*.c |
+	printf '%s\n' src/*.c examples/*.c | grep -v iv_timer.c |
 		analyze $(pkg-config --cflags glib-2.0) &&
+	echo src/iv_timer.c | analyze -Wno-analyzer-malloc-leak &&
 	printf '%s\n' test/*.c test/fuzz/*.c test/kqueue/*.c |
 		analyze -I"$tmp" -Itest -DIV_STEPS -Wno-analyzer-malloc-leak \
 			-Wno-analyzer-possible-null-argument \
