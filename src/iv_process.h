@@ -10,9 +10,9 @@
 #ifndef IV_PROCESS_H
 #define IV_PROCESS_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include "iv_cancel.h"
 #include "iv_step.h"
 
 #pragma GCC visibility push(hidden)
@@ -91,11 +91,10 @@ void iv_lock_pause(unsigned int times);
 /* Returns the cancellation state that iv_lock_release() is to restore. */
 static inline int iv_lock_take_as(struct iv_lock *lock, unsigned int self)
 {
+	int state = iv_cancel_disable();
 	unsigned int times = 0;
 	unsigned int seen;
-	int state;
 
-	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	for (;;) {
 		seen = atomic_load_explicit(&lock->holder,
 					    memory_order_relaxed);
@@ -123,7 +122,7 @@ static inline void iv_lock_release(struct iv_lock *lock, int state)
 	iv_step();
 	/* Release: pairs with the acquire in iv_lock_take(). */
 	atomic_store_explicit(&lock->holder, 0, memory_order_release);
-	(void)pthread_setcancelstate(state, &state);
+	iv_cancel_restore(state);
 }
 
 #pragma GCC visibility pop
