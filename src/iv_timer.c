@@ -585,16 +585,14 @@ __attribute__((noinline))
 static void insert_rarely(struct iv_state *st, struct iv_timer_ *t)
 {
 	struct iv_timer_state *ts = &st->timer;
-	struct iv_timer_heap *heap = ts->heap;
 
 	if (ts->num == 1) {
 		close_gap(ts);
 		ts->now = key_of(iv_clock_latest(st));
-		if (heap == NULL)
-			heap = new_heap();
-		if (heap != NULL)
-			heap->base = ts->now;
-		ts->heap = heap;
+		if (ts->heap == NULL)
+			ts->heap = new_heap();
+		if (ts->heap != NULL)
+			ts->heap->base = ts->now;
 	}
 	insert(ts, t);
 }
