@@ -398,26 +398,13 @@ static void serve(void *unused)
 	atomic_store(served, calls);
 }
 
-static int is_asleep(pid_t pid)
-{
-	char name[64], line[512];
-	FILE *f;
-
-	snprintf(name, sizeof(name), "/proc/%d/stat", (int)pid);
-	f = fopen(name, "r");
-	check(f != NULL && fgets(line, sizeof(line), f) != NULL);
-	fclose(f);
-
-	return strstr(line, ") S ") != NULL;
-}
-
 /* As seen after the latest post was served, so in the wait. */
 static void post_to_sleeper(pid_t pid)
 {
 	int i;
 
 	for (i = 0; i < TURNS; i++) {
-		while (atomic_load(served) < i || !is_asleep(pid))
+		while (atomic_load(served) < i || process_state(pid) != 'S')
 			sched_yield();
 		iv_event_raw_post(&raw);
 	}

@@ -340,6 +340,47 @@ void need_memory_limit(int resource)
 		skip("memory cannot be limited");
 }
 
+#define MOST_EATEN	(64 << 20)
+
+/* A chain of blocks, and the limit that there was before. */
+static void **eaten;
+static struct rlimit data_limit;
+
+void eat_memory(size_t least)
+{
+	struct rlimit none;
+	size_t total = 0;
+	size_t size;
+	void **block;
+
+	check_int(getrlimit(RLIMIT_DATA, &data_limit), 0);
+	none = data_limit;
+	/* Not 0, which some kernels take for no limit. */
+	none.rlim_cur = 4096;
+	check_int(setrlimit(RLIMIT_DATA, &none), 0);
+
+	for (size = 1 << 16; size >= least; size /= 2) {
+		while ((block = malloc(size)) != NULL) {
+			*block = eaten;
+			eaten = block;
+			total += size;
+			if (total > MOST_EATEN)
+				skip("memory cannot be limited");
+		}
+	}
+}
+
+void give_back_memory(void)
+{
+	while (eaten != NULL) {
+		void **below = *eaten;
+
+		free(eaten);
+		eaten = below;
+	}
+	check_int(setrlimit(RLIMIT_DATA, &data_limit), 0);
+}
+
 const char *poll_method(int n)
 {
 	return n < NUM_USUAL ? methods[n] : NULL;

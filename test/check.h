@@ -275,6 +275,16 @@ void begin_process_namespace(void);
 /* This process finds nothing in /dev from now on. */
 void hide_devices(void);
 
+/* The state of a process's main thread, as proc(5) has it: 'S' is asleep. */
+char process_state(int pid);
+
+/*
+ * Let malloc(3) have nothing left in pieces of this size or more, until what was
+ * eaten is given back.  Skips the case where memory cannot be limited.
+ */
+void eat_memory(size_t least);
+void give_back_memory(void);
+
 /* The number that the next descriptor gets. */
 int lowest_descriptor(void);
 

@@ -292,6 +292,22 @@ void hide_devices(void)
 		skip("no file system can be mounted");
 }
 
+char process_state(int pid)
+{
+	char name[64], line[512];
+	FILE *f;
+	char *s;
+
+	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
+	f = fopen(name, "r");
+	check(f != NULL && fgets(line, sizeof(line), f) != NULL);
+	fclose(f);
+	s = strrchr(line, ')');
+	check(s != NULL);
+
+	return s[2];
+}
+
 void tracee_begins(void)
 {
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)

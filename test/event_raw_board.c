@@ -96,25 +96,9 @@ static pid_t fork_checked(void)
 	return pid;
 }
 
-static char state_of(pid_t pid)
-{
-	char name[64], line[512];
-	char *s;
-	FILE *f;
-
-	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
-	f = fopen(name, "r");
-	check(f != NULL && fgets(line, sizeof(line), f) != NULL);
-	fclose(f);
-	s = strrchr(line, ')');
-	check(s != NULL);
-
-	return s[2];
-}
-
 static void await_state(pid_t pid, char state)
 {
-	while (state_of(pid) != state)
+	while (process_state(pid) != state)
 		usleep(1000);
 }
 

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef HAVE_LINUX
@@ -519,40 +518,6 @@ static void no_shared_memory(void)
 }
 
 
-#define MOST_FOOD	(64 << 20)
-
-/* A chain of blocks that leaves malloc() with nothing to give. */
-static void **eat_memory(void)
-{
-	void **top = NULL;
-	size_t eaten = 0;
-	size_t size;
-
-	for (size = 1 << 16; size >= 16; size /= 2) {
-		void **block;
-
-		while ((block = malloc(size)) != NULL) {
-			*block = top;
-			top = block;
-			eaten += size;
-			if (eaten > MOST_FOOD)
-				skip("memory cannot be limited");
-		}
-	}
-
-	return top;
-}
-
-static void free_memory(void **top)
-{
-	while (top != NULL) {
-		void **below = *top;
-
-		free(top);
-		top = below;
-	}
-}
-
 #define OBJECTS		40
 
 static int register_most(struct counted *c)
@@ -572,20 +537,12 @@ static int register_most(struct counted *c)
 
 static int register_without_memory(struct counted *c, int *err)
 {
-	struct rlimit old, none;
-	void **food;
 	int num;
 
-	check_int(getrlimit(RLIMIT_DATA, &old), 0);
-	none = old;
-	/* Not 0, which some kernels take for no limit. */
-	none.rlim_cur = 4096;
-	check_int(setrlimit(RLIMIT_DATA, &none), 0);
-	food = eat_memory();
+	eat_memory(16);
 	num = register_most(c);
 	*err = errno;
-	free_memory(food);
-	check_int(setrlimit(RLIMIT_DATA, &old), 0);
+	give_back_memory();
 
 	return num;
 }

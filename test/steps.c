@@ -384,16 +384,7 @@ static void mask_cancellation(int how)
 /* The loop's thread is the main one. */
 static int is_loop_asleep(void)
 {
-	char line[512];
-	FILE *f = fopen("/proc/self/stat", "r");
-	char *s;
-
-	check(f != NULL && fgets(line, sizeof(line), f) != NULL);
-	fclose(f);
-	s = strrchr(line, ')');
-	check(s != NULL);
-
-	return s[2] == 'S';
+	return process_state(getpid()) == 'S';
 }
 
 /* The same with raw posts alone, which may be cancelled asynchronously. */

@@ -1424,58 +1424,23 @@ static void memory_is_asked_for_again(void)
 	check(heap == NULL);
 }
 
-/* A chain of blocks that leaves nothing as large as what is asked for. */
-static void **eat_memory(void)
-{
-	void **top = NULL;
-	size_t size;
-
-	for (size = 1 << 16; size >= LARGE / 2; size /= 2) {
-		void **block;
-
-		while ((block = malloc(size)) != NULL) {
-			*block = top;
-			top = block;
-		}
-	}
-
-	return top;
-}
-
-static void free_memory(void **top)
-{
-	while (top != NULL) {
-		void **below = *top;
-
-		free(top);
-		top = below;
-	}
-}
-
 static void works_without_memory(void)
 {
-	struct rlimit old, none;
 	struct iv_timer t[4];
-	void **eaten;
 
 	need_own_functions();
 	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
 	need_memory_limit(RLIMIT_DATA);
 	refusing = 0;
 	iv_init();
-	check_int(getrlimit(RLIMIT_DATA, &old), 0);
-	none = old;
-	none.rlim_cur = 4096;
-	check_int(setrlimit(RLIMIT_DATA, &none), 0);
-	eaten = eat_memory();
+	eat_memory(LARGE / 2);
 	add(&t[0], in_ms(20), mark, "3");
 	add(&t[1], in_ms(10), mark, "2");
 	add(&t[2], t[0].expires, mark, "4");
 	add(&t[3], past, mark, "1");
 	check(heap == NULL);
 	iv_main();
-	free_memory(eaten);
-	check_int(setrlimit(RLIMIT_DATA, &old), 0);
+	give_back_memory();
 	expect("1234");
 	iv_deinit();
 }
