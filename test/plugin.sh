@@ -13,7 +13,6 @@ cd "$dir" || exit 1
 
 lib=$TOP_BUILDDIR/src/.libs
 strict="-std=gnu11 -Wall -Wextra -Werror"
-uring=$(sed -n 's/^URING_LIBS = //p' "$TOP_BUILDDIR/Makefile")
 
 # part NAME FLAG...
 part()

@@ -20,6 +20,8 @@ fi
 : "${TOP_BUILDDIR:=$TOP_SRCDIR/build}" "${CC:=cc}"
 # What configure has found, for programs that use check.h.
 defs=$(sed -n 's/^IV_DEFS = //p' "$TOP_BUILDDIR/Makefile" 2>/dev/null)
+# What programs that are linked with the archive need besides.
+uring=$(sed -n 's/^URING_LIBS = //p' "$TOP_BUILDDIR/Makefile" 2>/dev/null)
 dir=$(mktemp -d) || exit 1
 running=
 num=0

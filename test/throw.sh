@@ -7,20 +7,15 @@
 set -u
 
 : "${TOP_SRCDIR:=$(cd "$(dirname "$0")/.." && pwd)}"
-: "${TOP_BUILDDIR:=$TOP_SRCDIR/build}" "${CC:=cc}" "${CXX:=c++}"
+# shellcheck source=test/tap.sh
+. "$TOP_SRCDIR/test/tap.sh"
+: "${CXX:=c++}"
 
 # shellcheck disable=SC2086 # with options, maybe
 if ! command -v ${CXX%% *} >/dev/null; then
 	echo "1..0 # SKIP there is no C++ compiler, $CXX"
 	exit
 fi
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' HUP INT TERM
-
-uring=$(sed -n 's/^URING_LIBS = //p' "$TOP_BUILDDIR/Makefile")
-# What configure found, for check.h.
-defs=$(sed -n 's/^IV_DEFS = //p' "$TOP_BUILDDIR/Makefile")
 
 # Frames of C that an exception crosses.
 # shellcheck disable=SC2086 # a list
