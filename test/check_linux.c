@@ -395,8 +395,12 @@ static int fork_once(void)
 
 static void *fork_when_wanted(void *arg)
 {
+	sigset_t sigchld;
 	char byte;
 
+	sigemptyset(&sigchld);
+	sigaddset(&sigchld, SIGCHLD);
+	check_int(pthread_sigmask(SIG_UNBLOCK, &sigchld, NULL), 0);
 	iv_init();
 	if (forks.in_thread != NULL)
 		forks.in_thread();
