@@ -96,17 +96,6 @@ void iv_loop_fd_deinit(struct iv_state *st)
 	st->idle = 0;
 }
 
-/* A child may have a copy of what is to be closed, and so keep it in the set. */
-void iv_loop_fd_forget(struct iv_state *st)
-{
-	struct iv_loop_fd_state *l = &st->loop_fd;
-
-	if (!is_own(l) || l->watched < 0)
-		return;
-	(void)epoll_ctl(l->fd, EPOLL_CTL_DEL, l->watched, NULL);
-	l->watched = -1;
-}
-
 /* 0 if the poll method has no descriptor, any more. */
 static int watch(struct iv_state *st)
 {
@@ -141,6 +130,22 @@ static void arm(struct iv_loop_fd_state *l, const struct timespec *until)
 }
 
 static const struct timespec at_once;
+
+/*
+ * A child may have a copy of what is to be closed, and so keep it in the set.
+ * The poll method's next descriptor is watched from the end of a turn on, which
+ * may have to be brought about.
+ */
+void iv_loop_fd_forget(struct iv_state *st)
+{
+	struct iv_loop_fd_state *l = &st->loop_fd;
+
+	if (!is_own(l) || l->watched < 0)
+		return;
+	(void)epoll_ctl(l->fd, EPOLL_CTL_DEL, l->watched, NULL);
+	l->watched = -1;
+	arm(l, &at_once);
+}
 
 /*
  * A handler may throw, and so leave the turn: then the descriptor is readable,

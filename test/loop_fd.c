@@ -567,6 +567,57 @@ static void set_may_change(void)
 	check_child(pid);
 }
 
+/* Another descriptor gets the number of one that was closed too early. */
+static void reuse_number(void)
+{
+	static struct iv_fd other;
+	int fd[2];
+
+	check_int(pipe(fd), 0);
+	check_int(dup2(fd[0], readable.fd), readable.fd);
+	IV_FD_INIT(&other);
+	other.fd = readable.fd;
+	other.cookie = "o";
+	other.handler_in = mark;
+	check_int(iv_fd_register_try(&other), 0);
+	iv_fd_unregister(&other);
+	iv_fd_unregister(&readable);
+	close(readable.fd);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+static void close_too_early(void)
+{
+	close(readable.fd);
+	iv_fd_unregister(&readable);
+}
+
+static void set_changes_between_turns(void (*change)(void))
+{
+	add_fd();
+	check_int(is_readable_in(0), 0);
+	change();
+	run_thread(post_raw, NULL);
+	while (trace[0] == '\0')
+		turn();
+	expect("r");
+	add_early_timer();
+	turn_does("j");
+	close(write_end);
+}
+
+static void set_may_change_between_turns(void)
+{
+	if (!begin())
+		return;
+	add_raw();
+	set_changes_between_turns(close_too_early);
+	set_changes_between_turns(reuse_number);
+	iv_event_raw_unregister(&raw);
+	iv_deinit();
+}
+
 /* Readable all the time is better than deaf. */
 static void set_may_be_lost(void)
 {
@@ -796,6 +847,8 @@ static const struct check_case cases[] = {
 	  turn_may_be_cancelled, EACH, 0 },
 	{ "the poll method may need another descriptor of its own",
 	  set_may_change, EACH, 0 },
+	{ "the poll method's descriptor may be replaced between turns",
+	  set_may_change_between_turns, EACH, 0 },
 	{ "the poll method may lose its descriptor",
 	  set_may_be_lost, ONCE, 0 },
 	{ "what is refused is reported, and nothing is left open",
