@@ -41,9 +41,26 @@ static int add(int set, int fd)
 	       -1 : 0;
 }
 
-/* 0, or -1 with errno and nothing opened. */
-static int open_both(struct iv_loop_fd_state *l)
+/* 0 with errno if the poll method has no descriptor, or it cannot be added. */
+static int watch(struct iv_state *st)
 {
+	struct iv_loop_fd_state *l = &st->loop_fd;
+
+	if (l->watched >= 0)
+		return 1;
+	l->watched = iv_fd_descriptor(st);
+	if (l->watched >= 0 && add(l->fd, l->watched) < 0)
+		l->watched = -1;
+
+	return l->watched >= 0;
+}
+
+/* 0, or -1 with errno and nothing opened. */
+static int open_both(struct iv_state *st)
+{
+	struct iv_loop_fd_state *l = &st->loop_fd;
+
+	l->watched = -1;
 	l->timerfd = iv_process_move_fd(timerfd_create(CLOCK_MONOTONIC,
 						       TFD_NONBLOCK |
 						       TFD_CLOEXEC));
@@ -54,7 +71,7 @@ static int open_both(struct iv_loop_fd_state *l)
 		iv_close(l->timerfd);
 		return -1;
 	}
-	if (add(l->fd, l->timerfd) < 0) {
+	if (add(l->fd, l->timerfd) < 0 || !watch(st)) {
 		iv_close(l->fd);
 		iv_close(l->timerfd);
 		return -1;
@@ -69,7 +86,7 @@ static int begin(struct iv_state *st)
 
 	if (iv_fd_descriptor(st) < 0)
 		return -1;
-	if (open_both(l) < 0) {
+	if (open_both(st) < 0) {
 		if (iv_fd_not_here_with_flags(errno))
 			errno = ENOSYS;
 		return -1;
@@ -77,7 +94,6 @@ static int begin(struct iv_state *st)
 
 	l->label = iv_process_label_fd(l->fd);
 	(void)iv_process_label_fd(l->timerfd);
-	l->watched = -1;
 	l->armed = (struct timespec){ 0 };
 	l->generation = iv_process_generation();
 
@@ -94,21 +110,6 @@ void iv_loop_fd_deinit(struct iv_state *st)
 	iv_process_close(l->timerfd, l->label);
 	l->generation = 0;
 	st->idle = 0;
-}
-
-/* 0 if the poll method has no descriptor, any more. */
-static int watch(struct iv_state *st)
-{
-	struct iv_loop_fd_state *l = &st->loop_fd;
-
-	if (l->watched >= 0)
-		return 1;
-	l->watched = iv_fd_descriptor(st);
-	if (l->watched >= 0 && add(l->fd, l->watched) < 0)
-		iv_fatal("iv_loop_fd: cannot watch descriptor %d: %s (errno "
-			 "%d)", l->watched, strerror(errno), errno);
-
-	return l->watched >= 0;
 }
 
 /* NULL: never, {0, 0}: at once. */
@@ -171,7 +172,7 @@ void iv_loop_fd_settle(struct iv_state *st)
 	iv_clock_invalidate(st);
 	iv_fd_flush(st);
 	until = iv_main_sleep(st, &next);
-	/* It has fallen back to a method that has to be asked all the time. */
+	/* Without a descriptor in the set it has to be asked all the time. */
 	if (!watch(st))
 		until = &at_once;
 	arm(l, until);

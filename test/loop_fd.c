@@ -687,6 +687,33 @@ static void refusals_are_reported(void)
 	iv_deinit();
 }
 
+/* The kernel does not add a set to another one if the nesting is too deep. */
+static void deep_nesting_is_reported(void)
+{
+	int sets[4];
+	int num, i;
+
+	if (!begin())
+		return;
+	iv_deinit();
+	for (i = 0; i < 4; i++)
+		sets[i] = open_epoll(i > 0 ? sets[i - 1] : -1);
+
+	iv_init();
+	IV_FD_INIT(&readable);
+	readable.fd = sets[3];
+	readable.handler_in = mark;
+	check_int(iv_fd_register_try(&readable), 0);
+	num = num_descriptors();
+	check_errno(iv_loop_fd(), ELOOP);
+	check_int(num_descriptors(), num);
+	iv_fd_unregister(&readable);
+	check(iv_loop_fd() >= 0);
+	iv_deinit();
+	for (i = 0; i < 4; i++)
+		close(sets[i]);
+}
+
 /* What a child does is not heard by its parent, and it has one of its own. */
 static void child_begins_anew(void)
 {
@@ -853,6 +880,8 @@ static const struct check_case cases[] = {
 	  set_may_be_lost, ONCE, 0 },
 	{ "what is refused is reported, and nothing is left open",
 	  refusals_are_reported, EACH_METHOD, 0 },
+	{ "a nesting of epoll descriptors that is too deep is reported",
+	  deep_nesting_is_reported, EACH_METHOD, 0 },
 	{ "a forked child begins anew, and its parent does not notice",
 	  child_begins_anew, EACH, 0 },
 	{ "a million posts of each thread wake the loop in another one's wait",

@@ -88,8 +88,8 @@ int iv_main_once(const struct timespec *timeout);
  * to the library: only poll it for input, until iv_deinit().  Each call returns
  * the same descriptor; a forked child must call this again for its own.
  * Returns -1 with errno set on failure: ENOSYS if the poll method has no such
- * descriptor, EMFILE, ENFILE, ENOMEM or ENOSPC.  May be called from any thread
- * that has a loop.  Since 0.45.
+ * descriptor, EMFILE, ENFILE, ENOMEM, ENOSPC or ELOOP.  May be called from any
+ * thread that has a loop.  Since 0.45.
  */
 int iv_loop_fd(void);
 
@@ -198,9 +198,9 @@ void iv_fd_register(struct iv_fd *fd);
 
 /*
  * Does the same, but adds the descriptor to the kernel's set at once.  Returns
- * 0, or -1 with errno set (EBADF, EPERM, EEXIST, ENOSPC, ENOMEM), nothing
- * registered and the descriptor unchanged.  May be called from any thread that
- * has a loop.
+ * 0, or -1 with errno set (EBADF, EPERM, EEXIST, ENOSPC, ENOMEM, ELOOP),
+ * nothing registered and the descriptor unchanged.  May be called from any
+ * thread that has a loop.
  */
 int iv_fd_register_try(struct iv_fd *fd);
 
