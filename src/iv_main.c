@@ -316,6 +316,14 @@ static int must_notice_fork(const struct iv_state *st)
 	return iv_board_any(st) && !iv_event_raw_is_noticed(st);
 }
 
+/* The loop is not in the wait of another one any more. */
+static void leave_other_loop(struct iv_state *st)
+{
+	st->idle = 0;
+	iv_loop_fd_begin_turn(st);
+	iv_board_wake_up(st);
+}
+
 static void ask_kernel(struct iv_state *st, const struct timespec *until)
 {
 	int sleeps = until == NULL || !iv_time_is_zero(until);
@@ -331,6 +339,9 @@ static void ask_kernel(struct iv_state *st, const struct timespec *until)
 	IV_PROBE_LOOP_WAKE(st);
 	if (iv_board_any(st))
 		iv_board_wake_up(st);
+	/* A handler has called iv_loop_fd(), or run a turn of its own. */
+	if (st->idle)
+		leave_other_loop(st);
 	if (sleeps)
 		iv_busy_poll_slept(st);
 	iv_clock_invalidate(st);
@@ -457,11 +468,8 @@ static void run(struct iv_state *st)
 static unsigned long enter(struct iv_state *st)
 {
 	st->running++;
-	if (st->idle) {
-		st->idle = 0;
-		iv_loop_fd_begin_turn(st);
-		iv_board_wake_up(st);
-	}
+	if (st->idle)
+		leave_other_loop(st);
 
 	return st->life;
 }

@@ -450,6 +450,51 @@ static void clock_does_not_stand_still(void)
 	iv_deinit();
 }
 
+static void turn_in_a_handler(void *unused)
+{
+	(void)unused;
+	check_int(iv_main_once(&at_once), 1);
+	make_readable();
+}
+
+static void ask_again_in_a_handler(void *unused)
+{
+	(void)unused;
+	check_int(iv_loop_fd(), loop_fd);
+	make_readable();
+}
+
+static void check_that_time_stands_still(void *letter)
+{
+	struct timespec before = iv_now;
+
+	usleep(2000);
+	check_int(iv_now.tv_sec, before.tv_sec);
+	check_int(iv_now.tv_nsec, before.tv_nsec);
+	mark_and_read(letter);
+	iv_quit();
+}
+
+/* The loop is not in the other one's wait until iv_main() has returned. */
+static void main_goes_on(void)
+{
+	if (!begin())
+		return;
+	add_fd();
+	iv_fd_set_handler_in(&readable, check_that_time_stands_still);
+	add_task(NULL, turn_in_a_handler);
+	iv_main();
+	expect("f");
+	add_task(NULL, ask_again_in_a_handler);
+	iv_main();
+	expect("f");
+	check_int(is_readable_in(0), 0);
+	make_readable();
+	turn_does("f");
+	remove_fd();
+	iv_deinit();
+}
+
 /* With a task that is still queued, and another handler that is still due. */
 static jmp_buf outside;
 
@@ -868,6 +913,8 @@ static const struct check_case cases[] = {
 	  may_be_run_otherwise, EACH, 0 },
 	{ "iv_now is read afresh in the other loop's handlers",
 	  clock_does_not_stand_still, EACH_METHOD, 0 },
+	{ "iv_main goes on as usual after a turn in one of its handlers",
+	  main_goes_on, EACH, 0 },
 	{ "a handler may jump out if iv_loop_fd is called again",
 	  handler_may_jump_out, EACH, 0 },
 	{ "what is left after a cancelled turn is to be seen there",

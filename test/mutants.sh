@@ -751,6 +751,9 @@ mutant "loop_fd: an adopted object is not heard of" iv_event_raw \
 mutant "loop_fd: the set is not told of another descriptor" iv_fd \
 	's/iv_loop_fd_forget(st);/;/' \
 	loop_fd 'another descriptor of its own' epoll/eventfd
+mutant "loop_fd: after a turn in a handler iv_main is taken for idle" iv_main \
+	'/^static void ask_kernel/,/^}/s/leave_other_loop(st);/;/' \
+	loop_fd 'iv_main goes on as usual' epoll/eventfd
 mutant "loop_fd: a replaced descriptor does not bring about a turn" iv_loop_fd \
 	's/arm(l, &at_once);/;/' \
 	loop_fd 'may be replaced between turns' epoll/eventfd
