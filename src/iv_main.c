@@ -525,7 +525,9 @@ static struct timespec end_of(const struct timespec *timeout)
 /* A wait may end for nothing, as it does for a signal: then it goes on. */
 static void wait_for(struct iv_state *st, const struct timespec *timeout)
 {
+	static const struct timespec at_once;
 	const struct timespec *limit = NULL;
+	unsigned long waits = st->stats.waits;
 	struct timespec end;
 
 	if (timeout != NULL) {
@@ -540,6 +542,9 @@ static void wait_for(struct iv_state *st, const struct timespec *timeout)
 		if (iv_board_any(st))
 			notice_fork(st);
 	}
+	/* A post has ended the polling before the kernel was asked. */
+	if (st->stats.waits == waits)
+		ask_kernel(st, &at_once);
 }
 
 static unsigned long calls_before_wait(const struct iv_state *st)

@@ -729,6 +729,9 @@ mutant "once: the clock stands still between turns" iv_main \
 	once 'the time between two turns' epoll/eventfd
 
 embedded="a million posts of each thread"
+mutant "once: a post that ends the polling leaves the kernel out" iv_main \
+	's/if (st->stats.waits == waits)/if (0)/' \
+	once 'ends the polling' epoll/eventfd
 mutant "loop_fd: no last look before the loop falls asleep" iv_main \
 	'/^iv_main_sleep/,/^}/s/if (!fall_asleep(st))/if (fall_asleep(st), 0)/' \
 	loop_fd "$embedded" epoll/eventfd

@@ -483,6 +483,49 @@ static void polls_until_the_limit(void)
 	iv_deinit();
 }
 
+static void nothing(void *unused)
+{
+	(void)unused;
+}
+
+static atomic_int has_enough;
+
+static void *post_on_and_on(void *unused)
+{
+	volatile int i;
+
+	while (!has_enough) {
+		iv_event_raw_post(&raw);
+		for (i = 0; i < 300; i++)
+			;
+	}
+
+	return unused;
+}
+
+/* Even if a post ends the polling before the kernel was asked. */
+static void each_turn_that_polls_asks_the_kernel(void)
+{
+	pthread_t thread;
+	int i;
+
+	iv_init();
+	add_fd(NULL, count_fd);
+	make_readable();
+	add_events(NULL, NULL, nothing);
+	iv_set_busy_poll(1000);
+	check_int(pthread_create(&thread, NULL, post_on_and_on, NULL), 0);
+	for (i = 1; i <= 10000; i++) {
+		check_int(iv_main_once(&an_hour), 1);
+		check_int(fd_runs, i);
+	}
+	has_enough = 1;
+	check_int(pthread_join(thread, NULL), 0);
+	remove_events();
+	remove_fd();
+	iv_deinit();
+}
+
 static void *post_event(void *unused)
 {
 	iv_event_post(&event);
@@ -607,6 +650,8 @@ static const struct check_case cases[] = {
 	  each_turn_asks_the_kernel, EACH_METHOD, 0 },
 	{ "a loop that polls before it sleeps keeps the limit",
 	  polls_until_the_limit, EACH_METHOD, 0 },
+	{ "each turn asks the kernel, even if a post ends the polling",
+	  each_turn_that_polls_asks_the_kernel, EACH, 60 },
 	{ "a child that was forked between two turns goes on",
 	  child_goes_on_after_a_turn, EACH, 0 },
 	{ "a child that was forked in a turn goes on",
