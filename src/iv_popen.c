@@ -29,7 +29,7 @@ struct child {
 	struct iv_timer			timer;	/* the next signal */
 	int				signals;
 	struct iv_popen_request		*request;	/* NULL: closed */
-	struct iv_state			*owner;
+	struct iv_state			*owner;	/* NULL: the loop has ended */
 };
 
 /* What the new process needs to know. */
@@ -109,19 +109,45 @@ static void run_program(void *_p)
 	_exit(1);
 }
 
+/* From here on the program is not waited for. */
+static void forget(struct child *child)
+{
+	iv_list_del(&child->list);
+	iv_wait_interest_unregister(&child->wait);
+	if (iv_timer_registered(&child->timer))
+		iv_timer_unregister(&child->timer);
+}
+
+static void drop(struct child *child)
+{
+	forget(child);
+	if (child->request != NULL)
+		child->request->child = NULL;
+	free(child);
+}
+
 /* A loop has a list of its children. */
 static void begin_loop(void *children)
 {
 	INIT_IV_LIST_HEAD((struct iv_list_head *)children);
 }
 
-/* A child may be dropped later, when the list is no longer there. */
+/*
+ * The programs run on.  A request that is not closed yet points to its child,
+ * and may have been freed itself.
+ */
 static void end_loop(void *children)
 {
 	struct iv_list_head *ilh, *next;
 
-	iv_list_for_each_safe (ilh, next, (struct iv_list_head *)children)
-		INIT_IV_LIST_HEAD(ilh);
+	iv_list_for_each_safe (ilh, next, (struct iv_list_head *)children) {
+		struct child *child = iv_container_of(ilh, struct child, list);
+
+		forget(child);
+		child->owner = NULL;
+		if (child->request == NULL)
+			free(child);
+	}
 }
 
 static struct iv_tls_user loop_user = {
@@ -130,7 +156,10 @@ static struct iv_tls_user loop_user = {
 	.deinit_thread	= end_loop,
 };
 
-/* Early: a program's own constructors may call iv_init(). */
+/*
+ * Early: a program's own constructors may call iv_init().  And before that of
+ * iv_wait.c, so that the interests of a loop are there when end_loop() runs.
+ */
 __attribute__((constructor(101)))
 static void loop_user_constructor(void)
 {
@@ -153,17 +182,6 @@ static void forget_earlier(const struct iv_popen_request *r)
 		if (child->request == r)
 			child->request = NULL;
 	}
-}
-
-static void drop(struct child *child)
-{
-	iv_list_del(&child->list);
-	iv_wait_interest_unregister(&child->wait);
-	if (iv_timer_registered(&child->timer))
-		iv_timer_unregister(&child->timer);
-	if (child->request != NULL)
-		child->request->child = NULL;
-	free(child);
 }
 
 static void state_changed(void *_child, int status, const struct rusage *rusage)
@@ -277,6 +295,11 @@ void iv_popen_request_close(struct iv_popen_request *r)
 
 	if (child == NULL)
 		return;
+	if (child->owner == NULL) {
+		r->child = NULL;
+		free(child);
+		return;
+	}
 	if (child->owner != st)
 		iv_fatal("iv_popen_request_close: %p was submitted in another "
 			 "thread, which alone may close it", (void *)r);

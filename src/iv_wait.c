@@ -591,8 +591,8 @@ static struct iv_tls_user thread_user = {
 	.deinit_thread	= end_thread,
 };
 
-/* Early: a program's own constructors may call iv_init(). */
-__attribute__((constructor(101)))
+/* Early, but after that of iv_popen.c: see there. */
+__attribute__((constructor(102)))
 static void thread_user_constructor(void)
 {
 	iv_tls_user_register(&thread_user);

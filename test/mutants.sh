@@ -675,6 +675,9 @@ mutant "wait: a stranger is taken for a child" iv_wait \
 mutant "wait: what was never a child is not looked for" iv_wait \
 	'/^static void look_locked/,/^}/s/errno == ESRCH/0/' \
 	wait 'somebody else waited for the end' poll/eventfd
+mutant "popen: children outlive their loop" iv_popen \
+	's/child->owner = NULL;/;/' \
+	popen 'a loop may end before' poll/eventfd
 mutant "wait: a signal that is refused ends the watch" iv_popen \
 	'/^static void send_signal/,/^}/s/ret == -ESRCH/ret < 0/' \
 	popen 'cannot be sent a signal' poll/eventfd

@@ -845,6 +845,35 @@ static void in_forked_child(void)
 }
 
 
+/* The programs run on, and closing a request has no effect any more. */
+static void loop_ends_first(void)
+{
+	struct iv_popen_request r, closed;
+	int i, fd, closed_fd;
+
+	iv_init();
+	fd = submit(&r, "w", "exec cat");
+	closed_fd = submit(&closed, "w", "exec cat");
+	iv_popen_request_close(&closed);
+	iv_deinit();
+
+	/* It may have the memory of the former one. */
+	iv_init();
+	iv_popen_request_close(&r);
+	iv_popen_request_close(&r);
+	iv_main();
+	iv_deinit();
+	close(fd);
+	close(closed_fd);
+	for (i = 0; i < 2; i++) {
+		int status;
+
+		check(waitpid(-1, &status, 0) > 0);
+		check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	}
+	no_child_is_left();
+}
+
 /* The calls are not cancellation points, and the program inherits none. */
 static void *call_cancelled(void *calls)
 {
@@ -976,6 +1005,8 @@ int main(int argc, char **argv)
 		  reaped_without_pidfd, EACH_METHOD, 0 },
 		{ "a forked child leaves the parent's children alone",
 		  in_forked_child, EACH_METHOD, 0 },
+		{ "a loop may end before the programs that it runs",
+		  loop_ends_first, EACH_METHOD, 0 },
 		{ "the calls are no cancellation points",
 		  pending_cancellation, EACH_METHOD, 0 },
 		{ "mistakes are fatal", mistakes, ONCE, 0 },
