@@ -243,6 +243,8 @@ static int start_anew(struct iv_state *st)
 
 		fd->again |= fd->told != 0;
 		fd->told = 0;
+		/* Some are in the list already, in another order. */
+		iv_list_del_init(&fd->changed);
 		note_change(st, fd);
 	}
 	st->fd.generation = generation;

@@ -1798,6 +1798,39 @@ static void two_objects_for_one_number(void)
 	}
 }
 
+/* The kernel has yet to be told of the handlers when the loop starts anew. */
+static void two_objects_and_new_handlers(void)
+{
+	struct iv_fd second;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		watch_two();
+		if (i & 2)
+			iv_fd_set_handler_out(&ifd, got_out);
+		close(near);
+		close(far);
+		open_pair();
+		check_int(near, ifd.fd);
+		if (!(i & 2))
+			iv_fd_set_handler_out(&ifd, got_out);
+		IV_FD_INIT(&second);
+		second.fd = near;
+		second.handler_in = other_in;
+		if (i & 1)
+			iv_fd_register(&second);
+		else
+			check_int(iv_fd_register_try(&second), 0);
+		say(far);
+		second_is_heard(1);
+		iv_fd_unregister(&second);
+		iv_fd_unregister(&ifd);
+		other_is_heard();
+		iv_fd_register(&ifd);
+		close_two();
+	}
+}
+
 /* The kernel knows both, when the memory of one may have been freed. */
 static void two_objects_and_a_duplicate(void)
 {
@@ -2377,6 +2410,8 @@ static const struct check_case cases[] = {
 	  closed_and_opened_again, EACH_METHOD, 0 },
 	{ "one that was closed does not disturb one that has its number",
 	  two_objects_for_one_number, EACH_METHOD, 0 },
+	{ "... even if the former has another handler",
+	  two_objects_and_new_handlers, EACH_METHOD, 0 },
 	{ "... even if the kernel goes on reporting the former",
 	  two_objects_and_a_duplicate, EACH_METHOD, 0 },
 	{ "... and when the loop starts anew the latter is reported",
