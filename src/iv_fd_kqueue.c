@@ -50,6 +50,11 @@
 /* In `told': tell the kernel again, although nothing has changed. */
 #define TELL_AGAIN	8
 
+/* In `told': of a new object, whose changes have been collected and not made. */
+#define PENDING		16
+
+#define BANDS		(BAND_IN | BAND_OUT | BAND_ERR)
+
 /* Another thread may execute a program before the descriptor has its flag. */
 static int create_kqueue(void)
 {
@@ -133,7 +138,7 @@ static struct iv_fd_ *object_of(struct iv_fd_kqueue_state *k, uintptr_t number)
 
 static int is_quiet(int bands)
 {
-	return (bands & ~TELL_AGAIN) == BAND_ERR;
+	return (bands & BANDS) == BAND_ERR;
 }
 
 /* The flags to add the filter for these bands, or 0 if they do not need it. */
@@ -245,6 +250,19 @@ static int set_now(struct iv_state *st, const struct iv_fd_ *fd, int filter,
 	return change_now(st, &kev);
 }
 
+static void forget_changes(struct iv_fd_kqueue_state *k)
+{
+	int i;
+
+	for (i = 0; i < k->num; i++) {
+		struct iv_fd_ *fd = object_of(k, k->changes[i].ident);
+
+		if (fd != NULL)
+			fd->told &= ~PENDING;
+	}
+	k->num = 0;
+}
+
 /* Make the collected changes now, and not with the next wait. */
 static void apply(struct iv_state *st)
 {
@@ -260,7 +278,7 @@ static void apply(struct iv_state *st)
 		if (fd != NULL)
 			note_trouble(st, fd);
 	}
-	k->num = 0;
+	forget_changes(k);
 }
 
 static void
@@ -299,14 +317,19 @@ static void change_filters(struct iv_state *st, struct iv_fd_ *fd)
 	}
 }
 
-/* Does the kqueue have it?  EV_ENABLE changes nothing, and fails if not. */
+/*
+ * Does the kqueue have the object's descriptor?  EV_ENABLE changes nothing, and
+ * fails if there is no such filter.  Changes that have been collected may be
+ * for another file, which got the number, so they must not have been made; but
+ * those of a new object are for the file that has the number now.  A descriptor
+ * in trouble need not have a filter.
+ */
 static int is_there(struct iv_state *st, const struct iv_fd_ *fd)
 {
-	int filter = flags_for(fd, fd->told, EVFILT_READ) ?
-		     EVFILT_READ : EVFILT_WRITE;
-
-	return (fd->told & TELL_AGAIN) ||
-	       set_now(st, fd, filter, EV_ENABLE) == 0;
+	return (fd->told & PENDING) ||
+	       set_now(st, fd, EVFILT_READ, EV_ENABLE) == 0 ||
+	       set_now(st, fd, EVFILT_WRITE, EV_ENABLE) == 0 ||
+	       is_in_trouble(fd);
 }
 
 /*
@@ -334,8 +357,6 @@ static int admit(struct iv_state *st, struct iv_fd_ *fd, struct stat *sb)
 	}
 	if (other == NULL)
 		return 0;
-
-	apply(st);
 	if (!is_there(st, other))
 		return 1;
 	errno = EEXIST;
@@ -414,10 +435,11 @@ static int kqueue_tell_now(struct iv_state *st, struct iv_fd_ *fd)
 /* Only its driver knows whether a device can be watched. */
 static int kqueue_tell(struct iv_state *st, struct iv_fd_ *fd)
 {
+	int is_new = fd->told == 0;
 	struct stat sb;
 	int ret = 0;
 
-	if (fd->told == 0) {
+	if (is_new) {
 		ret = admit(st, fd, &sb);
 		if (ret < 0)
 			return -1;
@@ -427,6 +449,8 @@ static int kqueue_tell(struct iv_state *st, struct iv_fd_ *fd)
 	choose_quiet_filter(fd);
 	change_filters(st, fd);
 	note_told(st, fd);
+	if (is_new)
+		fd->told |= PENDING;
 
 	return ret;
 }
@@ -482,7 +506,7 @@ static int wait_once(struct iv_state *st, const struct timespec *until)
 		iv_fatal("iv_main: cannot wait for descriptors: %s (errno %d)",
 			 strerror(errno), errno);
 
-	k->num = 0;
+	forget_changes(k);
 	for (i = 0; i < num; i++) {
 		struct iv_fd_ *fd;
 

@@ -1798,6 +1798,33 @@ static void two_objects_for_one_number(void)
 	}
 }
 
+/* A kqueue has no filter for the first: it refuses a pipe without a reader. */
+static void broken_pipe_is_watched_once(void)
+{
+	struct iv_fd second;
+
+	open_pipe();
+	set_up(far);
+	ifd.handler_out = got_out;
+	close(near);
+	iv_fd_register(&ifd);
+	run_ticks(1);
+	expect(".o");
+	IV_FD_INIT(&second);
+	second.fd = far;
+	second.handler_out = got_out;
+	if (takes_two()) {
+		check_int(iv_fd_register_try(&second), 0);
+		iv_fd_unregister(&second);
+	} else {
+		check_errno(iv_fd_register_try(&second), EEXIST);
+	}
+	run_ticks(1);
+	expect(".o");
+	near = -1;
+	tear_down();
+}
+
 /* The kernel has yet to be told of the handlers when the loop starts anew. */
 static void two_objects_and_new_handlers(void)
 {
@@ -2358,6 +2385,8 @@ static const struct check_case cases[] = {
 	  try_tells_of_regular_files, EACH_METHOD, 0 },
 	{ "register_try of a watched descriptor: EEXIST, by poll it works",
 	  try_tells_of_a_second_object, EACH_METHOD, 0 },
+	{ "register_try of a watched pipe without a reader: EEXIST, too",
+	  broken_pipe_is_watched_once, EACH_METHOD, 0 },
 	{ "register_try without handlers leaves setting them for later",
 	  try_without_handlers_then_with, EACH_METHOD, 0 },
 	{ "calls that succeed keep errno",

@@ -820,9 +820,17 @@ mutant "kqueue: what was closed keeps its number" $kq \
 	's/if (!is_there(st, other))/if (0)/' \
 	fd 'disturb one that has its number' kqueue/eventfd $kqueue
 mutant "kqueue: another object's descriptor is taken for closed" $kq \
-	'/^static int is_there/,/^}/s/return (fd->told.*/return (void)filter, 0;/
-	/^\t       set_now(st, fd, filter, EV_ENABLE) == 0;/d' \
+	'/^static int is_there/,/^}/s/ == 0 ||/ == 4711 ||/' \
 	fd 'register_try of a watched' kqueue/eventfd $kqueue
+mutant "kqueue: new objects of one number are taken for closed" $kq \
+	's/return (fd->told & PENDING) ||/return/' \
+	fd 'what the kernel rejects is fatal' kqueue/eventfd $kqueue
+mutant "kqueue: a pipe that nobody reads is taken for closed" $kq \
+	'/^static int is_there/,/^}/s/is_in_trouble(fd)/0/' \
+	fd 'watched pipe without a reader' kqueue/eventfd $kqueue
+mutant "kqueue: collected changes keep a closed descriptor's number" $kq \
+	'/^static int admit/,/^}/s/if (!is_there/apply(st);&/' \
+	fd 'the former has another handler' kqueue/eventfd $kqueue
 mutant "kqueue: what is wanted already is not wanted again" $kq \
 	'/^static void change_filters/,/^}/s/if (flags != 0)/if (flags != 0 \&\& flags != flags_for(fd, fd->told, filters[i]))/' \
 	fd 'closed may have its handlers set' kqueue/eventfd $kqueue
