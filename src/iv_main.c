@@ -118,12 +118,13 @@ int iv_main_init_process(void)
  * Make a loop without objects, in memory that may have been another loop's.  An
  * iv_main() of that one finds nothing to do, and quits.
  */
-static void make_empty(struct iv_state *st, int running, unsigned long life)
+static void make_empty(struct iv_state *st, int running, unsigned long life,
+		       unsigned long quits)
 {
 	memset(st, 0, sizeof(*st));
 	st->running = running;
 	st->life = life;
-	st->quit = 1;
+	st->quits = quits;
 	iv_fd_init(st);
 	iv_task_init(st);
 	iv_timer_init(st);
@@ -140,7 +141,7 @@ static struct iv_state *new_state(void)
 		errno = ENOMEM;
 		return NULL;
 	}
-	make_empty(st, 0, 1);
+	make_empty(st, 0, 1, 0);
 
 	return st;
 }
@@ -390,15 +391,19 @@ static void notice_fork(struct iv_state *st)
 		iv_event_notice_fork(st);
 }
 
-/* What comes before the wait; 0: there is none, the loop is to return. */
-static inline int begin_pass(struct iv_state *st)
+/*
+ * What comes before the wait; 0: there is none, the loop is to return.  Only
+ * calls of iv_quit() after the first old_quits of them count.
+ */
+static inline int
+begin_pass(struct iv_state *st, const unsigned long *old_quits)
 {
 	st->stats.passes++;
 	st->has_slept = 0;
 	if (iv_timer_any(st))
 		iv_timer_run(st);
 	run_round(st);
-	if (st->quit || !st->numobjs)
+	if (st->quits != *old_quits || !st->numobjs)
 		return 0;
 
 	if (iv_board_any(st))
@@ -454,8 +459,8 @@ iv_main_sleep(struct iv_state *st, struct timespec *next)
 
 static void run(struct iv_state *st)
 {
-	st->quit = 0;
-	while (begin_pass(st)) {
+	st->old_quits = st->quits;
+	while (begin_pass(st, &st->old_quits)) {
 		if (!skip_wait(st)) {
 			wait_for_events(st, NULL);
 			look_at_boards(st);
@@ -558,12 +563,11 @@ int iv_main_once(const struct timespec *timeout)
 	struct iv_state *st = iv_state_for("iv_main_once");
 	unsigned long calls = calls_before_wait(st);
 	unsigned long life = enter(st);
-	int quit = st->quit;
+	const unsigned long old_quits = st->quits;
 	int ret;
 
-	st->quit = 0;
 	iv_clock_invalidate(st);
-	if (begin_pass(st)) {
+	if (begin_pass(st, &old_quits)) {
 		/* What a handler has done may be what the caller waits for. */
 		if (calls_before_wait(st) != calls)
 			timeout = &at_once;
@@ -573,9 +577,7 @@ int iv_main_once(const struct timespec *timeout)
 	}
 	leave(st, life);
 
-	ret = !st->quit && st->numobjs != 0;
-	/* That of before is for the iv_main() which this one may be inside of. */
-	st->quit |= quit;
+	ret = st->quits == old_quits && st->numobjs != 0;
 	iv_clock_invalidate(st);
 
 	return ret;
@@ -583,7 +585,7 @@ int iv_main_once(const struct timespec *timeout)
 
 void iv_quit(void)
 {
-	iv_state_for("iv_quit")->quit = 1;
+	iv_state_for("iv_quit")->quits++;
 }
 
 void iv_deinit(void)
@@ -599,7 +601,7 @@ void iv_deinit(void)
 	state = iv_cancel_disable();
 	end_loop(st);
 	if (st->running > 0) {
-		make_empty(st, st->running, st->life + 1);
+		make_empty(st, st->running, st->life + 1, st->quits + 1);
 	} else {
 		free_state(st);
 	}

@@ -204,7 +204,8 @@ struct iv_stats {
 
 struct iv_state {
 	struct iv_stats		stats;
-	int			quit;
+	unsigned long		quits;		/* calls of iv_quit() so far */
+	unsigned long		old_quits;	/* that iv_main() ignores */
 	int			ending;
 	int			running;	/* iv_main() and the like, or more */
 	unsigned long		life;		/* of those this memory has had */

@@ -9,6 +9,7 @@
 #include <iv_event_raw.h>
 #include <limits.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -393,6 +394,35 @@ static void turn_may_be_inside_of_a_loop(void)
 	iv_deinit();
 }
 
+static jmp_buf in_handler;
+
+static void jump(void *letter)
+{
+	mark(letter);
+	longjmp(in_handler, 1);
+}
+
+static void leave_a_turn_after_quit(void *letter)
+{
+	mark(letter);
+	iv_quit();
+	add_task(&other_task, "j", jump);
+	if (setjmp(in_handler) == 0)
+		(void)iv_main_once(&at_once);
+}
+
+/* iv_main() would not return. */
+static void turn_may_be_left(void)
+{
+	iv_init();
+	add_fd("f", mark);
+	add_task(&task, "o", leave_a_turn_after_quit);
+	iv_main();
+	expect("oj");
+	remove_fd();
+	iv_deinit();
+}
+
 static void read_and_quit(void *letter)
 {
 	char c;
@@ -644,6 +674,8 @@ static const struct check_case cases[] = {
 	  quit_ends_the_turn, EACH, 0 },
 	{ "a turn in a handler keeps an earlier iv_quit, and passes on its own",
 	  turn_may_be_inside_of_a_loop, EACH_METHOD, 0 },
+	{ "... even if a handler leaves it by longjmp",
+	  turn_may_be_left, EACH_METHOD, 0 },
 	{ "iv_main_once and iv_main may alternate",
 	  alternates_with_main, EACH, 0 },
 	{ "each turn asks the kernel",
