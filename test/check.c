@@ -44,7 +44,7 @@
 #define SLOWER		(tool() ? SLOWER_BY_TOOL : 1)
 #endif
 
-/* As in the library: a variant must not run with another method unnoticed. */
+/* All methods of the library: each variant excludes all of them but one. */
 static const char *const methods[] = {
 #ifdef HAVE_KQUEUE
 	"kqueue",
@@ -64,7 +64,7 @@ static const char *const methods[] = {
 
 #define NUM_METHODS	((int)(sizeof(methods) / sizeof(methods[0])))
 
-/* The others are only used if IV_SELECT_POLL_METHOD names them. */
+/* Methods that are used even if IV_SELECT_POLL_METHOD does not name them. */
 #ifdef HAVE_URING
 #define NUM_USUAL	(NUM_METHODS - 1)
 #else
@@ -244,7 +244,7 @@ void need_self_exec(void)
 	pid_t pid;
 	int status;
 
-	skip_under(MEMCHECK, "is what would be executed");
+	skip_under(MEMCHECK, "would be executed instead of this program");
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
@@ -264,7 +264,7 @@ void need_silent_abort(void)
 	int fd[2];
 	pid_t pid;
 	char c;
-	int said;
+	int printed;
 
 	check_int(pipe(fd), 0);
 	pid = fork();
@@ -274,11 +274,11 @@ void need_silent_abort(void)
 		abort();
 	}
 	close(fd[1]);
-	said = read(fd[0], &c, 1) == 1;
+	printed = read(fd[0], &c, 1) == 1;
 	close(fd[0]);
 	check_int(waitpid(pid, NULL, 0), pid);
-	if (said)
-		skip("abort() itself says something here");
+	if (printed)
+		skip("abort() prints a message here");
 }
 
 static void *lock_and_unlock(void *lock)
@@ -289,7 +289,7 @@ static void *lock_and_unlock(void *lock)
 	return NULL;
 }
 
-/* An emulator that dies here prints something, which is no verdict. */
+/* An emulator that crashes here prints messages, which are not TAP. */
 static void begin_thread_in_child(void)
 {
 	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -320,7 +320,7 @@ void need_threads_of_child(void)
 	pthread_mutex_unlock(&lock);
 	check_int(pthread_join(t, NULL), 0);
 	if (status != 0)
-		skip("a child of a program with threads can have none here");
+		skip("the child of a program with threads cannot create one");
 }
 
 void need_memory_limit(int resource)
@@ -342,7 +342,7 @@ void need_memory_limit(int resource)
 
 #define MOST_EATEN	(64 << 20)
 
-/* A chain of blocks, and the limit that there was before. */
+/* A linked list of all blocks, and the limit to restore. */
 static void **eaten;
 static struct rlimit data_limit;
 
@@ -355,7 +355,7 @@ void eat_memory(size_t least)
 
 	check_int(getrlimit(RLIMIT_DATA, &data_limit), 0);
 	none = data_limit;
-	/* Not 0, which some kernels take for no limit. */
+	/* Some kernels take 0 for no limit. */
 	none.rlim_cur = 4096;
 	check_int(setrlimit(RLIMIT_DATA, &none), 0);
 
@@ -373,10 +373,10 @@ void eat_memory(size_t least)
 void give_back_memory(void)
 {
 	while (eaten != NULL) {
-		void **below = *eaten;
+		void **next = *eaten;
 
 		free(eaten);
-		eaten = below;
+		eaten = next;
 	}
 	check_int(setrlimit(RLIMIT_DATA, &data_limit), 0);
 }
@@ -463,30 +463,30 @@ int limit_descriptors(int num)
 	return former;
 }
 
-struct passes {
+struct iterations {
 	struct iv_timer	timer;
 	int		left;
 };
 
-static void pass(void *_p)
+static void begin_iteration(void *_its)
 {
-	struct passes *p = _p;
+	struct iterations *its = _its;
 
-	if (p->left-- == 0)
+	if (its->left-- == 0)
 		iv_quit();
 	else
-		iv_timer_register(&p->timer);
+		iv_timer_register(&its->timer);
 }
 
 void run_iterations(int num)
 {
-	struct passes p = { .left = num };
+	struct iterations its = { .left = num };
 
-	IV_TIMER_INIT(&p.timer);
-	p.timer.expires = (struct timespec){ 0 };
-	p.timer.cookie = &p;
-	p.timer.handler = pass;
-	iv_timer_register(&p.timer);
+	IV_TIMER_INIT(&its.timer);
+	its.timer.expires = (struct timespec){ 0 };
+	its.timer.cookie = &its;
+	its.timer.handler = begin_iteration;
+	iv_timer_register(&its.timer);
 	iv_main();
 }
 
@@ -509,24 +509,24 @@ long cpu_ms(void)
 	return ms_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-/* Exclude all methods but this one, and those that are excluded already. */
-static void leave_method(int method)
+/* Exclude all other methods, in addition to those that are excluded already. */
+static void use_method(int method)
 {
 	char list[4096];
-	const char *old = getenv("IV_EXCLUDE_POLL_METHOD");
+	const char *excluded = getenv("IV_EXCLUDE_POLL_METHOD");
 	int i;
 
-	snprintf(list, sizeof(list), "%s", old != NULL ? old : "");
+	snprintf(list, sizeof(list), "%s", excluded != NULL ? excluded : "");
 	for (i = 0; i < NUM_METHODS; i++) {
 		if (i != method)
 			strcat(strcat(list, " "), methods[i]);
 	}
 	check(setenv("IV_EXCLUDE_POLL_METHOD", list, 1) == 0);
-	/* Some are used only if they are selected. */
+	/* Some methods are used only if they are selected by name. */
 	check(setenv("IV_SELECT_POLL_METHOD", methods[method], 1) == 0);
 }
 
-/* make(1), shells and nohup(1) may have changed some. */
+/* make(1), shells and nohup(1) may have ignored or blocked some. */
 static void default_signals(void)
 {
 	sigset_t none;
@@ -576,14 +576,14 @@ static void run_case(const struct check_case *c, struct variant v)
 {
 	int before;
 
-	/* The whole group is killed at the end, with what the case leaves. */
+	/* When the case has ended, what it left running is killed by group. */
 	(void)setpgid(0, 0);
 	default_signals();
 	alarm(SLOWEST * SLOWER * (c->seconds ? c->seconds : 30));
 
 	running = v;
 	if (v.method >= 0)
-		leave_method(v.method);
+		use_method(v.method);
 	if (v.pipe && !eventfd_is_refused()) {
 		refuse("eventfd2", EPERM);
 		refuse("eventfd", EPERM);
@@ -607,10 +607,10 @@ static const char *outcome(int status)
 	return "a check failed";
 }
 
-/* The running case's group is killed if this program is stopped. */
+/* The process group of the running case. */
 static volatile pid_t running_group;
 
-static void stopped(int sig)
+static void kill_case_and_self(int sig)
 {
 	if (running_group > 0)
 		(void)kill(-running_group, SIGKILL);
@@ -618,7 +618,8 @@ static void stopped(int sig)
 	raise(sig);
 }
 
-static int passed(const struct check_case *c, struct variant v)
+/* Returns 1 if the case has passed, 0 if it has failed, -1 if it is skipped. */
+static int run_in_child(const struct check_case *c, struct variant v)
 {
 	int status;
 	pid_t pid;
@@ -684,8 +685,9 @@ static const char *no_uring(void)
 }
 
 /*
- * The threads of a program under valgrind(1) take turns, and one that waits for
- * io_uring(7) does not let go of its own.  It is run for those who name it.
+ * Under valgrind(1) one thread runs at a time, and one that waits for
+ * io_uring(7) lets no other one run.  Such variants run only if TEST_VARIANT
+ * names them.
  */
 static int stops_all_threads(const char *method)
 {
@@ -695,7 +697,7 @@ static int stops_all_threads(const char *method)
 	       (only == NULL || strstr(only, method) == NULL);
 }
 
-static const char *impossible(const struct check_case *c, struct variant v)
+static const char *why_impossible(const struct check_case *c, struct variant v)
 {
 	const char *list = getenv("IV_EXCLUDE_POLL_METHOD");
 	const char *method = v.method >= 0 ? methods[v.method] : "";
@@ -707,7 +709,7 @@ static const char *impossible(const struct check_case *c, struct variant v)
 	if (!strcmp(method, "uring") && no_uring() != NULL)
 		return no_uring();
 	if (each_backend(c) && !v.pipe && eventfd_is_refused())
-		return "eventfd(2) is refused from outside";
+		return "eventfd(2) is refused to this program";
 
 	return NULL;
 }
@@ -724,7 +726,7 @@ static int num_failed;
 static void run_variant(const struct check_case *c, struct variant v)
 {
 	const char *only = getenv("TEST_VARIANT");
-	const char *why = impossible(c, v);
+	const char *why = why_impossible(c, v);
 	char name[64];
 	int ret;
 
@@ -733,7 +735,7 @@ static void run_variant(const struct check_case *c, struct variant v)
 		return;
 
 	strcpy(reason, "see above");
-	ret = why != NULL ? -1 : passed(c, v);
+	ret = why != NULL ? -1 : run_in_child(c, v);
 	num_failed += ret == 0;
 	printf("%sok %d - %s", ret != 0 ? "" : "not ", ++num_verdicts, c->name);
 	if (c->variants != ONCE)
@@ -773,7 +775,7 @@ void check_seed_steps(uint64_t seed)
 	atomic_store(&num_seeded, 0);
 }
 
-/* xorshift64*, seeded in each thread. */
+/* xorshift64*, with a different seed for each thread. */
 static unsigned int next_random(void)
 {
 	if (step_random == 0)
@@ -839,14 +841,14 @@ int check_run(const struct check_case *cases, int num, int argc, char **argv)
 {
 	int i;
 
-	/* Inherited from make(1), for example. */
+	/* Descriptors may have been inherited, from make(1) for example. */
 	for (i = 3; i < 1024; i++)
 		(void)close(i);
 	reason = mmap(NULL, REASON_SIZE, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(reason != MAP_FAILED);
-	signal(SIGINT, stopped);
-	signal(SIGTERM, stopped);
+	signal(SIGINT, kill_case_and_self);
+	signal(SIGTERM, kill_case_and_self);
 	begin_steps();
 	for (i = 0; i < num; i++) {
 		if (argc < 2 || strstr(cases[i].name, argv[1]) != NULL)

@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A test program is a table of cases and a main() that passes it to
- * check_main().  Each case runs in a process of its own, so it may be the first
- * to call iv_init(), may die, and has a time limit.  It fails if a check fails,
- * if it dies, or if the number of open descriptors has changed at its end.
+ * check_main().  Each case runs in its own process, so it may be the first to
+ * call iv_init(), may crash, and has a time limit.  It fails if a check fails,
+ * if it crashes, or if the number of open descriptors has changed when it ends.
  * Cases that concern the loop run once for each poll method, with eventfd(2)
  * and with eventfd(2) refused.  The output is TAP.
  *
@@ -21,7 +21,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
-/* As configure asks; abi.sh compiles without what that has found. */
+/* The header by which configure decides whether to set LINUX_TESTS. */
 #if !__has_include(<linux/seccomp.h>)
 #include "missing.h"
 #endif
@@ -37,7 +37,7 @@ struct check_case {
 	const char		*name;
 	void			(*run)(void);
 	enum check_variants	variants;
-	int			seconds;	/* that a slow run takes; 0: 30 */
+	int			seconds;	/* for a slow run; 0 means 30 */
 };
 
 #define check_main(cases, argc, argv)	\
@@ -125,19 +125,23 @@ extern _Thread_local int check_is_tied;
 void forbid_system_calls(void);
 
 /*
- * ... and this ends the process.  It is not declared to be so, as the sanitizers
- * make system calls before that.
+ * End a process to which system calls are forbidden.  This is not declared as
+ * noreturn, as the sanitizers make system calls before calls of such functions.
  */
 void exit_tied(void);
 
-/* Run fn(arg) in a thread that must make none, and wait until it returns. */
+/*
+ * Run fn(arg) in a thread that must not make system calls, and wait until it
+ * returns.
+ */
 void without_system_calls(void (*fn)(void *), void *arg);
 
 /*
  * Each of these tries something that emulators of other processors cannot do,
- * and skips the case if it fails: this program executes itself, orphans become
- * children of this process, abort() prints nothing, the child of a program with
- * threads creates a thread, RLIMIT_AS or RLIMIT_DATA limits memory.
+ * and skips the case if it fails.  In order: this program executes itself;
+ * orphans become children of this process; abort() prints nothing; the child of
+ * a program with threads creates a thread; RLIMIT_AS or RLIMIT_DATA limits
+ * memory.
  */
 void need_self_exec(void);
 void need_orphans(void);
@@ -167,12 +171,13 @@ const char *poll_method(int n);
 void need_poll_method(const char *name);
 
 /*
- * 1 if a test has to leave out what has such a name, because the library was
- * built without it.  The case is then reported as skipped if it passes.
+ * Returns 1 if a test has to leave out a function or file of this name, because
+ * the library was built without it.  The case is then reported as skipped if it
+ * passes.
  */
 int is_left_out(const char *what);
 
-/* Does the running variant use pipes, without eventfd(2)? */
+/* Does the running variant use pipes instead of eventfd(2)? */
 int variant_is_pipe(void);
 
 /* Which mechanism does the running variant's poll method use? */
@@ -183,14 +188,14 @@ int variant_is_poll(void);	/* poll(2) or ppoll(2) */
 
 /*
  * Under `make coverage' a process that ends without exit() writes its own
- * coverage data.  If this is set, it calls the function that does so.
+ * coverage data.  If this is set, it is called with the function that does so.
  */
 extern void (*write_coverage_by)(void (*write)(void));
 
 /*
  * A child that its parent runs in single steps.  The child calls
- * tracee_begins().  The parent calls tracee_trace(), which waits for that and
- * skips the case if nothing can be traced, and then tracee_steps().
+ * tracee_begins().  The parent calls tracee_trace(), which waits for that call
+ * and skips the case if processes cannot be traced, and then tracee_steps().
  * tracee_stopped() waits for the next stop, and returns 0 if the child has
  * ended instead.
  */
@@ -200,15 +205,16 @@ int tracee_stopped(int pid);
 void tracee_steps(int pid, int num);
 
 /*
- * The child runs until it enters or leaves a system call; 0: it has exited with
- * 0 instead.  Or it runs on by itself, with a signal unless that is 0.
+ * tracee_runs_to_call() runs the child until it enters or leaves a system call,
+ * and returns 0 if it has exited with status 0 instead.  tracee_leave() stops
+ * tracing it, and sends it a signal unless that is 0.
  */
 int tracee_runs_to_call(int pid);
 void tracee_leave(int pid, int sig);
 
 /*
- * Become the tracer of a process that runs, and whose parent has called
- * allow_tracers(); -1 where that is impossible.
+ * trace_running() becomes the tracer of a running process, or returns -1 where
+ * that is impossible.  allow_tracers() lets any process trace the calling one.
  */
 int trace_running(int pid);
 void allow_tracers(void);
@@ -234,53 +240,55 @@ extern void (*check_at_step)(const char *file, int line);
 void check_seed_steps(uint64_t seed);
 #endif
 
-/* How many descriptors, and mappings of memory, this process has. */
+/* The number of descriptors, and of memory mappings, of this process. */
 int num_descriptors(void);
 int num_mappings(void);
 
 /*
- * For a case that counts or changes the library's calls by functions with the
- * names of the libc's.  On other systems these may not replace the libc's, and
- * are not compiled.
+ * Called by a case that counts or changes the library's calls, by defining
+ * functions with the names of the libc's.  Skips the case on systems other than
+ * Linux, where such functions are not compiled, as they may not replace the
+ * libc's.
  */
 void need_own_functions(void);
 
 /*
- * Processors that the calling thread may run on; from then on it runs on the
- * first of them alone.
+ * num_processors() returns on how many processors the calling thread may run;
+ * use_one_processor() restricts it to the first of them.
  */
 int num_processors(void);
 void use_one_processor(void);
 
-/* The calling thread's name that the kernel has. */
+/* The kernel's name of the calling thread. */
 #define THREAD_NAME_SIZE	16
 void get_thread_name(char name[THREAD_NAME_SIZE]);
 void set_thread_name(const char *name);
 
 /*
- * Descriptors of Linux, non-blocking, or -1 with ENOSYS: an eventfd(2) with a
- * value, an epoll(7) set that waits for urgent data of a descriptor unless that
- * is -1, and a timer that has expired.
+ * Open a non-blocking descriptor of a kind that only Linux has: an eventfd(2)
+ * with this value, an epoll(7) set that waits for urgent data on a descriptor
+ * unless that is -1, or an expired timer.  Elsewhere return -1, with ENOSYS.
  */
 int open_eventfd(unsigned int value);
 int open_epoll(int fd);
 int open_timerfd(void);
 
-/* Is number fd of this process the same open file as another one of pid's? */
+/* Are this process's `fd' and the process pid's `other' the same open file? */
 int is_same_file(int pid, int fd, int other);
 
-/* Children of this process get a new namespace of process numbers. */
+/* Children of this process get a new PID namespace. */
 void begin_process_namespace(void);
 
-/* This process finds nothing in /dev from now on. */
+/* From now on /dev is empty for this process. */
 void hide_devices(void);
 
-/* The state of a process's main thread, as proc(5) has it: 'S' is asleep. */
+/* The state of a process's main thread, as in proc(5): 'S' means asleep. */
 char process_state(int pid);
 
 /*
- * Let malloc(3) have nothing left in pieces of this size or more, until what was
- * eaten is given back.  Skips the case where memory cannot be limited.
+ * Use up memory until malloc(3) fails for blocks of this size or more.
+ * give_back_memory() undoes that.  Skips the case where memory cannot be
+ * limited.
  */
 void eat_memory(size_t least);
 void give_back_memory(void);
@@ -293,7 +301,7 @@ int limit_descriptors(int num);
 
 /*
  * Run the calling thread's loop for this many iterations.  A timer is due in
- * each of them, so none sleeps, and each asks the kernel.
+ * each of them, so none of them sleeps, though each polls the kernel.
  */
 void run_iterations(int num);
 

@@ -1,6 +1,6 @@
 /*
- * libivykis: what only Linux can do for the test programs: refuse system calls,
- * and run processes in single steps.
+ * libivykis: helpers of the test programs that need Linux: they refuse system
+ * calls, and run processes in single steps.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -58,7 +58,7 @@ static void install_filter(const struct sock_fprog *prog)
 	(offsetof(struct seccomp_data, args) + 8 * (n) +		\
 	 4 * (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__))
 
-/* By its number on the machine that this program was built for. */
+/* The number is that of the machine that this program was built for. */
 static void refuse_call(unsigned int number, int err, int arg,
 			unsigned int bits)
 {
@@ -119,7 +119,7 @@ void forbid_system_calls(void)
 		.filter	= rules,
 	};
 
-	skip_under(TSAN | MEMCHECK, "makes system calls of its own");
+	skip_under(TSAN | MEMCHECK, "makes its own system calls");
 	check_is_tied = 1;
 	install_filter(&prog);
 }
@@ -167,10 +167,10 @@ void need_orphans(void)
 	skip("no process can become the parent of orphans");
 }
 
-/* Without opendir(): some cases call this when no memory is left. */
+/* Does not use opendir(): some cases call this when no memory is left. */
 int num_descriptors(void)
 {
-	/* d_reclen of an entry, at offset 16. */
+	/* The member d_reclen, which is at offset 16 of each entry. */
 	unsigned short len;
 	_Alignas(8) char buf[4096];
 	int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY);
@@ -209,7 +209,7 @@ void need_own_functions(void)
 {
 }
 
-/* A machine may have more processors than fit the set. */
+/* The call fails if the machine has more processors than fit the set. */
 int num_processors(void)
 {
 	cpu_set_t set;
@@ -421,7 +421,7 @@ void forks_begin(void (*in_thread)(void))
 
 	forks.in_thread = in_thread;
 
-	/* The other thread gets it: here it would look like a stop. */
+	/* Here, each SIGCHLD would be one more stop for the tracer. */
 	sigemptyset(&sigchld);
 	sigaddset(&sigchld, SIGCHLD);
 	check_int(pthread_sigmask(SIG_BLOCK, &sigchld, NULL), 0);
@@ -436,7 +436,7 @@ void forks_end(void)
 	raise(SIGSTOP);
 }
 
-/* Run one instruction.  0 if that was the last one. */
+/* Run one instruction.  Returns 0 if that was the last one. */
 static int forks_step(pid_t pid)
 {
 	int status;
@@ -448,20 +448,23 @@ static int forks_step(pid_t pid)
 	return WSTOPSIG(status) != SIGSTOP;
 }
 
-/* fork(3) may need a lock that the stopped thread holds: run that on. */
+/*
+ * fork(3) may need a lock that the stopped thread holds, which therefore makes
+ * further steps while the other thread forks.  Returns 0 after the last step.
+ */
 static int forks_fork(pid_t pid)
 {
 	struct pollfd pfd = { .fd = forks.done[0], .events = POLLIN };
-	int left = 1;
+	int goes_on = 1;
 	char byte;
 
 	check_int(write(forks.wanted[1], "", 1), 1);
-	while (left && poll(&pfd, 1, 100) == 0)
-		left = forks_step(pid);
+	while (goes_on && poll(&pfd, 1, 100) == 0)
+		goes_on = forks_step(pid);
 	check_int(read(forks.done[0], &byte, 1), 1);
 	check_int(byte, 1);
 
-	return left;
+	return goes_on;
 }
 
 void check_forks(void (*fn)(void), void (*in_child)(void))
@@ -469,7 +472,7 @@ void check_forks(void (*fn)(void), void (*in_child)(void))
 	int num = 0;
 	pid_t pid;
 
-	skip_under(TSAN | MEMCHECK, "would be run in steps itself");
+	skip_under(TSAN | MEMCHECK, "would itself be run in single steps");
 	check_int(pipe2(forks.wanted, O_CLOEXEC), 0);
 	check_int(pipe2(forks.done, O_CLOEXEC), 0);
 	forks.in_child = in_child;

@@ -1,6 +1,6 @@
 /*
- * libivykis: check_linux.c for other systems: cases that need what only Linux
- * can do are skipped.
+ * libivykis: check_linux.c for other systems, where cases that need Linux are
+ * skipped.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -56,7 +56,7 @@ void need_orphans(void)
 	skip("no process can become the parent of orphans on this system");
 }
 
-/* check_run() has closed all others. */
+/* check_run() has closed what was inherited, so all numbers are low. */
 int num_descriptors(void)
 {
 	int num = 0;

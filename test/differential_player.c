@@ -4,57 +4,57 @@
  *
  *	differential_player FIRST NUMBER
  *
- * Each seed from FIRST on is a program, which runs in a process of its own.  It
- * makes random calls before iv_main(), in each handler, and in a timer that
- * ticks, and writes a trace: every handler call with the loop's time, and every
- * result.  differential.sh compares the traces of two libraries.  The clock,
- * the waits and whatever else could be a matter of chance are controlled by
- * differential_world.c.
+ * Each seed from FIRST on is a program, which runs in its own process.  It
+ * makes random calls before iv_main(), in each handler, and in the handler of a
+ * timer that ticks, and writes a trace: every handler call with the loop's
+ * time, and every result.  differential.sh compares the traces of two
+ * libraries.  The clock, the waits and all else that could be random are
+ * controlled by differential_world.c.
  *
  *	DIFFERENTIAL_VERBOSE=1	in the environment: trace waits and messages
  *
  * Programs only do what has a specified outcome.  There are four kinds, because
- * what is specified for some objects is not if others are around:
+ * the outcome for some objects is specified only if there are no others:
  *
  *	SPIN		tasks, timers, events, raw events and signals, which
- *			queue themselves again; no descriptors, as it is up to
- *			the library how many rounds it runs before it looks for
- *			these, while it looks for raw events in each
+ *			queue themselves again; no descriptors, as the library
+ *			may run any number of rounds before it checks these,
+ *			while it checks raw events in each round
  *	CORE		everything else that needs one thread; nothing is
  *			queued again in the round in which it ran
  *	THREADS		the same with pools and threads
- *	CHILDREN	iv_wait and iv_popen; the library may use descriptors
- *			and events of its own for them, so there are no events
- *			and descriptors are reported one at a time
+ *	CHILDREN	iv_wait and iv_popen; for these the library may use its
+ *			own descriptors and events, so the program has no
+ *			events, and descriptors are reported one at a time
  *
  * Not specified, and therefore left out:
  *
  *	- the order of timers with equal expiries
  *	- the order of descriptors, raw events, signals, and events of other
- *	  threads, as far as it is not made the same: with poll(2) and
- *	  ppoll(2) it cannot be, so that there is one raw event or signal
- *	  then, and no other thread posts events
- *	- whether a timer that a handler of a descriptor or an event registers
- *	  when it is already due runs before the tasks; 0.43 may skip a look at
- *	  the timers after a wait that had no limit, so the same goes for
- *	  timers that become due while a handler runs
+ *	  threads.  With epoll(7) it is made the same for both libraries.  With
+ *	  poll(2) and ppoll(2) that is impossible, so there is only one raw
+ *	  event or signal, and no other thread posts events
+ *	- whether a timer that is due when a handler of a descriptor or an event
+ *	  registers it runs before the tasks; nor whether a timer that becomes
+ *	  due while a handler runs does, as 0.43 may not check the timers after
+ *	  a wait without a timeout
  *	- the place of the loop's own posts among the tasks while there are
  *	  posts from other threads, after iv_work_pool_put(), and after a
  *	  pending event was unregistered
  *	- timers that are due when a handler registers them, except in CORE:
- *	  the library may leave out waits, or looks at the timers
+ *	  the library may skip waits, or checks of the timers
  *
- * Left out because the installed library is at fault there:
+ * Left out because of bugs in the installed library:
  *
- *	- a handler that reads iv_now, takes its time and does not call
+ *	- a handler that reads iv_now, runs for some time and does not call
  *	  iv_invalidate_now(): timers are late
  *	- a child without an interest that ends while there are interests:
  *	  crash
- *	- an interest in a child that has ended before: the handler is not
- *	  called
+ *	- an interest in a child that ended before it was registered: the
+ *	  handler is not called
  *	- two iv_popen requests of type "w" at a time, or a child that is
- *	  forked next to one: they inherit its pipe, so it does not see the end
- *	  of its input
+ *	  forked while there is one: the second child inherits the pipe, so the
+ *	  first one does not see the end of its input
  *	- a thread_stop handler that waits for the owner: it is called with the
  *	  pool locked
  *	- two inotify watches of one inode, and unregistering a watch that is
@@ -97,13 +97,13 @@
 
 enum kind { SPIN, CORE, THREADS, CHILDREN, NUM_KINDS };
 
-/* Where the program is, as far as it can know. */
+/* The kind of handler that runs. */
 enum where { OUTSIDE, IN_TICK, IN_TIMER, IN_TASK, IN_EVENT, IN_READY };
 
 struct task {
 	struct iv_task	*iv;
 	int		registered;
-	unsigned int	ran;		/* world_waits then */
+	unsigned int	ran;		/* world_waits when it last ran */
 };
 
 struct timer {
@@ -163,7 +163,7 @@ struct popen {
 	struct iv_fd		fd;
 	int			reads;
 	int			open;
-	int			ends;		/* the tick in which it was told */
+	int			ends;		/* the tick that closed it */
 	pid_t			pid;
 };
 
@@ -178,7 +178,7 @@ static struct {
 	enum where	where;
 	int		budget;
 	int		ticks;
-	int		quits;		/* the last tick does */
+	int		quits;		/* the last tick calls iv_quit() */
 	struct task	task[6];
 	struct timer	timer[8];
 	struct timer	tick;
@@ -189,8 +189,8 @@ static struct {
 	struct iv_fd	quiet[2];	/* with raw events: never ready */
 	int		quiet_fd;
 	struct fd	fd[6];
-	unsigned int	events_ran;	/* world_waits then */
-	unsigned int	posted_by_other;	/* a bit each: events */
+	unsigned int	events_ran;	/* world_waits when one last ran */
+	unsigned int	posted_by_other;	/* a bit per event */
 	unsigned int	to_post;	/* in the next wait */
 	struct iv_inotify	*inotify;
 	struct watch	watch[4];
@@ -238,7 +238,7 @@ struct trace {
 static struct trace *trace;
 static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
 
-void say(int stream, const char *fmt, ...)
+void put(int stream, const char *fmt, ...)
 {
 	char line[256];
 	va_list ap;
@@ -265,21 +265,21 @@ static int64_t msec_now(void)
 	return iv_now.tv_sec * INT64_C(1000) + iv_now.tv_nsec / MSEC;
 }
 
-#define said(fmt, ...)	say(IN_LOOP, fmt, __VA_ARGS__)
+#define note(fmt, ...)	put(IN_LOOP, fmt, __VA_ARGS__)
 #define called(what, i)	\
-	say(IN_LOOP, "%lld: %s %d", (long long)msec_now(), what, i)
+	put(IN_LOOP, "%lld: %s %d", (long long)msec_now(), what, i)
 
 void stuck(void)
 {
-	say(IN_LOOP, "stuck");
+	put(IN_LOOP, "stuck");
 	_exit(0);
 }
 
 static void fatal(const char *msg)
 {
-	say(IN_LOOP, "fatal");
+	put(IN_LOOP, "fatal");
 	if (verbose)
-		say(IN_LOOP, "%s", msg);
+		put(IN_LOOP, "%s", msg);
 	_exit(0);
 }
 
@@ -305,7 +305,7 @@ static void release(void *_ptr, size_t size)
 
 #define RELEASE(object)	release(&(object)->iv, sizeof(*(object)->iv))
 
-/* Some calls in a handler; `where' is what it is a handler of. */
+/* Make some calls in a handler of this kind. */
 static void act(enum where where);
 
 /* Tasks */
@@ -317,7 +317,7 @@ static void task_a(void *_t)
 	t->registered = 0;
 	t->ran = world_waits;
 	called("task", (int)(t - p.task));
-	said("registered %d", iv_task_registered(t->iv));
+	note("registered %d", iv_task_registered(t->iv));
 	if (one_in(4))
 		RELEASE(t);
 	act(IN_TASK);
@@ -325,7 +325,7 @@ static void task_a(void *_t)
 
 static void task_b(void *t)
 {
-	said("handler %s", "b");
+	note("handler %s", "b");
 	task_a(t);
 }
 
@@ -344,7 +344,7 @@ static void op_task(void)
 			t->iv->handler = one_in(2) ? task_a : task_b;
 			return;
 		}
-		said("unregister task %d", i);
+		note("unregister task %d", i);
 		iv_task_unregister(t->iv);
 		t->registered = 0;
 		if (one_in(2))
@@ -362,7 +362,7 @@ static void op_task(void)
 		t->iv->cookie = t;
 		t->iv->handler = one_in(2) ? task_a : task_b;
 	}
-	said("register task %d", i);
+	note("register task %d", i);
 	iv_task_register(t->iv);
 	t->registered = 1;
 }
@@ -422,7 +422,7 @@ static void timer_a(void *_t)
 
 	t->registered = 0;
 	called("timer", (int)(t - p.timer));
-	said("registered %d", iv_timer_registered(t->iv));
+	note("registered %d", iv_timer_registered(t->iv));
 	if (one_in(4))
 		RELEASE(t);
 	else if (one_in(3)) {
@@ -434,7 +434,7 @@ static void timer_a(void *_t)
 
 static void timer_b(void *t)
 {
-	said("handler %s", "b");
+	note("handler %s", "b");
 	timer_a(t);
 }
 
@@ -448,7 +448,7 @@ static void op_timer(void)
 			t->iv->handler = one_in(2) ? timer_a : timer_b;
 			return;
 		}
-		said("unregister timer %d", i);
+		note("unregister timer %d", i);
 		iv_timer_unregister(t->iv);
 		t->registered = 0;
 		if (one_in(4)) {
@@ -464,7 +464,7 @@ static void op_timer(void)
 		t->iv->handler = one_in(2) ? timer_a : timer_b;
 	}
 	set_timer(t, some_time());
-	said("register timer %d for %lld", i, (long long)t->msec);
+	note("register timer %d for %lld", i, (long long)t->msec);
 }
 
 static void op_time(void)
@@ -472,9 +472,9 @@ static void op_time(void)
 	if (p.where != OUTSIDE)
 		return;
 	world_advance(rnd(50) * MSEC);
-	said("time was %lld", (long long)msec_now());
+	note("time was %lld", (long long)msec_now());
 	iv_invalidate_now();
-	said("time is %lld", (long long)msec_now());
+	note("time is %lld", (long long)msec_now());
 }
 
 static int is_epoll(void)
@@ -482,7 +482,7 @@ static int is_epoll(void)
 	return strncmp(iv_poll_method_name(), "epoll", 5) == 0;
 }
 
-/* May there be another one? */
+/* May there be another raw event or signal? */
 static int may_have_raw(void)
 {
 	int num = 0;
@@ -496,11 +496,11 @@ static int may_have_raw(void)
 	return is_epoll() || num == 0;
 }
 
-/* Posts from a thread that has no loop and ends before this one goes on. */
+/* Posts from a thread that has no loop, and ends before this one continues. */
 
 static pthread_t main_thread;
 
-/* Bits: events by number, raw events. */
+/* The bits are: each event, each raw event, and a signal. */
 static void *post_all(void *_objects)
 {
 	unsigned int objects = (uintptr_t)_objects;
@@ -544,10 +544,10 @@ static int post_in_wait(void)
 	return 1;
 }
 
-void before_look(void)
+void before_check(void)
 {
 	if (verbose)
-		said("wait %u", world_waits);
+		note("wait %u", world_waits);
 	if (p.kind != SPIN)
 		(void)post_in_wait();
 }
@@ -577,7 +577,7 @@ static void op_other_thread(void)
 	if (p.kind == CHILDREN)
 		return;
 	if (p.kind != SPIN) {
-		said("other thread posts %x", events);
+		note("other thread posts %x", events);
 		p.to_post |= events;
 		return;
 	}
@@ -586,7 +586,7 @@ static void op_other_thread(void)
 		events = 0;
 	else if (one_in(2))
 		raws = 0;
-	said("other thread posts %x", events | raws);
+	note("other thread posts %x", events | raws);
 	if (one_in(4) && has_signal(SIGUSR1))
 		raws |= 1 << 16;
 	if (one_in(2)) {
@@ -615,7 +615,7 @@ static void event_a(void *_e)
 
 static void event_b(void *e)
 {
-	said("handler %s", "b");
+	note("handler %s", "b");
 	event_a(e);
 }
 
@@ -631,16 +631,16 @@ static void op_event(void)
 		IV_EVENT_INIT(e->iv);
 		e->iv->cookie = e;
 		e->iv->handler = event_a;
-		said("register event %d: %d", i, iv_event_register(e->iv));
+		note("register event %d: %d", i, iv_event_register(e->iv));
 		return;
 	}
 
 	if (one_in(5)) {
-		said("unregister event %d", i);
+		note("unregister event %d", i);
 		iv_event_unregister(e->iv);
 		RELEASE(e);
 		p.posted_by_other &= ~(1U << i);
-		/* A queue that was emptied so may keep its place. */
+		/* The queue may keep its place, even if it is empty now. */
 		if (p.kind != SPIN)
 			p.events_ran = world_waits;
 		return;
@@ -653,7 +653,7 @@ static void op_event(void)
 	if (p.kind == SPIN ? p.posted_by_other :
 			     p.where == IN_EVENT || p.events_ran == world_waits)
 		return;
-	said("post event %d", i);
+	note("post event %d", i);
 	iv_event_post(e->iv);
 }
 
@@ -684,17 +684,17 @@ static void op_raw(void)
 		IV_EVENT_RAW_INIT(r->iv);
 		r->iv->cookie = r;
 		r->iv->handler = raw_ready;
-		said("register raw %d: %d", i, iv_event_raw_register(r->iv));
+		note("register raw %d: %d", i, iv_event_raw_register(r->iv));
 		return;
 	}
 
 	if (one_in(6)) {
-		said("unregister raw %d", i);
+		note("unregister raw %d", i);
 		iv_event_raw_unregister(r->iv);
 		RELEASE(r);
 		return;
 	}
-	said("post raw %d", i);
+	note("post raw %d", i);
 	iv_event_raw_post(r->iv);
 }
 
@@ -726,19 +726,19 @@ static void op_signal(void)
 		s->iv.flags = rnd(4);
 		s->iv.cookie = s;
 		s->iv.handler = got_signal;
-		said("register signal %d, flags %u: %d", i, s->iv.flags,
+		note("register signal %d, flags %u: %d", i, s->iv.flags,
 		     iv_signal_register(&s->iv));
 		s->registered = 1;
 		return;
 	}
 
 	if (one_in(4)) {
-		said("unregister signal %d", i);
+		note("unregister signal %d", i);
 		iv_signal_unregister(&s->iv);
 		s->registered = 0;
 		return;
 	}
-	said("raise %d", s->iv.signum);
+	note("raise %d", s->iv.signum);
 	raise(s->iv.signum);
 }
 
@@ -781,7 +781,7 @@ static void fd_open(struct fd *f)
 
 static void fd_unregister(struct fd *f)
 {
-	said("unregister fd %d", (int)(f - p.fd));
+	note("unregister fd %d", (int)(f - p.fd));
 	iv_fd_unregister(f->iv);
 	f->registered = 0;
 	if (one_in(2))
@@ -819,23 +819,23 @@ static void fd_register(struct fd *f)
 	world_in_call--;
 	f->registered = 1;
 	f->useless = 0;
-	said("register fd %d, shape %d, %d%d%d: %d, %d", (int)(f - p.fd),
+	note("register fd %d, shape %d, %d%d%d: %d, %d", (int)(f - p.fd),
 	     f->shape, f->iv->handler_in != NULL, f->iv->handler_out != NULL,
 	     f->iv->handler_err != NULL, ret, iv_fd_registered(f->iv));
 }
 
-/* Close, open another, most often with the same number, register that. */
+/* Close it, open another one, most often of the same number, register that. */
 static void fd_replace(struct fd *f)
 {
-	said("replace fd %d", (int)(f - p.fd));
+	note("replace fd %d", (int)(f - p.fd));
 	iv_fd_unregister(f->iv);
 	f->registered = 0;
 	fd_close(f);
 	fd_register(f);
 }
 
-/* A condition that lasts must not keep the clock from going on. */
-static int fd_is_dull(struct fd *f)
+/* A descriptor that stays ready must not keep the clock from moving. */
+static int fd_stays_ready(struct fd *f)
 {
 	if (++f->useless < 4)
 		return 0;
@@ -857,11 +857,11 @@ static void fd_in(void *_f)
 	called("in", (int)(f - p.fd));
 	if (f->shape != PIPE_WRITE && !one_in(6)) {
 		ret = read(f->fd, buf, sizes[rnd(NUM(sizes))]);
-		said("read %d", ret);
+		note("read %d", ret);
 	}
 	if (ret > 0)
 		f->useless = 0;
-	else if (fd_is_dull(f))
+	else if (fd_stays_ready(f))
 		return;
 	else if (one_in(2))
 		iv_fd_set_handler_in(f->iv, NULL);
@@ -876,9 +876,9 @@ static void fd_out(void *_f)
 	called("out", (int)(f - p.fd));
 	if (one_in(2)) {
 		ret = write(f->fd, "0123456789", 1 + rnd(10));
-		said("write %d", ret);
+		note("write %d", ret);
 	}
-	if (fd_is_dull(f))
+	if (fd_stays_ready(f))
 		return;
 	if (one_in(2))
 		iv_fd_set_handler_out(f->iv, NULL);
@@ -890,7 +890,7 @@ static void fd_err(void *_f)
 	struct fd *f = _f;
 
 	called("err", (int)(f - p.fd));
-	if (fd_is_dull(f))
+	if (fd_stays_ready(f))
 		return;
 	if (one_in(3))
 		iv_fd_set_handler_err(f->iv, NULL);
@@ -901,7 +901,7 @@ static void fd_change(struct fd *f)
 {
 	int on = one_in(2);
 
-	said("set fd %d %s", (int)(f - p.fd), on ? "on" : "off");
+	note("set fd %d %s", (int)(f - p.fd), on ? "on" : "off");
 	switch (rnd(3)) {
 	case 0:
 		iv_fd_set_handler_in(f->iv, on ? fd_in : NULL);
@@ -934,10 +934,10 @@ static void fd_peer(struct fd *f)
 	default:
 		ret = write(f->peer, "0123456789", 1 + rnd(10));
 	}
-	said("peer of fd %d: %d", (int)(f - p.fd), ret);
+	note("peer of fd %d: %d", (int)(f - p.fd), ret);
 }
 
-/* What can neither be open nor be polled; poll() knows no difference. */
+/* A descriptor that is closed, or that epoll(7) rejects; poll(2) accepts it. */
 static void fd_try_odd(void)
 {
 	struct iv_fd odd;
@@ -949,8 +949,8 @@ static void fd_try_odd(void)
 		if (one_in(2))
 			odd.handler_in = fd_in;
 		errno = 0;
-		said("try odd: %d", iv_fd_register_try(&odd));
-		said("errno %d, registered %d", errno, iv_fd_registered(&odd));
+		note("try odd: %d", iv_fd_register_try(&odd));
+		note("errno %d, registered %d", errno, iv_fd_registered(&odd));
 	}
 	close(fd);
 }
@@ -982,7 +982,7 @@ static void watched(void *_w, struct inotify_event *ev)
 	struct watch *w = _w;
 
 	called("watch", (int)(w - p.watch));
-	said("mask %x, name %s", ev->mask, ev->len ? ev->name : "-");
+	note("mask %x, name %s", ev->mask, ev->len ? ev->name : "-");
 	if (w->iv.mask & IN_ONESHOT || ev->mask & IN_IGNORED)
 		w->registered = 0;
 	if (w->registered && one_in(6)) {
@@ -996,7 +996,7 @@ static void inotify_end(void)
 {
 	int i;
 
-	said("unregister %s", "inotify");
+	note("unregister %s", "inotify");
 	iv_inotify_unregister(p.inotify);
 	release(&p.inotify, sizeof(*p.inotify));
 	for (i = 0; i < NUM(p.watch); i++)
@@ -1024,7 +1024,7 @@ static void watch_register(struct watch *w)
 	w->iv.handler = watched;
 	errno = 0;
 	ret = iv_inotify_watch_register(&w->iv);
-	said("register watch %d: %d, errno %d", i, ret, ret < 0 ? errno : 0);
+	note("register watch %d: %d, errno %d", i, ret, ret < 0 ? errno : 0);
 	w->registered = ret == 0;
 }
 
@@ -1038,10 +1038,10 @@ static void op_inotify(void)
 		return;
 	if (p.inotify == NULL) {
 		p.inotify = fresh(sizeof(*p.inotify));
-		/* 0.42 reads a member that it has not written. */
+		/* 0.42 reads a member that it does not initialise. */
 		memset(p.inotify, 0, sizeof(*p.inotify));
 		IV_INOTIFY_INIT(p.inotify);
-		said("register inotify: %d", iv_inotify_register(p.inotify));
+		note("register inotify: %d", iv_inotify_register(p.inotify));
 		return;
 	}
 	if (one_in(20)) {
@@ -1053,7 +1053,7 @@ static void op_inotify(void)
 		return;
 	}
 	if (one_in(8)) {
-		said("unregister watch %d", (int)(w - p.watch));
+		note("unregister watch %d", (int)(w - p.watch));
 		iv_inotify_watch_unregister(&w->iv);
 		w->registered = 0;
 		return;
@@ -1061,11 +1061,11 @@ static void op_inotify(void)
 
 	snprintf(path, sizeof(path), "file%u", 1 + rnd(NUM(p.watch)));
 	if (one_in(3)) {
-		said("unlink %s: %d", path, unlink(path));
+		note("unlink %s: %d", path, unlink(path));
 		return;
 	}
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	said("write %s: %zd", path, write(fd, "x", 1));
+	note("write %s: %zd", path, write(fd, "x", 1));
 	close(fd);
 }
 
@@ -1074,12 +1074,12 @@ static void op_inotify(void)
 static void set_bands(void *cookie, int in, int out)
 {
 	(void)cookie;
-	said("bands %d %d", in, out);
+	note("bands %d %d", in, out);
 }
 
 static void pump_end(void)
 {
-	said("%s", "destroy pump");
+	note("%s", "destroy pump");
 	iv_fd_pump_destroy(&p.pump);
 	close(p.pump.from_fd);
 	close(p.pump.to_fd);
@@ -1105,7 +1105,7 @@ static void pump_begin(void)
 	p.pump.cookie = NULL;
 	p.pump.set_bands = set_bands;
 	p.pump.flags = rnd(2) ? IV_FD_PUMP_FLAG_RELAY_EOF : 0;
-	said("%s", "init pump");
+	note("%s", "init pump");
 	iv_fd_pump_init(&p.pump);
 	p.pump_exists = 1;
 	p.pump_blocked = 0;
@@ -1115,7 +1115,7 @@ static void pump_call(void)
 {
 	int ret = iv_fd_pump_pump(&p.pump);
 
-	said("pump: %d, done %d", ret, iv_fd_pump_is_done(&p.pump));
+	note("pump: %d, done %d", ret, iv_fd_pump_is_done(&p.pump));
 	if (ret <= 0 && one_in(2))
 		pump_end();
 	else if (ret < 0)
@@ -1138,14 +1138,14 @@ static void op_pump(void)
 	switch (rnd(8)) {
 	case 0:
 		if (p.pump_from >= 0 && one_in(3)) {
-			said("%s", "end of input");
+			note("%s", "end of input");
 			close(p.pump_from);
 			p.pump_from = -1;
 		}
 		break;
 	case 1:
 		if (one_in(3)) {
-			said("%s", "output is blocked");
+			note("%s", "output is blocked");
 			p.pump_blocked = 1;
 			while (write(p.pump.to_fd, buf, sizeof(buf)) > 0)
 				;
@@ -1154,12 +1154,12 @@ static void op_pump(void)
 	case 2:
 		while ((ret = read(p.pump_to, buf, sizeof(buf))) > 0)
 			total += ret;
-		said("output: %d, %d", p.pump_blocked ? -1 : total, ret);
+		note("output: %d, %d", p.pump_blocked ? -1 : total, ret);
 		break;
 	case 3:
 	case 4:
 		if (p.pump_from >= 0)
-			said("input: %zd",
+			note("input: %zd",
 			     write(p.pump_from, buf, 1 + rnd(100)));
 		break;
 	default:
@@ -1181,7 +1181,7 @@ static void work(void *_item)
 	}
 
 	world_gate();
-	say(IN_THREAD + world_thread(), "work %d", item->num);
+	put(IN_THREAD + world_thread(), "work %d", item->num);
 }
 
 static void submit(struct item *item)
@@ -1190,7 +1190,7 @@ static void submit(struct item *item)
 	IV_WORK_ITEM_INIT(&item->iv);
 	item->iv.cookie = item;
 	item->iv.work = work;
-	said("submit %d, pool %d", item->num, item->in_pool);
+	note("submit %d, pool %d", item->num, item->in_pool);
 	if (item->in_pool)
 		p.items++;
 	iv_work_pool_submit_work(item->in_pool ? &p.pool : NULL, &item->iv);
@@ -1204,11 +1204,11 @@ static int may_work_here(void)
 
 static void put_pool(void)
 {
-	said("%s", "put pool");
+	note("%s", "put pool");
 	iv_work_pool_put(&p.pool);
 	memset(&p.pool, 0xa5, sizeof(p.pool));
 	p.pool_exists = 0;
-	/* 0.42 has posted an event of its own, before those to come. */
+	/* 0.42 has posted its own event, before those that are posted later. */
 	p.events_ran = world_waits;
 }
 
@@ -1235,13 +1235,13 @@ static void completed(void *_item)
 static void pool_starts(void *pool)
 {
 	world_gate();
-	say(IN_THREAD + world_thread(), "pool %d starts", (int)(intptr_t)pool);
+	put(IN_THREAD + world_thread(), "pool %d starts", (int)(intptr_t)pool);
 }
 
-/* 0.42 holds the pool's lock meanwhile: it must not wait at the gate. */
+/* Does not wait at the gate, as 0.42 holds the pool's lock during the call. */
 static void pool_stops(void *pool)
 {
-	say(IN_THREAD + world_thread(), "pool %d stops", (int)(intptr_t)pool);
+	put(IN_THREAD + world_thread(), "pool %d stops", (int)(intptr_t)pool);
 }
 
 static void op_work(void)
@@ -1257,7 +1257,7 @@ static void op_work(void)
 		p.pool.cookie = (void *)(intptr_t)p.pools++;
 		p.pool.thread_start = pool_starts;
 		p.pool.thread_stop = pool_stops;
-		said("create pool: %d", iv_work_pool_create(&p.pool));
+		note("create pool: %d", iv_work_pool_create(&p.pool));
 		p.pool_exists = 1;
 		return;
 	}
@@ -1278,13 +1278,13 @@ static void op_work(void)
 
 static void thread_ready(void *_raw)
 {
-	say(IN_THREAD + world_thread(), "raw");
+	put(IN_THREAD + world_thread(), "raw");
 	iv_event_raw_unregister(_raw);
 }
 
 static void thread_task(void *raw)
 {
-	say(IN_THREAD + world_thread(), "task");
+	put(IN_THREAD + world_thread(), "task");
 	iv_event_raw_post(raw);
 }
 
@@ -1309,7 +1309,7 @@ static void thread_loop(void)
 static void thread(void *arg)
 {
 	world_gate();
-	say(IN_THREAD + world_thread(), "thread, loop %d", iv_inited());
+	put(IN_THREAD + world_thread(), "thread, loop %d", iv_inited());
 	switch ((intptr_t)arg) {
 	case 0:
 		thread_loop();
@@ -1322,7 +1322,7 @@ static void thread(void *arg)
 	default:
 		break;
 	}
-	say(IN_THREAD + world_thread(), "thread ends");
+	put(IN_THREAD + world_thread(), "thread ends");
 }
 
 static void op_thread(void)
@@ -1332,7 +1332,7 @@ static void op_thread(void)
 	if (p.kind != THREADS || p.num_threads == 20)
 		return;
 	p.num_threads++;
-	said("create thread: %d",
+	note("create thread: %d",
 	     iv_thread_create("thread", thread, (void *)arg));
 }
 
@@ -1356,16 +1356,16 @@ static void waited(void *_w, int status, const struct rusage *rusage)
 	struct wait *w = _w;
 	int stream = IN_WAIT + (int)(w - p.wait);
 
-	say(stream, "%lld: status %x, usage %d", (long long)msec_now(), status,
+	put(stream, "%lld: status %x, usage %d", (long long)msec_now(), status,
 	    rusage != NULL);
 	if (WIFSTOPPED(status)) {
-		say(stream, "continue: %d",
+		put(stream, "continue: %d",
 		    iv_wait_interest_kill(&w->iv, SIGCONT));
 	} else if (WIFCONTINUED(status)) {
-		say(stream, "terminate: %d",
+		put(stream, "terminate: %d",
 		    iv_wait_interest_kill(&w->iv, SIGTERM));
 	} else {
-		say(stream, "kill: %d", iv_wait_interest_kill(&w->iv, 0));
+		put(stream, "kill: %d", iv_wait_interest_kill(&w->iv, 0));
 		w->dead = 1;
 		if (!w->keep || p.ticks == 0) {
 			iv_wait_interest_unregister(&w->iv);
@@ -1374,7 +1374,7 @@ static void waited(void *_w, int status, const struct rusage *rusage)
 	}
 }
 
-/* Bits: the exit status, or how else it ends. */
+/* The lower two bits are how it ends; the others are its exit status. */
 static void child(void *_how)
 {
 	intptr_t how = (intptr_t)_how;
@@ -1421,7 +1421,7 @@ static void wait_release(struct wait *w)
 {
 	if (w->release < 0)
 		return;
-	said("release %d", (int)(w - p.wait));
+	note("release %d", (int)(w - p.wait));
 	world_expect(w->iv.pid, ENDS);
 	close(w->release);
 	w->release = -1;
@@ -1449,13 +1449,13 @@ static void op_wait(void)
 	int i = w - p.wait;
 	int how = rnd(64);
 
-	/* Handlers of other objects do not know what came of the child yet. */
+	/* In other handlers it is unknown what the child has done so far. */
 	if (p.kind != CHILDREN || p.where != IN_TICK)
 		return;
 	if (w->registered) {
 		wait_release(w);
 		if (w->dead) {
-			said("kill %d: %d", i,
+			note("kill %d: %d", i,
 			     iv_wait_interest_kill(&w->iv, SIGTERM));
 			iv_wait_interest_unregister(&w->iv);
 			w->registered = 0;
@@ -1473,12 +1473,12 @@ static void op_wait(void)
 	w->release = -1;
 	w->registered = 1;
 	if (one_in(3) && num_children() == 1) {
-		said("fork %d", i);
+		note("fork %d", i);
 		wait_for_forked(w, how);
 		return;
 	}
 	world_next_child = (how & 3) == 1 ? STOPS : ENDS;
-	said("spawn %d, %d: %d", i, how,
+	note("spawn %d, %d: %d", i, how,
 	     iv_wait_interest_register_spawn(&w->iv, child,
 					     (void *)(intptr_t)how));
 }
@@ -1490,7 +1490,7 @@ static void popen_ready(void *_r)
 	char buf[64];
 	int ret = read(r->fd.fd, buf, sizeof(buf));
 
-	say(stream, "%lld: read %d", (long long)msec_now(), ret);
+	put(stream, "%lld: read %d", (long long)msec_now(), ret);
 	if (ret > 0)
 		return;
 	iv_popen_request_close(&r->iv);
@@ -1499,10 +1499,10 @@ static void popen_ready(void *_r)
 	r->open = 0;
 }
 
-/* It ends by SIGTERM, or because there is no more input. */
+/* Its child ends by SIGTERM, or because there is no more input. */
 static void popen_end(struct popen *r)
 {
-	said("close popen %d", (int)(r - p.popen));
+	note("close popen %d", (int)(r - p.popen));
 	if (one_in(2) && p.num_open < NUM(p.open)) {
 		iv_popen_request_close(&r->iv);
 		p.open[p.num_open++] = r->fd.fd;
@@ -1541,7 +1541,7 @@ static void op_popen(void)
 	world_next_child = r->reads ? ENDS : NOTHING;
 	IV_FD_INIT(&r->fd);
 	r->fd.fd = iv_popen_request_submit(&r->iv);
-	said("popen %d %s: %d", i, r->iv.type, r->fd.fd >= 0);
+	note("popen %d %s: %d", i, r->iv.type, r->fd.fd >= 0);
 	r->pid = world_last_child;
 	r->open = 1;
 	if (r->reads) {
@@ -1551,7 +1551,7 @@ static void op_popen(void)
 	}
 }
 
-/* Trees, which know nothing of loops. */
+/* Trees */
 
 static int compare(const struct iv_avl_node *_a, const struct iv_avl_node *_b)
 {
@@ -1575,16 +1575,16 @@ static void op_tree(void)
 	} else {
 		n->key = rnd(40);
 		n->in_tree = iv_avl_tree_insert(&tree, &n->an) == 0;
-		said("insert %d: %d", n->key, n->in_tree);
+		note("insert %d: %d", n->key, n->in_tree);
 	}
 	for (an = iv_avl_tree_min(&tree); an; an = iv_avl_tree_next(an))
 		sum = 31 * sum + iv_container_of(an, struct node, an)->key;
 	for (an = iv_avl_tree_max(&tree); an; an = iv_avl_tree_prev(an))
 		sum = 31 * sum + iv_container_of(an, struct node, an)->key;
-	said("tree %x", sum);
+	note("tree %x", sum);
 }
 
-/* Memory of each thread */
+/* Thread-local memory */
 
 static int stream_here(void)
 {
@@ -1595,7 +1595,7 @@ static void tls_init(void *area)
 {
 	int *number = area;
 
-	say(stream_here(), "init %d, loop %d", *number, iv_inited());
+	put(stream_here(), "init %d, loop %d", *number, iv_inited());
 	*number = 7;
 }
 
@@ -1605,7 +1605,7 @@ static void tls_deinit(void *area)
 
 	if (world_thread() != 0)
 		world_gate();
-	say(stream_here(), "deinit %d, loop %d", *number, iv_inited());
+	put(stream_here(), "deinit %d, loop %d", *number, iv_inited());
 }
 
 static struct iv_tls_user tls[] = {
@@ -1618,7 +1618,7 @@ static void op_tls(void)
 {
 	int *number = iv_tls_user_ptr(&tls[0]);
 
-	said("tls %d, %d", ++*number, iv_tls_user_ptr(&tls[1]) != NULL);
+	note("tls %d, %d", ++*number, iv_tls_user_ptr(&tls[1]) != NULL);
 }
 
 /* Raw events and signals come last, in the order in which they registered. */
@@ -1644,9 +1644,9 @@ int rank_of(int fd)
 }
 
 /*
- * The wait of 0.42 reports no more descriptors than are registered, which its
- * own wake-up may be one too many for.  How many of its own there are for
- * children is a library's own affair.
+ * A wait of 0.42 reports no more descriptors than are registered, so its own
+ * wakeup may displace one.  How many descriptors a library itself has for
+ * children is not specified.
  */
 int most_reports(void)
 {
@@ -1695,32 +1695,32 @@ static void act(enum where where)
 	p.where = OUTSIDE;
 }
 
-static void tell_registered(void)
+static void note_registered(void)
 {
 	int bits = 0;
 	int i;
 
 	for (i = 0; i < NUM(p.task); i++)
 		bits |= (p.task[i].iv && iv_task_registered(p.task[i].iv)) << i;
-	said("tasks %x", bits);
+	note("tasks %x", bits);
 	for (bits = i = 0; i < NUM(p.timer); i++)
 		bits |= (p.timer[i].iv &&
 			 iv_timer_registered(p.timer[i].iv)) << i;
-	said("timers %x", bits);
+	note("timers %x", bits);
 	for (bits = i = 0; i < NUM(p.fd); i++)
 		bits |= (p.fd[i].iv && iv_fd_registered(p.fd[i].iv)) << i;
-	said("descriptors %x", bits);
+	note("descriptors %x", bits);
 }
 
 static void quiet_in(void *arg)
 {
 	(void)arg;
-	said("%s", "ready for no reason");
+	note("%s", "ready for no reason");
 }
 
 /*
- * So that there is room in a wait's reports for all raw events at a time, next
- * to what is the library's own.
+ * With these two descriptors, which are never ready, one wait has room to
+ * report all raw events and the library's own descriptors.
  */
 static void add_quiet(void)
 {
@@ -1753,7 +1753,7 @@ static void drop_quiet(void)
 	close(p.quiet_fd);
 }
 
-/* Those that iv_deinit() may find registered. */
+/* Unregister the objects that iv_deinit() may find registered. */
 static void drop_simple(void)
 {
 	int i;
@@ -1833,16 +1833,16 @@ static void tick(void *arg)
 	while (calls-- > 0)
 		op();
 	p.where = OUTSIDE;
-	tell_registered();
+	note_registered();
 
 	if (p.ticks > 0) {
 		set_timer(&p.tick, msec_now() + 1 +
 			  rnd(one_in(4) ? 5000 : one_in(2) ? 300 : 10));
 	} else if (p.quits) {
-		said("%s", "quit");
+		note("%s", "quit");
 		iv_quit();
 	} else {
-		said("%s", "end");
+		note("%s", "end");
 		p.budget = 0;
 		drop_simple();
 		drop_others();
@@ -1856,7 +1856,7 @@ static void run(void)
 	add_quiet();
 	p.budget = BUDGET;
 	p.ticks = 1 + rnd(30);
-	/* Without an end of its own work would go on outside of iv_main(). */
+	/* Otherwise threads and children might outlive iv_main(). */
 	p.quits = (p.kind == SPIN || p.kind == CORE) && one_in(2);
 	while (calls-- > 0)
 		op();
@@ -1864,8 +1864,8 @@ static void run(void)
 		iv_quit();
 	set_timer(&p.tick, msec_now() + 1 + rnd(20));
 	iv_main();
-	said("iv_main() returned at %lld", (long long)msec_now());
-	tell_registered();
+	note("iv_main() returned at %lld", (long long)msec_now());
+	note_registered();
 }
 
 static void forget(void)
@@ -1898,9 +1898,9 @@ static void live(void)
 	struct iv_timer tick_timer;
 	unsigned int runs = 1 + rnd(3);
 
-	said("inited %d", iv_inited());
+	note("inited %d", iv_inited());
 	iv_init();
-	said("inited %d, method %s", iv_inited(), iv_poll_method_name());
+	note("inited %d, method %s", iv_inited(), iv_poll_method_name());
 	IV_TIMER_INIT(&tick_timer);
 	tick_timer.cookie = NULL;
 	tick_timer.handler = tick;
@@ -1914,7 +1914,7 @@ static void live(void)
 		drop_simple();
 		p.budget = 0;
 		iv_main();
-		said("%s", "iv_main() returned with nothing registered");
+		note("%s", "iv_main() returned with nothing registered");
 	}
 	if (p.pump_exists)
 		pump_end();
@@ -1930,7 +1930,7 @@ static void nothing(void *arg)
 	(void)arg;
 }
 
-/* Mistakes that are fatal to both. */
+/* Mistakes that are fatal with both libraries. */
 static void make_mistake(void)
 {
 	int which = rnd(9);
@@ -1938,7 +1938,7 @@ static void make_mistake(void)
 	struct iv_timer timer;
 	struct iv_fd fd;
 
-	said("mistake %d", which);
+	note("mistake %d", which);
 	iv_init();
 	IV_TASK_INIT(&task);
 	task.handler = nothing;
@@ -1980,7 +1980,7 @@ static void make_mistake(void)
 	default:
 		iv_tls_user_register(&tls[0]);
 	}
-	said("%s", "not noticed");
+	note("%s", "not noticed");
 }
 
 static void play(unsigned int seed)
@@ -2012,10 +2012,10 @@ static void play(unsigned int seed)
 		live();
 	if (one_in(6))
 		make_mistake();
-	say(IN_LOOP, "end of the program");
+	put(IN_LOOP, "end of the program");
 }
 
-/* Stable, by the numbers that the lines begin with. */
+/* Print the lines sorted by stream, each stream in its order. */
 static void print_streams(void)
 {
 	int stream;
@@ -2034,8 +2034,8 @@ static void print_streams(void)
 	}
 }
 
-/* 0 if it did not end. */
-static int play_apart(unsigned int seed)
+/* Returns 0 if the program did not end. */
+static int play_in_child(unsigned int seed)
 {
 	char directory[32];
 	int status;
@@ -2074,7 +2074,7 @@ int main(int argc, char **argv)
 	verbose = getenv("DIFFERENTIAL_VERBOSE") != NULL;
 	first = strtoul(argv[1], NULL, 10);
 	num = strtoul(argv[2], NULL, 10);
-	while (num-- > 0 && play_apart(first++))
+	while (num-- > 0 && play_in_child(first++))
 		;
 
 	return 0;

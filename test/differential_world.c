@@ -4,11 +4,12 @@
  *
  * The functions defined here replace those of the libc for the library, which
  * is linked dynamically.  The main thread's clock only moves in its waits.  A
- * wait first lets everything else come to rest: each other thread is gone or
+ * wait first lets everything else come to rest: each other thread has ended or
  * waits for something that has not happened, and each child has done what it is
- * expected to do.  Then the wait reports what is ready.  If nothing is, it sets
- * the clock to its end.  Threads pass world_gate() before they do what the main
- * thread can notice, so that it only happens during a wait.
+ * expected to do.  Then the wait reports what is ready.  If nothing is ready,
+ * it moves the clock to when the wait would have ended.  Threads call
+ * world_gate() before they do what the main thread can notice, so that it only
+ * happens during a wait.
  *
  * Which of several ready descriptors comes first is unspecified.  To make it
  * the same for both libraries, epoll_wait() sorts its reports by rank_of(),
@@ -69,7 +70,7 @@ struct thread {
 struct child {
 	pid_t			pid;
 	enum world_expected	expected;
-	long			pauses;		/* before it was continued */
+	long			pauses;		/* when SIGCONT was sent */
 };
 
 struct entry {
@@ -86,7 +87,7 @@ pid_t world_last_child;
 
 static int playing;
 static int64_t clock_nsec = BEGIN;
-static __thread int self;		/* index; 0: main, or not ours */
+static __thread int self;		/* index; 0 also if not in threads[] */
 
 static int timer_fd = -1;
 static int64_t timer_due = NEVER;
@@ -178,7 +179,7 @@ static int64_t nsec_of(const struct timespec *ts)
 	return ts->tv_sec * SEC + ts->tv_nsec;
 }
 
-/* The kernel's timer fires once it has been set to the next nanosecond. */
+/* Let the kernel's timer fire, by setting it to the next nanosecond. */
 static int fire(int fd)
 {
 	struct itimerspec at_once = { .it_value.tv_nsec = 1 };
@@ -216,7 +217,7 @@ void world_loop_ended(void)
 	num_entries = 0;
 }
 
-/* Which descriptor a report is about */
+/* The order of reports */
 
 int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 {
@@ -278,7 +279,7 @@ static void sort(int epfd, struct epoll_event *events, int num)
 	}
 }
 
-/* All but the first in order are reported by a later wait. */
+/* Keep the first report in order; a later wait will repeat the others. */
 static int keep_first(struct pollfd *fds, nfds_t num)
 {
 	nfds_t first = num;
@@ -298,8 +299,11 @@ static int keep_first(struct pollfd *fds, nfds_t num)
 	return first < num;
 }
 
-/* All others are level-triggered, so that they are reported by a later wait. */
-static int cut(int epfd, const struct epoll_event *events, int num)
+/*
+ * Returns how many reports to keep.  The others are level-triggered, so that a
+ * later wait will repeat them.
+ */
+static int num_kept(int epfd, const struct epoll_event *events, int num)
 {
 	int most = most_reports();
 	int own = 0;
@@ -313,9 +317,9 @@ static int cut(int epfd, const struct epoll_event *events, int num)
 }
 
 /*
- * A doorbell of this library, which says that some raw event is pending.  The
- * loop serves those in order of registration, as the other one does by the
- * reports' order, but for the one whose descriptor was written to.
+ * A doorbell of this library only wakes the loop, which then serves all pending
+ * raw events.  Without the doorbell's report, the order is that of
+ * registration, in which the other library gets its reports.
  */
 static int is_doorbell(int epfd, const struct epoll_event *ev)
 {
@@ -354,7 +358,7 @@ static int drop_doorbells(int epfd, struct epoll_event *events, int num)
 	return left;
 }
 
-static int look_by_epoll(const struct waited *w, int timeout, int *ends)
+static int check_by_epoll(const struct waited *w, int timeout, int *ends)
 {
 	struct epoll_event events[MAX_FDS];
 	int num;
@@ -368,7 +372,7 @@ static int look_by_epoll(const struct waited *w, int timeout, int *ends)
 	*ends = 1;
 	num = drop_doorbells(w->epfd, events, num);
 	sort(w->epfd, events, num);
-	num = cut(w->epfd, events, num);
+	num = num_kept(w->epfd, events, num);
 	if (num > w->max)
 		num = w->max;
 	memcpy(w->events, events, num * sizeof(*events));
@@ -376,21 +380,21 @@ static int look_by_epoll(const struct waited *w, int timeout, int *ends)
 	return num;
 }
 
-static int look_by_poll(const struct waited *w, int timeout)
+static int check_by_poll(const struct waited *w, int timeout)
 {
 	int num = real_poll(w->fds, w->num, timeout);
 
 	return num > 0 && self == 0 ? keep_first(w->fds, w->num) : num;
 }
 
-/* *ends is set if the wait is over though there may be nothing to report. */
-static int look(const struct waited *w, int timeout, int *ends)
+/* Sets *ends if the wait is over, even if it has nothing to report. */
+static int check(const struct waited *w, int timeout, int *ends)
 {
 	int num;
 
 	do {
-		num = w->epfd >= 0 ? look_by_epoll(w, timeout, ends) :
-				     look_by_poll(w, timeout);
+		num = w->epfd >= 0 ? check_by_epoll(w, timeout, ends) :
+				     check_by_poll(w, timeout);
 	} while (num < 0 && errno == EINTR);
 
 	return num;
@@ -452,11 +456,11 @@ void world_run_thread(void *(*start)(void *), void *arg)
 	if (real_pthread_create(&id, NULL, start, arg) != 0)
 		abort();
 	pthread_join(id, NULL);
-	/* A system call: a signal that it sent to this thread has come now. */
+	/* A signal that it sent here is delivered by a system call. */
 	(void)syscall(SYS_getppid);
 }
 
-/* Its wait has no end: the clock of threads stands still. */
+/* The clock of threads stands still, so their waits have no timeout. */
 static int wait_in_thread(const struct waited *w, int64_t nsec)
 {
 	struct thread *t = &threads[self];
@@ -470,15 +474,15 @@ static int wait_in_thread(const struct waited *w, int64_t nsec)
 		memcpy(t->fds, w->fds, w->num * sizeof(*w->fds));
 	}
 	atomic_store(&t->state, WAITING);
-	ret = look(w, nsec == 0 ? 0 : -1, &ends);
+	ret = check(w, nsec == 0 ? 0 : -1, &ends);
 	atomic_fetch_add(&activity, 1);
 	atomic_store(&t->state, RUNNING);
 
 	return ret;
 }
 
-/* Neither on a processor nor about to be: the kernel says what it waits in. */
-static int is_off(pid_t id)
+/* Does it neither run nor wait for a processor, but in a system call? */
+static int is_blocked(pid_t id)
 {
 	char path[40];
 	char text[16] = "";
@@ -507,8 +511,8 @@ static int is_at_rest(struct thread *t)
 
 	if (is_gone(t))
 		return 1;
-	/* What ended its wait may no longer be there to be seen. */
-	if (atomic_load(&t->state) != WAITING || !is_off(t->tid))
+	/* It may have been woken by something that is gone already. */
+	if (atomic_load(&t->state) != WAITING || !is_blocked(t->tid))
 		return 0;
 
 	return t->epfd >= 0 ? real_poll(&fd, 1, 0) == 0 :
@@ -546,7 +550,7 @@ static void let_threads_rest(void)
 		return;
 
 	set_gate(1);
-	/* Twice in a row: one may have been woken by another meanwhile. */
+	/* Check them twice, as one thread may have woken another meanwhile. */
 	for (;;) {
 		before = atomic_load(&activity);
 		if (all_at_rest() && all_at_rest() &&
@@ -572,14 +576,14 @@ pid_t fork(void)
 		return -1;
 	pid = real_fork();
 	if (pid == 0) {
-		/* Also if the program does not get to its end. */
+		/* The child ends even if the program is killed. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(fds[0]);
 		started_fd = fds[1];
 		return 0;
 	}
 
-	/* Until it has executed a program, or ended. */
+	/* Wait until the child has executed a program or ended. */
 	close(fds[1]);
 	while (pid > 0 && read(fds[0], &c, 1) < 0 && errno == EINTR)
 		;
@@ -608,7 +612,7 @@ void world_expect(pid_t pid, enum world_expected what)
 	}
 }
 
-/* The number that follows the name in a file of /proc; -1: there is none. */
+/* The number that follows the name in a file of /proc, or -1. */
 static long number_in(const char *directory, int id, const char *rest,
 		      const char *name)
 {
@@ -635,8 +639,8 @@ static long pauses_of(pid_t pid)
 	return number_in("", pid, "/status", "voluntary_ctxt_switches:");
 }
 
-/* Before it is sent, while the child is stopped. */
-static void is_sent(pid_t pid, int sig)
+/* Called before a signal is sent, while the child may be stopped. */
+static void before_kill(pid_t pid, int sig)
 {
 	int i;
 
@@ -646,7 +650,7 @@ static void is_sent(pid_t pid, int sig)
 	}
 }
 
-static void was_sent(pid_t pid, int sig)
+static void after_kill(pid_t pid, int sig)
 {
 	if (sig != 0)
 		world_expect(pid, sig == SIGCONT ? CONTINUES : ENDS);
@@ -656,15 +660,15 @@ int kill(pid_t pid, int sig)
 {
 	int ret;
 
-	is_sent(pid, sig);
+	before_kill(pid, sig);
 	ret = real_kill(pid, sig);
 	if (ret == 0)
-		was_sent(pid, sig);
+		after_kill(pid, sig);
 
 	return ret;
 }
 
-/* Declared by the libc's header, if it has it. */
+/* The libc's header declares it if the libc has it. */
 int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags);
 
 int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags)
@@ -672,24 +676,24 @@ int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags)
 	pid_t pid = number_in("self/fdinfo/", pidfd, "", "Pid:");
 	int ret;
 
-	is_sent(pid, sig);
+	before_kill(pid, sig);
 	ret = syscall(SYS_pidfd_send_signal, pidfd, sig, info, flags);
 	if (ret == 0)
-		was_sent(pid, sig);
+		after_kill(pid, sig);
 
 	return ret;
 }
 
 /*
- * A state can be waited for a moment before SIGCHLD is sent, which a child that
- * does not end does itself.  It has done so once it is off the processor:
- * stopped, or back in pause(2).
+ * waitid(2) reports a change a moment before SIGCHLD is sent.  A child that has
+ * stopped or continued sends it itself, before it is blocked: stopped, or in
+ * pause(2) again.
  */
-static int has_told(const struct child *c)
+static int has_sent_sigchld(const struct child *c)
 {
 	switch (c->expected) {
 	case STOPS:
-		return is_off(c->pid);
+		return is_blocked(c->pid);
 	case CONTINUES:
 		return pauses_of(c->pid) != c->pauses;
 	default:
@@ -710,7 +714,7 @@ static int has_changed(const struct child *c)
 		   flags[c->expected] | WNOHANG | WNOWAIT) < 0)
 		return 1;
 
-	return info.si_pid != 0 && has_told(c);
+	return info.si_pid != 0 && has_sent_sigchld(c);
 }
 
 static void let_children_change(void)
@@ -741,18 +745,18 @@ static int wait_for(const struct waited *w, int64_t nsec)
 	world_waits++;
 	let_children_change();
 	let_threads_rest();
-	before_look();
-	num = look(w, 0, &ends);
+	before_check();
+	num = check(w, 0, &ends);
 	if (num != 0 || nsec == 0 || ends)
 		return num;
 	if (before_sleep())
-		return look(w, 0, &ends);
+		return check(w, 0, &ends);
 
 	if (timer_due < end) {
 		if (timer_due > clock_nsec)
 			clock_nsec = timer_due;
 		fire(timer_fd);
-		return look(w, -1, &ends);
+		return check(w, -1, &ends);
 	}
 	if (end == NEVER)
 		stuck();

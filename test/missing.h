@@ -1,9 +1,9 @@
 /*
- * libivykis: names that the tests use and that systems other than Linux may lack.
+ * libivykis: what the tests use and systems other than Linux may lack.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A system that declares such a function itself does so in the headers that are
- * included here; configure has looked for it there.
+ * The headers included here are those in which configure looks for the system's
+ * own declarations.
  */
 
 #ifndef MISSING_H
@@ -27,12 +27,12 @@
 #endif
 #endif
 
-/* There is no other source for the number. */
+/* Without gettid(2) there is no other number to compare the library's with. */
 #ifndef HAVE_GETTID
 #define gettid()	((int)iv_get_thread_id())
 #endif
 
-/* macOS advises against vfork(2), which programs use nevertheless. */
+/* macOS deprecates vfork(2), which programs use nevertheless. */
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 #if !HAVE_DECL__FORK
@@ -84,9 +84,9 @@ static inline int memfd_create(const char *name, unsigned int flags)
 #if !HAVE_DECL_PTHREAD_BARRIER_INIT
 typedef struct {
 	pthread_mutex_t	lock;
-	pthread_cond_t	all_came;
+	pthread_cond_t	all_arrived;
 	unsigned int	num;
-	unsigned int	came;
+	unsigned int	arrived;
 	unsigned int	round;
 } pthread_barrier_t;
 
@@ -95,11 +95,11 @@ pthread_barrier_init(pthread_barrier_t *b, const void *attr, unsigned int num)
 {
 	(void)attr;
 	b->num = num;
-	b->came = 0;
+	b->arrived = 0;
 	b->round = 0;
 	(void)pthread_mutex_init(&b->lock, NULL);
 
-	return pthread_cond_init(&b->all_came, NULL);
+	return pthread_cond_init(&b->all_arrived, NULL);
 }
 
 static inline int pthread_barrier_wait(pthread_barrier_t *b)
@@ -108,13 +108,13 @@ static inline int pthread_barrier_wait(pthread_barrier_t *b)
 
 	(void)pthread_mutex_lock(&b->lock);
 	round = b->round;
-	if (++b->came == b->num) {
-		b->came = 0;
+	if (++b->arrived == b->num) {
+		b->arrived = 0;
 		b->round++;
-		(void)pthread_cond_broadcast(&b->all_came);
+		(void)pthread_cond_broadcast(&b->all_arrived);
 	}
 	while (b->round == round)
-		(void)pthread_cond_wait(&b->all_came, &b->lock);
+		(void)pthread_cond_wait(&b->all_arrived, &b->lock);
 	(void)pthread_mutex_unlock(&b->lock);
 
 	return 0;
@@ -122,13 +122,13 @@ static inline int pthread_barrier_wait(pthread_barrier_t *b)
 
 static inline int pthread_barrier_destroy(pthread_barrier_t *b)
 {
-	(void)pthread_cond_destroy(&b->all_came);
+	(void)pthread_cond_destroy(&b->all_arrived);
 
 	return pthread_mutex_destroy(&b->lock);
 }
 #endif
 
-/* A system without sem_timedwait(3) has sem_init(3) in name only. */
+/* On a system without sem_timedwait(3), sem_init(3) always fails. */
 #ifndef HAVE_SEM_TIMEDWAIT
 struct semaphore {
 	pthread_mutex_t	lock;

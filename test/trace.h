@@ -12,7 +12,7 @@
 
 static char trace[64];
 
-/* A handler whose cookie points to the letter. */
+/* A handler that records the letter to which its cookie points. */
 static void mark(void *letter)
 {
 	size_t len = strlen(trace);
@@ -21,7 +21,7 @@ static void mark(void *letter)
 	trace[len] = *(char *)letter;
 }
 
-/* Exactly these letters were recorded since the last call. */
+/* Check that exactly these letters were recorded since the last call. */
 static void expect(const char *want)
 {
 	if (strcmp(trace, want))

@@ -3,31 +3,31 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The first byte chooses the poll method, eventfd or pipe, and whether the
- * clock moves.  The next two choose which kinds of calls are made: few kinds
- * interact sooner.  The others are calls, made between runs of iv_main() and
- * inside each handler that runs.  A model notes what is registered, posted,
- * ready and due, and checks what the manual promises:
+ * clock moves.  The next two choose which kinds of calls are made: if these are
+ * few, calls interact more often.  The other bytes are calls, made between runs
+ * of iv_main() and inside each handler that runs.  A model records what is
+ * registered, posted, ready and due, and checks what the manual promises:
  *
- *	- a handler runs because of something that happened since the object was
- *	  registered, once for it, and never after unregistering
+ *	- a handler runs once for something that has happened since the object
+ *	  was registered, and never after the object was unregistered
  *	- timers that are due run before the round of tasks, in order of time; a
- *	  timer that they register waits for the next iteration
+ *	  timer that they register runs in the next iteration at the earliest
  *	- tasks run in order of registration, at most once per round
- *	- events that the loop posts to itself run in order of the first posts, and
- *	  take the place of a task
- *	- a wait follows each round, or the 64th if rounds keep each other going
- *	- what a wait reports is served before the next one: err, in, out
+ *	- events that the loop posts to itself run in order of first posts, in
+ *	  one place among the tasks
+ *	- a wait follows each round, or the 64th if each queues another one
+ *	- what a wait reports is served before the next wait: err, in, out
  *	- raw events that the loop posts to itself come after that, even if the
  *	  wait is skipped; each once, unless it was registered again
- *	- a loop with something to do does not sleep, and one without does not spin
- *	- iv_main() returns when it was asked to or nothing is registered
+ *	- a loop with something to do does not sleep, one without does not spin
+ *	- iv_main() returns after iv_quit(), or when nothing is registered
  *
- * The linker's --wrap gives this file control of each wait, which ends at
- * once; of eventfd(2), which it may refuse; of the clock, which limits how
- * many rounds the loop makes without a wait; of each of these rounds, some of
- * which make no call; and of the point where raw events are served.  A wait
- * for io_uring(7) is noticed in a copy of its poll method.  The kernel is
- * asked what can be read and written.
+ * By the linker's --wrap this file replaces each wait, which ends at once;
+ * eventfd(2), which it may refuse; the clock, which limits how many rounds the
+ * loop makes without a wait; the beginning of these rounds, as some call no
+ * handler; and the point where raw events are served.  For io_uring(7) it uses
+ * a copy of the poll method with another wait.  It asks the kernel what can be
+ * read and written.
  *
  *	FUZZ_TRACE=1		in the environment: print each call
  */
@@ -54,13 +54,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define NUM		4		/* objects of each kind */
 #define MAX_WAITS	50		/* in an input */
 #define MAX_ROUNDS	64		/* between two waits */
-#define FAR		3600		/* seconds: not during this run */
+#define FAR		3600		/* seconds: later than any run ends */
 
 #define IN	1
 #define OUT	2
 #define ERR	4
 
-/* How far an iteration has come. */
+/* The phases of an iteration. */
 enum phase { START, TIMERS, ROUND, READY, RAWS };
 
 enum where { OUTSIDE, IN_TIMER, IN_TASK, IN_EVENT, IN_RAW, IN_FD };
@@ -72,8 +72,8 @@ static const char *const where_names[] = {
 struct task {
 	struct iv_task	iv;
 	int		registered;
-	unsigned int	round;		/* that it ran or was made in */
-	int		again;		/* it registers itself */
+	unsigned int	round;		/* in which it ran or was initialised */
+	int		again;		/* its handler registers it again */
 };
 
 struct timer {
@@ -87,19 +87,19 @@ struct event {
 	struct iv_event	iv;
 	int		registered;
 	int		pending;
-	int		again;		/* it posts to itself */
+	int		again;		/* its handler posts to it again */
 };
 
-/* MAYBE: a child, which has it as well, may have posted or drained. */
+/* MAYBE: a child, which shares the object, may have posted or drained. */
 enum pending { NO, MAYBE, YES };
 
 struct raw {
 	struct iv_event_raw	iv;
 	int		registered;
 	enum pending	pending;
-	int		inherited;	/* it is a descriptor like any other */
+	int		inherited;	/* served like any other descriptor */
 	int		may, must;	/* be served now */
-	int		again;		/* it posts to itself */
+	int		again;		/* its handler posts to it again */
 };
 
 struct fd {
@@ -108,10 +108,10 @@ struct fd {
 	int		registered;
 	int		may, must;	/* bands to be served now */
 	int		started;
-	int		version[3];	/* of the handlers that are set; 0: none */
+	int		version[3];	/* of the handlers; 0: none */
 };
 
-/* The events' place in a queue of tasks. */
+/* In a queue of tasks, this is the place of the events. */
 #define EVENTS		NUM
 
 struct queue {
@@ -125,10 +125,10 @@ static struct {
 	int		all_boards;	/* have been checked */
 	int		running;
 	int		quit;
-	int		waits_left;	/* before the run is to quit */
+	int		waits_left;	/* after which the run quits */
 	int		waits;
 	int		forked;
-	unsigned int	calls;		/* bits of those to be made */
+	unsigned int	calls;		/* a bit per kind that may be made */
 	int		timerfd;
 	unsigned int	round;
 	int		rounds;		/* since the last wait */
@@ -137,9 +137,9 @@ static struct {
 	struct timer	timer[NUM];
 	struct event	event[NUM];
 	struct queue	posted;		/* events */
-	int		batch;		/* so many of them are being served */
-	int		queued;		/* they have a place */
-	unsigned int	served;		/* the round in which they had */
+	int		batch;		/* the number of them being served */
+	int		queued;		/* they have a place in a round */
+	unsigned int	served;		/* the round of their last place */
 	struct raw	raw[NUM];
 	struct fd	fd[NUM];
 } m;
@@ -238,7 +238,7 @@ static void end_raw(int i)
 
 	if (r->must)
 		wrong("raw event %d was posted and not served", i);
-	/* It was checked, and no other process posts any more. */
+	/* The object was checked, and no other process posts any more. */
 	if (r->may && r->pending == MAYBE)
 		r->pending = NO;
 	r->may = 0;
@@ -278,7 +278,7 @@ static void no_timer_is_due(void)
 	}
 }
 
-/* If all events were withdrawn, no handler shows that it is their turn. */
+/* If all posts were cancelled, no handler shows that the place is reached. */
 static void skip_empty_turn(void)
 {
 	if (m.current.num == 0 || m.current.of[0] != EVENTS ||
@@ -313,7 +313,6 @@ static void end_phase(void)
 		end_round();
 }
 
-/* What comes now belongs to the next iteration. */
 static void end_iteration(void)
 {
 	int i;
@@ -336,7 +335,7 @@ static void begin_round(void)
 		no_timer_is_due();
 	}
 	if (++m.rounds > MAX_ROUNDS)
-		wrong("a round more without a wait");
+		wrong("more than %d rounds without a wait", MAX_ROUNDS);
 	trace("round\n");
 	m.phase = ROUND;
 	m.round++;
@@ -350,7 +349,7 @@ static int in_round(void)
 	return m.where == IN_TASK || m.where == IN_EVENT;
 }
 
-/* At the end of the round, unless it has had its turn in it. */
+/* Queue it at the end of this round, or of the next if it ran in this one. */
 static void join_round(int i, unsigned int last)
 {
 	append(in_round() && last != m.round ? &m.current : &m.next, i);
@@ -401,8 +400,8 @@ static void check_fd(struct fd *fd)
 	fd->must = fd->may & set;
 }
 
-/* The timer descriptor, armed with a time that has passed, ends any wait. */
-static int timerfd_ends_it(void)
+/* A timer descriptor that was armed with a time in the past ends any wait. */
+static int timerfd_ends_wait(void)
 {
 	struct pollfd pfd = { .fd = m.timerfd, .events = POLLIN };
 
@@ -415,7 +414,7 @@ static int uses_kqueue(void)
 	       !strcmp(iv_self->fd.method->name, "kqueue");
 }
 
-/* A kqueue rejects it before the wait. */
+/* A kqueue reports such a descriptor before the wait. */
 static int is_broken(const struct fd *fd)
 {
 	struct pollfd pfd = { .fd = fd->iv.fd };
@@ -424,7 +423,7 @@ static int is_broken(const struct fd *fd)
 	       __real_poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLERR);
 }
 
-static int may_not_sleep(void)
+static int may_stay_awake(void)
 {
 	int i;
 
@@ -442,8 +441,8 @@ static void check_raw(struct raw *raw)
 	raw->must = raw->registered && raw->pending == YES;
 }
 
-/* The loop waits; would it sleep? */
-static void waits(int at_once)
+/* Called when the loop waits; `at_once' if it would not sleep. */
+static void begin_wait(int at_once)
 {
 	int i;
 
@@ -452,10 +451,10 @@ static void waits(int at_once)
 	end_round();
 	if (num_registered() == 0)
 		wrong("a wait for nothing");
-	if (!at_once && must_not_sleep() && !timerfd_ends_it())
-		wrong("asleep with something to do");
-	if (at_once && !may_not_sleep())
-		wrong("an iteration for nothing");
+	if (!at_once && must_not_sleep() && !timerfd_ends_wait())
+		wrong("the loop sleeps with something to do");
+	if (at_once && !may_stay_awake())
+		wrong("the loop does not sleep with nothing to do");
 
 	trace("wait\n");
 	m.phase = READY;
@@ -472,7 +471,7 @@ static void waits(int at_once)
 	}
 }
 
-/* What the headers make of these names for a time_t of 64 bits. */
+/* The headers replace these names if time_t has 64 bits. */
 #if defined(__GLIBC__) && defined(_TIME_BITS) && __SIZEOF_LONG__ == 4
 #if _TIME_BITS == 64
 #define __real_clock_gettime	__real___clock_gettime64
@@ -523,7 +522,7 @@ int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
 
 int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int ms)
 {
-	waits(ms == 0);
+	begin_wait(ms == 0);
 
 	return __real_epoll_wait(epfd, ev, max, 0);
 }
@@ -540,18 +539,18 @@ int __wrap_epoll_pwait2(int epfd, struct epoll_event *ev, int max,
 			const struct timespec *ts, const sigset_t *mask)
 {
 	(void)mask;
-	waits(ts != NULL && iv_time_is_zero(ts));
+	begin_wait(ts != NULL && iv_time_is_zero(ts));
 
 	return __real_epoll_wait(epfd, ev, max, 0);
 }
 
-/* After a wait all boards are checked, and a child's posts are there. */
+/* After a wait all boards are checked, which finds a child's posts, too. */
 void __wrap_iv_board_look(struct iv_state *st, int all)
 {
 	int i;
 
 	if (all != (m.phase == READY))
-		wrong("a check of %s boards", all ? "all" : "some");
+		wrong("%s boards are checked", all ? "all" : "only some");
 	m.all_boards = all;
 	for (i = 0; i < NUM; i++) {
 		if (!m.raw[i].inherited)
@@ -578,7 +577,7 @@ void __wrap_iv_task_begin_round(struct iv_state *st)
 int __wrap_poll(struct pollfd *fds, nfds_t num, int ms)
 {
 	if (iv_self != NULL && iv_self->fd.method == &iv_fd_poll_method_poll)
-		waits(ms == 0);
+		begin_wait(ms == 0);
 
 	return __real_poll(fds, num, 0);
 }
@@ -587,7 +586,7 @@ int __wrap_ppoll(struct pollfd *fds, nfds_t num, const struct timespec *ts,
 		 const sigset_t *mask)
 {
 	(void)mask;
-	waits(ts != NULL && iv_time_is_zero(ts));
+	begin_wait(ts != NULL && iv_time_is_zero(ts));
 
 	return __real_poll(fds, num, 0);
 }
@@ -607,7 +606,7 @@ int __wrap_eventfd(unsigned int start, int flags)
  * Handlers.
  */
 static void operate(int num);
-static void go_on(enum where where, int i);
+static void queue_again(enum where where, int i);
 
 /* The input decides what a handler does. */
 static void inside(enum where where, int i)
@@ -621,7 +620,7 @@ static void inside(enum where where, int i)
 	m.where = where;
 	trace("%s %d\n", where_names[where], i);
 	operate(byte() % 5);
-	go_on(where, i);
+	queue_again(where, i);
 	trace("end\n");
 	m.where = before;
 }
@@ -701,18 +700,18 @@ static void run_event(void *_e)
 	inside(IN_EVENT, i);
 }
 
-/* It is another one's turn: the one before has been served. */
-static void end_of_turns(const struct fd *but)
+/* Called when `next' is served: all handlers of the one before have run. */
+static void end_turns_before(const struct fd *next)
 {
 	struct fd *fd;
 
 	if (m.phase != READY)
 		wrong("a descriptor is served before the wait");
 	for (fd = m.fd; fd < m.fd + NUM; fd++) {
-		if (fd == but || !fd->started)
+		if (fd == next || !fd->started)
 			continue;
 		if (fd->must)
-			wrong("descriptor %d is left in the middle",
+			wrong("descriptor %d was served in part",
 			      (int)(fd - m.fd));
 		fd->may = 0;
 		fd->started = 0;
@@ -721,7 +720,7 @@ static void end_of_turns(const struct fd *but)
 
 /*
  * What was posted before the boards are checked runs after that, each once.
- * If a child goes on with the loop, its parent may get it before, as a
+ * What a child has posted may run before that, as a child writes to the
  * descriptor.
  */
 static int may_run(const struct raw *r)
@@ -737,9 +736,9 @@ static void run_raw(void *_r)
 	struct raw *r = _r;
 
 	if (m.phase != RAWS)
-		end_of_turns(NULL);
+		end_turns_before(NULL);
 	else if (r->inherited)
-		wrong("raw event %d is on no board", (int)(r - m.raw));
+		wrong("raw event %d runs and has no board", (int)(r - m.raw));
 	if (!may_run(r))
 		wrong("raw event %d runs and was not posted",
 		      (int)(r - m.raw));
@@ -748,7 +747,7 @@ static void run_raw(void *_r)
 	inside(IN_RAW, r - m.raw);
 }
 
-/* The order of the bands' turns. */
+/* The order in which the bands are served. */
 static const int turns[3] = { ERR, IN, OUT };
 
 static int band_index(int band)
@@ -761,12 +760,12 @@ static void run_fd(struct fd *fd, int band, int version)
 	int i = fd - m.fd;
 	int t;
 
-	end_of_turns(fd);
+	end_turns_before(fd);
 	if (!fd->registered || !(fd->may & band))
 		wrong("descriptor %d is served (%d) and not ready (%d)", i,
 		      band, fd->may);
 	if (fd->version[band_index(band)] != version)
-		wrong("descriptor %d has another handler (%d)", i, band);
+		wrong("descriptor %d: a wrong handler runs (%d)", i, band);
 	fd->started = 1;
 	for (t = 0; turns[t] != band; t++) {
 		if (fd->must & turns[t])
@@ -887,7 +886,7 @@ static void post_event(int i)
 	join_round(EVENTS, m.served);
 }
 
-/* Unregistered, registered and posted to, again and again. */
+/* Unregister the event, register it and post to it, a number of times. */
 static void renew_event(int i, int times)
 {
 	while (times-- > 0 && m.event[i].registered) {
@@ -997,7 +996,7 @@ static void set_handler(int i, int how)
 	if (!fd->registered)
 		return;
 	set[b](&fd->iv, fd_handlers[b][fd->version[b]]);
-	/* It may have had its turn by the time it is set again. */
+	/* Its turn may have passed by the time it is set again. */
 	if (!fd->version[b])
 		fd->must &= ~bands[b];
 }
@@ -1052,13 +1051,13 @@ static void inherit(void)
 	for (i = 0; i < NUM; i++) {
 		struct raw *r = &m.raw[i];
 
-		/* What was on a board is written, and a wait reports it. */
+		/* Pending posts are written, and reported by a wait. */
 		r->inherited = r->registered;
 		r->may = r->must = 0;
 	}
 }
 
-/* The child plays the rest of the input, then the parent does. */
+/* The child runs the rest of the input, and then the parent does. */
 static void fork_here(void)
 {
 	int status = -1;
@@ -1075,12 +1074,12 @@ static void fork_here(void)
 	}
 	if (pid < 0)
 		wrong("no child");
-	/* The fuzzer's interval timer interrupts it. */
+	/* The fuzzer's interval timer interrupts the call. */
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (status)
 		wrong("a child's wait status is %#x", status);
-	/* The next check of the boards brings what it has posted since. */
+	/* The next check of the boards finds what the child has posted. */
 	m.all_boards = 0;
 	for (i = 0; i < NUM; i++) {
 		m.raw[i].must = 0;
@@ -1183,8 +1182,8 @@ static void one_call(void)
 	}
 }
 
-/* Objects that queue themselves endlessly. */
-static void go_on(enum where where, int i)
+/* Some objects queue themselves again each time. */
+static void queue_again(enum where where, int i)
 {
 	if (where == IN_TASK && m.task[i].again && !m.task[i].registered)
 		toggle_task(i);
@@ -1204,7 +1203,7 @@ static void operate(int num)
 /*
  * An input.
  */
-/* The methods that the system has; for uring, a copy with another wait. */
+/* The methods that the system has, and a copy of uring with another wait. */
 static const struct iv_fd_poll_method *usual[NUM_METHODS];
 static unsigned int num_usual;
 static struct iv_fd_poll_method ring;
@@ -1216,7 +1215,7 @@ static void ring_wait(struct iv_state *st, const struct timespec *until)
 
 	if (until != NULL)
 		iv_time_left(&left, until);
-	waits(until != NULL && iv_time_is_zero(&left));
+	begin_wait(until != NULL && iv_time_is_zero(&left));
 	iv_fd_poll_method_uring.wait(st, &at_once);
 }
 

@@ -1,9 +1,9 @@
 /*
- * libivykis: sequences of calls that were found once, and some at random.
+ * libivykis: sequences of calls that the fuzzer has found, and random ones.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What fuzz.c makes of bytes, without a fuzzer.  Most inputs of the corpus are
- * named for a mistake that they notice, the others reach much of the library.
+ * Runs inputs of fuzz.c without a fuzzer.  Most inputs of the corpus are named
+ * for a bug that they reveal, the others reach much of the library.
  *
  *	replay			test/fuzz/corpus and NUM_RANDOM other inputs
  *	FUZZ_INPUT=FILE		in the environment: this input alone
@@ -24,7 +24,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* In the first byte: the poll method is io_uring's. */
+/* A bit of the first byte, which selects the poll method uring. */
 #define BY_URING	16
 
 static uint8_t choice;
@@ -43,7 +43,7 @@ static void replay(int dir, const char *name)
 	(void)LLVMFuzzerTestOneInput(buf, size);
 }
 
-/* In a process of its own, which may die of it. */
+/* Runs in its own process, which may abort. */
 static int is_right(int dir, const char *name)
 {
 	int status;
@@ -91,7 +91,7 @@ static void corpus(void)
 	check_int(wrong, 0);
 }
 
-/* The same ones each time. */
+/* They are the same in each run. */
 static void random_inputs(void)
 {
 	uint32_t state = 1;
@@ -109,7 +109,7 @@ static void random_inputs(void)
 }
 
 #ifdef HAVE_URING
-/* In a process of its own, as the method that a process begins with stays. */
+/* Runs in its own process, as a process keeps its first poll method. */
 static void need_uring(void)
 {
 	pid_t pid = fork();
@@ -140,13 +140,11 @@ static void random_inputs_by_uring(void)
 #endif
 
 static const struct check_case cases[] = {
-	{ "inputs that were found", corpus, ONCE, 60 },
-	{ "inputs at random", random_inputs, ONCE, 120 },
+	{ "the corpus", corpus, ONCE, 60 },
+	{ "random inputs", random_inputs, ONCE, 120 },
 #ifdef HAVE_URING
-	{ "the same inputs that were found, by io_uring", corpus_by_uring,
-	  ONCE, 60 },
-	{ "the same inputs at random, by io_uring", random_inputs_by_uring,
-	  ONCE, 120 },
+	{ "the corpus, with io_uring", corpus_by_uring, ONCE, 60 },
+	{ "random inputs, with io_uring", random_inputs_by_uring, ONCE, 120 },
 #endif
 };
 

@@ -4,10 +4,10 @@
  *
  * See the README for what this is for, and for what it cannot show.
  *
- * A queue is an epoll set and a table of the two filters of each number.
+ * A queue is an epoll set and a table of the two filters of each descriptor.
  * Unlike a kqueue, epoll(7) keeps a file until its last descriptor is closed.
- * So this file has functions that replace those of the libc, and delete the
- * filters of a descriptor before it is closed or replaced.
+ * So functions of this file replace those of the libc by which descriptors are
+ * closed or replaced, and delete their filters before that.
  */
 
 #include <errno.h>
@@ -30,7 +30,7 @@
 /* macOS rejects a longer wait. */
 #define LONGEST_SECONDS	100000000
 
-/* So many events can be returned by one call. */
+/* The largest number of events that one call returns. */
 #define MAX_BATCH	256
 
 #define MAX_QUEUES	16384
@@ -48,25 +48,25 @@ struct knote {
 };
 
 struct queue {
-	int		refs;		/* descriptors that it has */
+	int		refs;		/* number of its descriptors */
 };
 
-/* The filters of a number in a queue. */
+/* The filters of a descriptor in a queue. */
 struct file {
 	struct file	*next;
 	struct queue	*queue;		/* NULL: unused */
 	int		number;
-	int		is_told;	/* it is in the epoll set */
+	int		is_in_epoll;
 	struct knote	knotes[NUM_FILTERS];
 };
 
 /*
- * No memory is allocated, as tests let the library's allocations fail, and
- * count them.
+ * No memory is allocated, as tests count the library's allocations and let them
+ * fail.
  */
 static struct queue queues[MAX_QUEUES];
 static struct file files[MAX_FILES];
-static int num_files;			/* beyond, none has been used */
+static int num_files;			/* that have ever been used */
 static struct file *unused_files;
 static struct file *lists[NUM_LISTS];	/* by number */
 
@@ -76,9 +76,9 @@ static struct handle {
 	struct queue	*queue;
 } handles[MAX_QUEUES];
 
-static int num_handles;			/* beyond are none */
+static int num_handles;			/* all after these are unused */
 
-/* One bit for each number: its sending side was shut down. */
+/* A bit for each descriptor: its sending side was shut down. */
 #define MAX_SHUT	(1 << 20)
 static unsigned char shut[MAX_SHUT / 8];
 
@@ -120,7 +120,9 @@ static int real_close(int fd)
 /* The process that has the queues, 0 before there are any. */
 static pid_t owner;
 
-/* With the lock held: no child inherits a queue, however it was forked. */
+/*
+ * Called with the lock held.  A child inherits no queue, however it was forked.
+ */
 static void forget_parents(void)
 {
 	pid_t self = getpid();
@@ -152,7 +154,7 @@ static void begin_in_child(void)
 }
 
 __attribute__((constructor))
-static void notice_forks(void)
+static void install_fork_handler(void)
 {
 	(void)pthread_atfork(NULL, NULL, begin_in_child);
 }
@@ -202,6 +204,7 @@ static int add_handle(int number, struct queue *q)
 /*
  * Filters.
  */
+/* Returns the link to the file, or the NULL at the end of its list. */
 static struct file **find(struct queue *q, int number)
 {
 	struct file **f = &lists[number % NUM_LISTS];
@@ -212,7 +215,7 @@ static struct file **find(struct queue *q, int number)
 	return f;
 }
 
-/* NULL if there is no room for more. */
+/* Returns NULL if there is no room for another one. */
 static struct file *file_of(struct queue *q, int number)
 {
 	struct file **where = find(q, number);
@@ -262,7 +265,7 @@ int kqueue(void)
 
 	if (fd < 0)
 		return -1;
-	/* A number of 0 stands for none. */
+	/* In the table, the number 0 means that there is no descriptor. */
 	if (fd == 0) {
 		fd = dup(0);
 		real_close(0);
@@ -286,7 +289,7 @@ static int is_active(const struct knote *kn)
 	return kn->flags != 0 && !kn->disabled;
 }
 
-/* What epoll(7) has to report, or 0 for nothing. */
+/* What epoll(7) has to report, or 0 if it has to report nothing. */
 static uint32_t events_of(const struct file *f)
 {
 	const struct knote *rd = &f->knotes[INDEX(EVFILT_READ)];
@@ -307,7 +310,7 @@ static uint32_t events_of(const struct file *f)
 }
 
 /* Returns 0, or an errno. */
-static int tell_epoll(int kq, int number, struct file *f)
+static int update_epoll(int kq, int number, struct file *f)
 {
 	struct epoll_event ev = {
 		.events = events_of(f),
@@ -316,16 +319,16 @@ static int tell_epoll(int kq, int number, struct file *f)
 	struct stat sb;
 
 	if (ev.events == 0) {
-		if (f->is_told)
+		if (f->is_in_epoll)
 			(void)epoll_ctl(kq, EPOLL_CTL_DEL, number, &ev);
-		f->is_told = 0;
+		f->is_in_epoll = 0;
 		return 0;
 	}
-	if (f->is_told && epoll_ctl(kq, EPOLL_CTL_MOD, number, &ev) == 0)
+	if (f->is_in_epoll && epoll_ctl(kq, EPOLL_CTL_MOD, number, &ev) == 0)
 		return 0;
 
-	f->is_told = epoll_ctl(kq, EPOLL_CTL_ADD, number, &ev) == 0;
-	if (f->is_told)
+	f->is_in_epoll = epoll_ctl(kq, EPOLL_CTL_ADD, number, &ev) == 0;
+	if (f->is_in_epoll)
 		return 0;
 	if (errno != EPERM)
 		return errno;
@@ -351,7 +354,7 @@ static int is_broken_pipe(int number)
 	       (pfd.revents & POLLERR);
 }
 
-/* Both filters are one entry of epoll(7), so they have to agree in this. */
+/* Both filters are one entry of epoll(7), so they must agree on EV_CLEAR. */
 static int mixes_clear(const struct file *f)
 {
 	const struct knote *rd = &f->knotes[INDEX(EVFILT_READ)];
@@ -377,7 +380,7 @@ static int add(int kq, int number, struct file *f, struct knote *kn,
 	kn->udata = change->udata;
 	kn->disabled = (change->flags & EV_DISABLE) != 0;
 
-	err = mixes_clear(f) ? EINVAL : tell_epoll(kq, number, f);
+	err = mixes_clear(f) ? EINVAL : update_epoll(kq, number, f);
 	if (err != 0)
 		*kn = former;
 
@@ -409,7 +412,7 @@ static int apply(int kq, struct queue *q, const struct kevent *change)
 	else if (change->flags & (EV_ENABLE | EV_DISABLE))
 		kn->disabled = !(change->flags & EV_ENABLE);
 
-	return tell_epoll(kq, number, f);
+	return update_epoll(kq, number, f);
 }
 
 static int is_shut(int number)
@@ -438,7 +441,7 @@ static int number_of(const struct queue *q)
 	return handles[i].number;
 }
 
-/* The number is about to be closed or replaced. */
+/* Called before a descriptor is closed or replaced. */
 static void drop(int number)
 {
 	struct file *f, *next;
@@ -454,7 +457,7 @@ static void drop(int number)
 		if (f->number != number)
 			continue;
 		memset(f->knotes, 0, sizeof(f->knotes));
-		(void)tell_epoll(number_of(f->queue), number, f);
+		(void)update_epoll(number_of(f->queue), number, f);
 		end_file(f);
 	}
 	if (number < MAX_SHUT)
@@ -470,7 +473,7 @@ static int64_t bytes_to_read(int number)
 {
 	int num;
 
-	/* The number of pending connections is unknown. */
+	/* How many connections are pending is unknown. */
 	return ioctl(number, FIONREAD, &num) == 0 ? num : 1;
 }
 
@@ -522,10 +525,10 @@ static void take(int kq, struct file *f, struct knote *kn, int filter,
 		kn->disabled = 1;
 	else
 		return;
-	(void)tell_epoll(kq, number, f);
+	(void)update_epoll(kq, number, f);
 }
 
-/* Returns the number of events that it results in. */
+/* Returns the number of events in which the report results. */
 static int take_both(int kq, struct queue *q, const struct epoll_event *ev,
 		     struct kevent *events, int room)
 {
@@ -533,7 +536,7 @@ static int take_both(int kq, struct queue *q, const struct epoll_event *ev,
 	int num = 0;
 	int filter;
 
-	/* It was closed meanwhile. */
+	/* The descriptor was closed meanwhile. */
 	if (f == NULL)
 		return 0;
 
@@ -572,7 +575,7 @@ static int collect(int kq, struct kevent *events, int room,
 	int got;
 	int i;
 
-	/* Each may result in two. */
+	/* Each report may result in an event for each filter. */
 	max = max == 1 ? 1 : max / NUM_FILTERS;
 	do {
 		got = wait_for_epoll(kq, evs, max, timeout);
@@ -584,7 +587,7 @@ static int collect(int kq, struct kevent *events, int room,
 			num += take_both(kq, q, &evs[i], events + num,
 					 room - num);
 		release_lock(mask);
-		/* One that was closed meanwhile does not end a wait. */
+		/* Descriptors that were closed meanwhile end no wait. */
 	} while (num == 0 && q != NULL && timeout == NULL);
 
 	return num;
@@ -596,7 +599,7 @@ static int is_valid(const struct timespec *ts)
 			      ts->tv_sec >= 0 && ts->tv_sec <= LONGEST_SECONDS);
 }
 
-/* The number of failed changes, or -1. */
+/* Returns the number of failed changes, or -1. */
 static int apply_all(int kq, const struct kevent *changes, int num_changes,
 		     struct kevent *events, int room)
 {
@@ -611,7 +614,7 @@ static int apply_all(int kq, const struct kevent *changes, int num_changes,
 	if (q == NULL)
 		err = EBADF;
 	for (i = 0; i < num_changes && err == 0; i++) {
-		/* Both may be the same array. */
+		/* Changes and events may be in the same array. */
 		struct kevent change = changes[i];
 
 		err = apply(kq, q, &change);
@@ -638,7 +641,7 @@ int kevent(int kq, const struct kevent *changes, int num_changes,
 		errno = EINVAL;
 		return -1;
 	}
-	/* No system calls that are not needed, as tests count them. */
+	/* Tests count system calls, so this makes none that are not needed. */
 	num = num_changes == 0 && owner == getpid() && queue_of(kq) != NULL ?
 	      0 : apply_all(kq, changes, num_changes, events, num_events);
 	if (num != 0 || num_events == 0)
@@ -710,7 +713,7 @@ static int duplicate(int fd, int cmd, int lowest)
 	return ret;
 }
 
-/* The argument, which may be a number, a pointer or missing, is passed on. */
+/* Pass on the argument, which may be a number, a pointer or missing. */
 #define FCNTL(fd, cmd)							\
 	do {								\
 		va_list ap;						\

@@ -2,9 +2,9 @@
  * libivykis: kqueue(2), compared with its manual page.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Each case is a statement of FreeBSD's kqueue(2) that the library relies on,
- * or of a public report where a comment names that.  It tests test/kqueue, or
- * the kqueue of the system that the tests run on.
+ * Each case tests a statement that the library relies on.  It is made by
+ * FreeBSD's kqueue(2), or by a public report that a comment names.  What is
+ * tested is test/kqueue, or the kqueue of the system that the tests run on.
  */
 
 #include <arpa/inet.h>
@@ -41,15 +41,15 @@ static int change(int ident, int filter, int flags)
 	return kevent(kq, &kev, 1, NULL, 0, NULL) < 0 ? errno : 0;
 }
 
-static int look(void)
+static int num_events(void)
 {
 	return kevent(kq, NULL, 0, got, MOST, &at_once);
 }
 
-/* One event, of this number and filter. */
+/* There is one event, and it is of this descriptor and filter. */
 static struct kevent *only(int ident, int filter)
 {
-	check_int(look(), 1);
+	check_int(num_events(), 1);
 	check_int(got[0].ident, ident);
 	check_int(got[0].filter, filter);
 	check_int(got[0].flags & EV_ERROR, 0);
@@ -88,12 +88,12 @@ static void end(void)
 	close(kq);
 }
 
-static void say(int fd, const char *text)
+static void put(int fd, const char *text)
 {
 	check_int(write(fd, text, strlen(text)), strlen(text));
 }
 
-static void hear(int fd, int num)
+static void take(int fd, int num)
 {
 	char buf[64];
 
@@ -104,15 +104,15 @@ static void is_level(void)
 {
 	open_pipe();
 	check_int(change(a, EVFILT_READ, EV_ADD), 0);
-	check_int(look(), 0);
-	say(b, "12");
-	say(b, "345");
+	check_int(num_events(), 0);
+	put(b, "12");
+	put(b, "345");
 	check_int(only(a, EVFILT_READ)->data, 5);
 	check_int(only(a, EVFILT_READ)->data, 5);
-	hear(a, 4);
+	take(a, 4);
 	check_int(only(a, EVFILT_READ)->data, 1);
-	hear(a, 1);
-	check_int(look(), 0);
+	take(a, 1);
+	check_int(num_events(), 0);
 	end();
 }
 
@@ -121,7 +121,7 @@ static void finds_what_was_there(void)
 	struct kevent kev;
 
 	open_pipe();
-	say(b, "1");
+	put(b, "1");
 	EV_SET(&kev, a, EVFILT_READ, EV_ADD, 0, 0, 0);
 	check_int(kevent(kq, &kev, 1, got, MOST, NULL), 1);
 	check_int(got[0].ident, a);
@@ -134,7 +134,7 @@ static void same_array(void)
 	struct kevent kev[2];
 
 	open_pair();
-	say(b, "1");
+	put(b, "1");
 	EV_SET(&kev[0], a, EVFILT_READ, EV_ADD, 0, 0, 0);
 	EV_SET(&kev[1], a, EVFILT_WRITE, EV_ADD, 0, 0, 0);
 	check_int(kevent(kq, kev, 2, kev, 2, &at_once), 2);
@@ -150,7 +150,7 @@ static void one_for_each_pair(void)
 	struct kevent kev;
 
 	open_pair();
-	say(b, "1");
+	put(b, "1");
 	EV_SET(&kev, a, EVFILT_READ, EV_ADD, 0, 0, &first);
 	check_int(kevent(kq, &kev, 1, NULL, 0, NULL), 0);
 	check((intptr_t)only(a, EVFILT_READ)->udata == (intptr_t)&first);
@@ -158,7 +158,7 @@ static void one_for_each_pair(void)
 	check_int(kevent(kq, &kev, 1, NULL, 0, NULL), 0);
 	check((intptr_t)only(a, EVFILT_READ)->udata == (intptr_t)&second);
 	check_int(change(a, EVFILT_WRITE, EV_ADD), 0);
-	check_int(look(), 2);
+	check_int(num_events(), 2);
 	check_int(change(a, EVFILT_READ, EV_DELETE), 0);
 	check(only(a, EVFILT_WRITE)->data > 0);
 	end();
@@ -174,49 +174,49 @@ static void no_room_to_write(void)
 	(void)only(a, EVFILT_WRITE);
 	while (write(a, block, sizeof(block)) > 0)
 		;
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	end();
 }
 
 static void can_be_disabled(void)
 {
 	open_pipe();
-	say(b, "1");
+	put(b, "1");
 	check_int(change(a, EVFILT_READ, EV_ADD | EV_DISABLE), 0);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	check_int(change(a, EVFILT_READ, EV_ENABLE), 0);
 	(void)only(a, EVFILT_READ);
 	check_int(change(a, EVFILT_READ, EV_DISABLE), 0);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	check_int(change(a, EVFILT_READ, EV_ADD), 0);
 	(void)only(a, EVFILT_READ);
 	check_int(change(a, EVFILT_READ, EV_DELETE), 0);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	end();
 }
 
 static void once_or_edge(void)
 {
 	open_pipe();
-	say(b, "1");
+	put(b, "1");
 	check_int(change(a, EVFILT_READ, EV_ADD | EV_ONESHOT), 0);
 	(void)only(a, EVFILT_READ);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	check_int(change(a, EVFILT_READ, EV_DELETE), ENOENT);
 
 	check_int(change(a, EVFILT_READ, EV_ADD | EV_DISPATCH), 0);
 	(void)only(a, EVFILT_READ);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	check_int(change(a, EVFILT_READ, EV_ENABLE), 0);
 	(void)only(a, EVFILT_READ);
 	check_int(change(a, EVFILT_READ, EV_DELETE), 0);
 
 	check_int(change(a, EVFILT_READ, EV_ADD | EV_CLEAR), 0);
 	(void)only(a, EVFILT_READ);
-	check_int(look(), 0);
-	say(b, "2");
+	check_int(num_events(), 0);
+	put(b, "2");
 	check_int(only(a, EVFILT_READ)->data, 2);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	end();
 }
 
@@ -224,12 +224,12 @@ static void end_of_a_pipe(void)
 {
 	open_pipe();
 	check_int(change(a, EVFILT_READ, EV_ADD), 0);
-	say(b, "12");
+	put(b, "12");
 	check_int(only(a, EVFILT_READ)->flags & EV_EOF, 0);
 	close(b);
 	check_int(only(a, EVFILT_READ)->flags & EV_EOF, EV_EOF);
 	check_int(got[0].data, 2);
-	hear(a, 2);
+	take(a, 2);
 	check_int(only(a, EVFILT_READ)->flags & EV_EOF, EV_EOF);
 	check_int(got[0].data, 0);
 	b = -1;
@@ -266,12 +266,12 @@ static void end_of_a_fifo(void)
 	a = open(path, O_RDONLY | O_NONBLOCK);
 	b = open(path, O_WRONLY);
 	check_int(change(a, EVFILT_READ, EV_ADD), 0);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	close(b);
 	check_int(only(a, EVFILT_READ)->flags & EV_EOF, EV_EOF);
 	b = open(path, O_WRONLY);
-	check_int(look(), 0);
-	say(b, "1");
+	check_int(num_events(), 0);
+	put(b, "1");
 	check_int(only(a, EVFILT_READ)->flags & EV_EOF, 0);
 	check_int(unlink(path), 0);
 	check_int(rmdir(dir), 0);
@@ -282,14 +282,14 @@ static void end_of_a_socket(void)
 {
 	open_pair();
 	check_int(change(a, EVFILT_READ, EV_ADD), 0);
-	say(b, "12");
+	put(b, "12");
 	check_int(shutdown(b, SHUT_WR), 0);
 	check_int(only(a, EVFILT_READ)->flags & EV_EOF, EV_EOF);
 	check_int(got[0].data, 2);
 	end();
 }
 
-/* libuv's issue 3277: so is the end of writing, which is no hang-up. */
+/* libuv's issue 3277: EV_EOF for writing, without POLLHUP. */
 static void own_shutdown(void)
 {
 	struct pollfd pfd;
@@ -320,7 +320,7 @@ static void connection_to_accept(void)
 	check_int(listen(a, 5), 0);
 	check_int(getsockname(a, (struct sockaddr *)&sin, &len), 0);
 	check_int(change(a, EVFILT_READ, EV_ADD), 0);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	check_int(connect(b, (struct sockaddr *)&sin, sizeof(sin)), 0);
 	check(only(a, EVFILT_READ)->data >= 1);
 	end();
@@ -409,10 +409,10 @@ static void odd_times(void)
 	end();
 }
 
-static void *say_later(void *unused)
+static void *put_later(void *unused)
 {
 	usleep(20000);
-	say(b, "1");
+	put(b, "1");
 
 	return unused;
 }
@@ -423,7 +423,7 @@ static void waits_for_ever(void)
 
 	open_pipe();
 	check_int(change(a, EVFILT_READ, EV_ADD), 0);
-	check_int(pthread_create(&thread, NULL, say_later, NULL), 0);
+	check_int(pthread_create(&thread, NULL, put_later, NULL), 0);
 	check_int(kevent(kq, NULL, 0, got, MOST, NULL), 1);
 	check_int(got[0].ident, a);
 	check_int(pthread_join(thread, NULL), 0);
@@ -446,7 +446,7 @@ static void interrupted(void)
 	check_int(setitimer(ITIMER_REAL, &soon, NULL), 0);
 	EV_SET(&kev, a, EVFILT_READ, EV_ADD, 0, 0, 0);
 	check_errno(kevent(kq, &kev, 1, got, MOST, NULL), EINTR);
-	say(b, "1");
+	put(b, "1");
 	(void)only(a, EVFILT_READ);
 	end();
 }
@@ -458,21 +458,21 @@ static void closing_deletes(void)
 	open_pipe();
 	number = a;
 	check_int(change(a, EVFILT_READ, EV_ADD), 0);
-	say(b, "1");
+	put(b, "1");
 	duplicate = dup(a);
 	close(a);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	check_int(change(number, EVFILT_READ, EV_DELETE), EBADF);
 
 	check_int(dup2(duplicate, number), number);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	check_int(change(number, EVFILT_READ, EV_DELETE), ENOENT);
 	check_int(change(number, EVFILT_READ, EV_ADD), 0);
 	(void)only(number, EVFILT_READ);
 
 	/* A descriptor that gets the number replaces it. */
 	check_int(dup2(duplicate, number), number);
-	check_int(look(), 0);
+	check_int(num_events(), 0);
 	check_int(change(number, EVFILT_READ, EV_ENABLE), ENOENT);
 	check_int(dup2(number, number), number);
 	close(duplicate);
@@ -483,7 +483,7 @@ static void child_has_none(void)
 {
 	check_errno(kevent(kq, NULL, 0, got, MOST, &at_once), EBADF);
 	check_errno(fcntl(kq, F_GETFD), EBADF);
-	/* Nor does it disturb the parent's. */
+	/* What the child does has no effect on the parent's queue. */
 	close(a);
 	kq = kqueue();
 	check(kq >= 0);
@@ -498,7 +498,7 @@ static void not_inherited(void)
 
 	open_pipe();
 	check_int(change(a, EVFILT_READ, EV_ADD), 0);
-	say(b, "1");
+	put(b, "1");
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0)
@@ -518,7 +518,7 @@ static void kinds_of_files(void)
 	check_int(unlink(path), 0);
 	check_int(change(file, EVFILT_READ, EV_ADD), 0);
 	check_int(change(file, EVFILT_WRITE, EV_ADD), EINVAL);
-	/* libuv's issue 622, of macOS. */
+	/* As on macOS: libuv's issue 622. */
 	check_int(change(null, EVFILT_READ, EV_ADD), EINVAL);
 	close(file);
 	close(null);
@@ -534,7 +534,7 @@ static void is_a_descriptor(void)
 	check_int(change(a, EVFILT_READ, EV_ADD), 0);
 	pfd = (struct pollfd){ .fd = kq, .events = POLLIN };
 	check_int(poll(&pfd, 1, 0), 0);
-	say(b, "1");
+	put(b, "1");
 	check_int(poll(&pfd, 1, 0), 1);
 
 	duplicate = fcntl(kq, F_DUPFD, 50);
@@ -546,13 +546,13 @@ static void is_a_descriptor(void)
 }
 
 static const struct check_case cases[] = {
-	{ "an event is a level, and one for all that has come",
+	{ "events are level-triggered, and report the number of bytes",
 	  is_level, ONCE, 0 },
-	{ "a condition that held before is found, by the same call",
+	{ "adding a filter finds a condition that is true already",
 	  finds_what_was_there, ONCE, 0 },
 	{ "changes and events may be in the same array",
 	  same_array, ONCE, 0 },
-	{ "there is one event for a number and a filter: the last udata counts",
+	{ "each filter of a descriptor is one event, with the last udata",
 	  one_for_each_pair, ONCE, 0 },
 	{ "without room to write there is no event",
 	  no_room_to_write, ONCE, 0 },
@@ -560,35 +560,35 @@ static const struct check_case cases[] = {
 	  can_be_disabled, ONCE, 0 },
 	{ "EV_ONESHOT, EV_DISPATCH and EV_CLEAR",
 	  once_or_edge, ONCE, 0 },
-	{ "EV_EOF of a pipe may come with data, and of one without a reader",
+	{ "EV_EOF of a pipe, with data left and without a reader",
 	  end_of_a_pipe, ONCE, 0 },
 	{ "a pipe without a reader cannot be watched for room",
 	  pipe_without_reader, ONCE, 0 },
-	{ "EV_EOF of a FIFO ends when there is a writer",
+	{ "EV_EOF of a FIFO disappears when there is a writer again",
 	  end_of_a_fifo, ONCE, 0 },
-	{ "EV_EOF of a socket may come with data",
+	{ "EV_EOF of a socket, with data left",
 	  end_of_a_socket, ONCE, 0 },
-	{ "EV_EOF for writing comes with one's own shutdown(2)",
+	{ "shutdown(2) of a socket's sending side is EV_EOF for writing",
 	  own_shutdown, ONCE, 0 },
-	{ "a socket that listens has an event when there is a connection",
+	{ "a connection to a listening socket is an event for reading",
 	  connection_to_accept, ONCE, 0 },
-	{ "mistakes have their errno",
+	{ "each mistake fails with its errno",
 	  mistakes, ONCE, 0 },
-	{ "a failed change is an event if there is room, or the call fails",
+	{ "a failed change is an event, or fails the call if there is no room",
 	  failed_changes_are_events, ONCE, 0 },
 	{ "a wait is not too short, and there is none without room for events",
 	  waits_as_long, ONCE, 0 },
-	{ "invalid times are rejected",
+	{ "invalid timeouts are rejected",
 	  odd_times, ONCE, 0 },
-	{ "without a time it waits until there is an event",
+	{ "without a timeout kevent(2) waits until there is an event",
 	  waits_for_ever, ONCE, 0 },
-	{ "a signal ends the wait, and changes have been made",
+	{ "a signal interrupts the wait after the changes were made",
 	  interrupted, ONCE, 0 },
-	{ "closing or replacing a descriptor deletes its events",
+	{ "closing or replacing a descriptor deletes its filters",
 	  closing_deletes, ONCE, 0 },
-	{ "a child has not inherited the queue",
+	{ "a child does not inherit the queue",
 	  not_inherited, ONCE, 0 },
-	{ "files can be watched for reading, and /dev/null not at all",
+	{ "files can be watched for reading only, /dev/null not at all",
 	  kinds_of_files, ONCE, 0 },
 	{ "a queue can be polled, and duplicated",
 	  is_a_descriptor, ONCE, 0 },

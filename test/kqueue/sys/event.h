@@ -1,5 +1,5 @@
 /*
- * libivykis: kqueue(2) for tests, declared as BSD systems do.
+ * libivykis: kqueue(2) for tests, declared as on BSD systems.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
