@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  *	bench_PEER -l			list the rows: name group unit n text
- *	bench_PEER -v			say which library this is
+ *	bench_PEER -v			print which library this is
  *	bench_PEER [-r rounds] [-n ops] [row ...]
  */
 
@@ -42,7 +42,7 @@ static const struct row *const families[] = {
 
 #define FAMILIES	(sizeof(families) / sizeof(families[0]))
 
-/* A run that takes longer hangs. */
+/* A run that takes longer is killed. */
 #define LIMIT_SECONDS	120
 
 void must_failed(const char *file, int line, const char *what)
@@ -165,7 +165,7 @@ void child_wait(pid_t pid)
 	must(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* As at the start: a thread that pin() narrowed starts others. */
+/* The processors at the start: new threads inherit what pin() has set. */
 static cpu_set_t allowed;
 
 int have_cpus(int num)
@@ -188,7 +188,7 @@ void pin(int cpu)
 	must(sched_setaffinity(0, sizeof(one), &one) == 0);
 }
 
-/* ivykis does this in iv_init(); for a fair comparison all have it. */
+/* ivykis does this in iv_init(); to be fair, it is done for all peers. */
 static void raise_limit(void)
 {
 	struct rlimit rl;
@@ -340,7 +340,7 @@ int main(int argc, char **argv)
 		} else if (opt == 'l') {
 			fn = list_row;
 		} else if (opt == 'v') {
-			peer_say();
+			peer_describe();
 			return 0;
 		} else {
 			return usage(argv[0]);

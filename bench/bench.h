@@ -22,20 +22,20 @@
 #include <sys/types.h>
 #include <time.h>
 
-/* It is in memory that forked children share. */
+/* The measurement of one run.  Its memory is shared with forked children. */
 struct meter {
 	double		began;
 	double		cpu_began;
 	double		wall;		/* seconds */
 	double		cpu;		/* seconds, all threads */
 	long		ops;
-	double		count;		/* for units that are no time */
-	const char	*none;		/* there is no figure, and why */
+	double		count;		/* for units other than time */
+	const char	*none;		/* why there is no figure, or NULL */
 };
 
 struct row {
 	const char	*name;
-	const char	*group;		/* one chart each */
+	const char	*group;		/* rows that share a chart */
 	/*
 	 * From the time: ns (per op), runs/s and conn/s (ops per second).
 	 * From the count: lost (wakeups), served (descriptors per op), items
@@ -46,12 +46,12 @@ struct row {
 	/* Do about n ops between meter_start() and meter_stop(); set ops. */
 	void		(*run)(struct meter *m, long n, int arg);
 	int		arg;
-	long		quick;		/* the smallest n that says anything */
+	long		quick;		/* the smallest meaningful n */
 };
 
 /*
- * Each ends with a row that has no name.  They are weak because a program is
- * linked with the families that say something about its peer.
+ * Each family ends with a row that has no name.  The tables are weak because a
+ * program is only linked with the families that are meaningful for its peer.
  */
 #define FAMILY(name)							\
 	extern const struct row rows_##name[] __attribute__((weak))
@@ -73,7 +73,7 @@ FAMILY(task);
 FAMILY(timer);
 FAMILY(wake);
 
-/* In pairs; the time between the two calls is added up. */
+/* Called in pairs; the times from start to stop are added up. */
 void meter_start(struct meter *m);
 void meter_stop(struct meter *m);
 
@@ -84,7 +84,7 @@ void meter_add_child(struct meter *m);
 /* Seconds. */
 double clock_now(clockid_t clock);
 
-/* What must not fail in a benchmark ends it. */
+/* End the benchmark unless the condition holds. */
 #define must(cond)						\
 	do {							\
 		if (!(cond))					\
@@ -94,13 +94,13 @@ double clock_now(clockid_t clock);
 void must_failed(const char *file, int line, const char *what)
 	__attribute__((noreturn));
 
-/* Two cores that write to their own of these do not disturb each other. */
+/* For members that different cores write: they are in different cache lines. */
 #define OWN_LINES	_Alignas(128)
 
-/* An array of zeroes, all of it touched; free() it. */
+/* An array of zeroes for free(), whose pages are all in memory. */
 void *zeroed(size_t num, size_t size);
 
-/* Zeroed memory that forked children share, and its end. */
+/* Allocate and free zeroed memory that is shared with forked children. */
 void *shared_new(size_t size);
 void shared_free(void *p, size_t size);
 
@@ -109,7 +109,7 @@ void thread_join(pthread_t thread);
 void meeting_of(pthread_barrier_t *barrier, int num);
 void meet(pthread_barrier_t *barrier);
 
-/* A child process that calls fn(arg), and the wait for its success. */
+/* Start a child process that calls fn(arg); wait until it exits with 0. */
 pid_t child_start(void (*fn)(void *arg), void *arg);
 void child_wait(pid_t pid);
 
@@ -122,13 +122,13 @@ void pin(int cpu);
 int have_cpus(int num);
 
 /*
- * Whether a row has to do without what it needs; the meter then says so.
- * Descriptors: num more.
+ * Return 1, and store the reason in the meter, if there are fewer than num
+ * processors, or if fewer than num descriptors can be opened.
  */
 int lacks_cpus(struct meter *m, int num);
 int lacks_descriptors(struct meter *m, int num);
 
-/* The file that the named function comes from. */
+/* The file of the library that defines a function. */
 const char *file_of(const char *symbol);
 
 /* A listening TCP socket on the loopback interface, and its port. */
@@ -137,7 +137,10 @@ int listening(int *port);
 /* The next connection, or -1 if there is none. */
 int accepted(int fd);
 
-/* The same numbers in each run.  A division would show in rows of timers. */
+/*
+ * Returns the same numbers in each run.  Multiplies, as the time of a division
+ * would show in the rows of timers.
+ */
 static inline unsigned int random_below(uint64_t *state, unsigned int limit)
 {
 	*state = *state * 6364136223846793005ULL + 1442695040888963407ULL;

@@ -28,7 +28,7 @@ LOGARITHMIC = "set logscale y\nset yrange [%g:%g]"
 LINEAR = "set yrange [0:%s]"
 
 # Columns: x, the figure, its least and greatest; boxes also have a width.
-# There is no height at which a box on a logarithmic scale could begin.
+# On a logarithmic scale there are points, as boxes would have no base.
 POINTS = "($0%+g):%d:%d:%d"
 BOXES = "($0%+g):%d:%d:%d:(%g)"
 
@@ -38,7 +38,7 @@ def label(row):
 
 
 def scale_of(rows):
-    """Boxes a hundred times as high as others would hide those."""
+    """Logarithmic if high boxes would hide low ones."""
     values = [v for row in rows for p in row.peers() for v in row.spread(p)]
     low, high = min(values), max(values)
     if low > 0 and high > 20 * low:

@@ -1,20 +1,21 @@
 /*
- * libivykis: what the rows of the benchmarks ask of a peer.
+ * libivykis: the interface between the rows of the benchmarks and a peer.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * PEER_H names the header of the peer.  It defines
  *
  *	PEER			its name, a string
- *	peer_say()		prints "KEY VALUE" lines for peers.py: the version
- *				that runs, which is to be that of the headers,
- *				and the file that it comes from
- *	ACROSS_FORK		defined if forked children may post; then also
- *				can_prepare(): wake_prepare() makes a wake without
- *				a loop, wake_adopt() gives it one after a fork
- *	NO_TIMERS		defined if it has none
+ *	peer_describe()		prints "KEY VALUE" lines for peers.py: the
+ *				version that runs, which must be that of the
+ *				headers, and the library's file
+ *	ACROSS_FORK		defined if forked children may post; then
+ *				can_prepare() returns whether wake_prepare() can
+ *				make a wake without a loop, which wake_adopt()
+ *				gives to a loop after a fork
+ *	NO_TIMERS		defined if the peer has no timers
  *	struct loop		one event loop, of the thread that made it
  *	struct wake		called in its loop after post() in any thread
- *	struct task		called once more after task_again(), soon
+ *	struct task		called once, soon after task_again()
  *	struct watch		called while a descriptor is readable
  *	struct timer		called once, some microseconds after timer_arm()
  *				or, while it is armed, timer_move()
@@ -26,10 +27,10 @@
  *	watch_new watch_free
  *	timer_new timer_free timer_arm timer_move
  *
- * loop_quit() is called in handlers.  Objects are freed only once nobody is
- * inside a post to them any more, and their memory after loop_free().  What
- * the peer offers several means for is done by the one that its manual has for
- * it; each header says which.
+ * loop_quit() is called in handlers.  Objects are freed once no thread is
+ * posting to them, and their memory after loop_free().  Where a peer offers
+ * several ways, the one that its manual recommends is used; each header names
+ * it.
  */
 
 #ifndef PEER_COMMON_H
@@ -40,7 +41,7 @@
 
 #define UNUSED		__attribute__((unused))
 
-/* A handler that is called with its object, which holds the cookie. */
+/* For peers whose handlers are called with an object that has the cookie. */
 #define OBJECT_HANDLER(name, cookie_of, ...)				\
 	static inline void name##_body(void *cookie);			\
 	static void name(__VA_ARGS__)					\

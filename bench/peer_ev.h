@@ -20,7 +20,7 @@
 #define WATCH_HANDLER(name)	EV_HANDLER(name, ev_io)
 #define TIMER_HANDLER(name)	EV_HANDLER(name, ev_timer)
 
-static inline void peer_say(void)
+static inline void peer_describe(void)
 {
 	must(ev_version_major() == EV_VERSION_MAJOR);
 	must(ev_version_minor() == EV_VERSION_MINOR);

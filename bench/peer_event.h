@@ -2,8 +2,8 @@
  * libivykis: the benchmarks on libevent.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Wakes and tasks are user-triggered events, its own means for a call in
- * another thread's loop and for one in the next moment.
+ * Wakes and tasks are user-triggered events, by which libevent calls a handler
+ * in another thread's loop, or soon in its own.
  */
 
 #include <event2/event.h>
@@ -20,7 +20,7 @@
 #define WATCH_HANDLER(name)	EVENT_HANDLER(name)
 #define TIMER_HANDLER(name)	EVENT_HANDLER(name)
 
-static inline void peer_say(void)
+static inline void peer_describe(void)
 {
 	must(event_get_version_number() == LIBEVENT_VERSION_NUMBER);
 	printf("version %s\n", event_get_version());
@@ -33,7 +33,7 @@ struct loop {
 
 static inline void loop_new(struct loop *l)
 {
-	/* Before the first base is made; every base then has a lock. */
+	/* This precedes the first base, so that every base has a lock. */
 	must(evthread_use_pthreads() == 0);
 	l->base = event_base_new();
 	must(l->base != NULL);

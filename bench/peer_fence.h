@@ -20,7 +20,7 @@
 #define ACROSS_FORK	1
 #define NO_TIMERS	1
 
-static inline void peer_say(void)
+static inline void peer_describe(void)
 {
 	printf("version two loads around a fence\n");
 }
@@ -76,7 +76,7 @@ static inline void wake_free(struct wake *w)
 	shared_free(w->pending, sizeof(*w->pending));
 }
 
-/* A compiler's would write to where the return address is. */
+/* The compiler's fence would write to the word of the return address. */
 static inline void full_fence(void)
 {
 #if defined(CALLED) && defined(__x86_64__)
@@ -102,7 +102,7 @@ static __attribute__((noinline)) void post_by_call(struct wake *w)
 	post_in_place(w);
 }
 
-/* As across libraries: by an address in memory. */
+/* A library's function is called by an address in memory, too. */
 static void (*volatile linked)(struct wake *w) = post_by_call;
 #endif
 

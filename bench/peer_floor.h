@@ -2,9 +2,9 @@
  * libivykis: the benchmarks on system calls alone.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What remains when everything is done by hand.  A wake is an eventfd: a post
- * writes it, epoll_wait() reports it, a read empties it.  A task is called
- * between two calls of epoll_wait() that do not wait.  There are no timers.
+ * The same work, done by hand.  A wake is an eventfd: a post writes to it,
+ * epoll_wait() reports it, a read empties it.  A task is called between two
+ * calls of epoll_wait() that do not wait.  There are no timers.
  */
 
 #include <stdint.h>
@@ -17,7 +17,7 @@
 #define NO_TIMERS	1
 #define BATCH		256
 
-static inline void peer_say(void)
+static inline void peer_describe(void)
 {
 	printf("version epoll and eventfd by hand\n");
 }
@@ -38,7 +38,7 @@ struct task {
 struct loop {
 	int		epfd;
 	int		quit;
-	struct task	*task;		/* the one that is due */
+	struct task	*task;		/* to be called, or NULL */
 };
 
 struct wake {
@@ -54,7 +54,7 @@ struct watch {
 	void		*cookie;
 };
 
-/* What tells a watch from a wake in what epoll_wait() reports. */
+/* This bit marks a report of epoll_wait() as that of a watch. */
 #define WATCH		1
 
 static inline void loop_new(struct loop *l)
@@ -155,7 +155,7 @@ static inline void post(struct wake *w)
 {
 	static const uint64_t one = 1;
 
-	/* Refused if full, which is readable. */
+	/* This fails if the eventfd is full, and then it is readable. */
 	(void)!write(w->fd, &one, sizeof(one));
 }
 

@@ -13,7 +13,7 @@
 #include <iv_event_raw.h>
 
 #ifndef BY_EVENT
-/* Missing where the library is older; nothing else tells. */
+/* NULL if the library that runs is older. */
 int iv_event_raw_prepare(struct iv_event_raw *) __attribute__((weak));
 int iv_event_raw_adopt(struct iv_event_raw *) __attribute__((weak));
 #endif
@@ -33,7 +33,7 @@ typedef handler_fn wake_handler;
 #define WATCH_HANDLER(name)	static void name(void *cookie)
 #define TIMER_HANDLER(name)	static void name(void *cookie)
 
-static inline void peer_say(void)
+static inline void peer_describe(void)
 {
 	iv_init();
 	printf("version %s\n", IVYKIS_VERSION);
@@ -44,7 +44,7 @@ static inline void peer_say(void)
 	iv_deinit();
 }
 
-/* The thread's own. */
+/* The library keeps the thread's loop itself. */
 struct loop {
 	char	none;
 };

@@ -20,7 +20,7 @@
 #define TIMER_HANDLER(name)						\
 	OBJECT_HANDLER(name, timer->data, uv_timer_t *timer)
 
-static inline void peer_say(void)
+static inline void peer_describe(void)
 {
 	must(uv_version() == UV_VERSION_HEX);
 	printf("version %s\n", uv_version_string());
@@ -46,7 +46,7 @@ static inline void loop_quit(struct loop *l)
 	uv_stop(&l->uv);
 }
 
-/* Closed handles belong to the loop until it has seen them. */
+/* Closed handles belong to the loop until it has run once more. */
 static inline void loop_free(struct loop *l)
 {
 	(void)uv_run(&l->uv, UV_RUN_DEFAULT);

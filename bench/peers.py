@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-# The poll method of this library that is measured besides its default.
+# A poll method of this library, measured in addition to its default.
 METHOD = os.environ.get("METHOD", "uring")
 BUSY_USEC = 50
 
@@ -30,9 +30,9 @@ class Peer:
                  other=False, env=None, groups=None):
         self.key = key
         self.colour = colour
-        self.kind = kind            # what tells two of one library apart
-        self.package = package      # that brings the library
-        self.ours = ours            # a failure of it is one of the run
+        self.kind = kind            # distinguishes peers of one library
+        self.package = package      # that has the library
+        self.ours = ours            # if it fails, so does the run
         self.other = other          # somebody else's library
         self.env = env or {}
         self.groups = groups        # None: all
@@ -83,7 +83,7 @@ def failed(peer, text):
 
 
 def output_of(peer, command):
-    """What the command says in the peer's environment; "" if it fails."""
+    """What the command prints in the peer's environment; "" if it fails."""
     env = {k: v for k, v in os.environ.items()
            if k not in ("IV_BUSY_POLL", "IV_SELECT_POLL_METHOD")}
     env.update(peer.env)
@@ -92,7 +92,7 @@ def output_of(peer, command):
                               stderr=subprocess.STDOUT, text=True, check=True,
                               env=env)
     except subprocess.TimeoutExpired:
-        failed(peer, "%s: no end in sight" % " ".join(command))
+        failed(peer, "%s: timed out" % " ".join(command))
     except subprocess.CalledProcessError as e:
         failed(peer, "%s: failed (%d) %s" %
                (" ".join(command), e.returncode, e.output.strip()))
@@ -111,7 +111,7 @@ def distribution():
 
 
 def origin(file):
-    """Where a libivykis is from that is not this one."""
+    """Where another libivykis is from."""
     if file.startswith(("/lib", "/usr/lib")):
         return distribution()
     return os.path.dirname(file)
@@ -134,14 +134,14 @@ def name_of(peer):
 
 
 def can_be_measured(peer):
-    """A figure must not carry the name of what the library did not do."""
+    """Does the library do what the peer's name says?"""
     env, details = peer.env, peer.details
     if "IV_BUSY_POLL" in env and details["busy-poll"] != "yes":
         remark("%s: not measured: the library has no iv_set_busy_poll()" %
                peer.name)
     elif env.get("IV_SELECT_POLL_METHOD", details.get("method")) != \
             details.get("method"):
-        remark("%s: not measured: the library took the poll method %s" %
+        remark("%s: not measured: the library uses the poll method %s" %
                (peer.name, details["method"]))
     else:
         return True
@@ -149,7 +149,7 @@ def can_be_measured(peer):
 
 
 def is_present(peer):
-    """Its name and details are known then."""
+    """If it is, sets its name and details."""
     if not os.access(peer.program(), os.X_OK):
         if peer.ours:
             failed(peer, peer.program() + " is not built")

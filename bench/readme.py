@@ -7,7 +7,7 @@ times as much it takes with each peer."""
 import re
 import sys
 
-# A label, the row, and which of our peers: of one kind, or busy polling.
+# A label, the row, and how the kind of our peer begins.
 ROWS = (
     ("post while one is pending", "burst", ""),
     ("item from another process", "stream", ""),
@@ -32,7 +32,7 @@ ROWS = (
     ("memory of an iv_event_raw", "mem_event", ""),
     ("memory of a loop", "mem_loop", ""))
 
-# In a table of results.md a name is followed by its version.
+# How peers are named in the tables of results.md.
 PEERS = (("libuv", r"libuv "), ("libev", r"libev "),
          ("libevent", r"libevent "), ("0.42", r"ivykis .*\(Debian\)"))
 
@@ -66,7 +66,7 @@ def find(medians, row, name, kind):
 
 
 def digits(value):
-    """Two of them, or one if it is tiny."""
+    """The number with two digits, or with one if it is tiny."""
     if value >= 10:
         return "%.0f" % value
     if value >= 0.995:

@@ -21,7 +21,7 @@ UNITS = {"ns": ("ns per operation, less is better", min),
 
 Group = namedtuple("Group", "title calls")
 
-# What a chart is called, and whether system calls are the point.
+# The title of each chart, and whether system calls are counted.
 GROUPS = {
     "burst": Group("A post while one is pending", True),
     "self": Group("A loop that posts to itself", True),
@@ -44,12 +44,12 @@ GROUPS = {
     "move": Group("Timers that are moved", False),
     "fire": Group("Timers that are due together", False)}
 
-# Rows that tell which peers starve descriptors in these groups.
+# Rows that show which peers starve descriptors in these groups.
 SERVED = {"self": "self_served", "task": "task_served"}
 
 # The goals of this library, as ratios in one run: row, peer, the peer that it
 # is compared with (None: the best other library), and the bound, which is a
-# lower one for units of which more is better.
+# lower bound where more is better.
 Goal = namedtuple("Goal", "row peer of bound")
 GOALS = (
     Goal("self_1", "ivykis", "floor", 0.08),
@@ -74,7 +74,7 @@ GOALS = (
     Goal("fire_1000000", "ivykis", "libev", 0.8),
     Goal("mem_loop_fd", "ivykis", "libev", 1.0))
 
-# And system calls for so many posts of a loop to itself.
+# One more goal: a bound on the system calls for posts of a loop to itself.
 CALLS_ROW, CALLS_POSTS, CALLS_BOUND = "self_1", 100_000, 10_000
 
 
@@ -226,7 +226,7 @@ def machine():
 
 
 def starving_peers(rows, group):
-    """Those that serve a descriptor less than once per hundred operations."""
+    """Peers that serve a descriptor in less than 1% of the operations."""
     served = rows.get(SERVED.get(group))
     if served is None:
         return []
@@ -257,7 +257,7 @@ runs.
 - ivykis posts to an iv_event_raw unless iv_event is named.
 - "Starves descriptors": while this work goes on, a readable descriptor is \
 hardly ever served (rows {served}).
-- A peer that has no means for a row is not in its table.
+- A peer that cannot do the work of a row is not in its table.
 """
 
 

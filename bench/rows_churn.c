@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Readable sockets are registered, several at a time, and unregistered by
- * their handlers; nothing is read.  Two sets take turns, so that the loop
- * waits without a socket before that is registered again.
+ * their handlers; nothing is read.  Two sets are used in turn, so that the loop
+ * waits without a socket before that socket is registered again.
  */
 
 #include <stdlib.h>
@@ -25,7 +25,7 @@ struct visitor {
 struct churn {
 	struct loop	loop;
 	struct visitor	sets[2][AT_A_TIME];
-	int		left;		/* of those registered */
+	int		left;		/* still registered */
 };
 
 WATCH_HANDLER(visitor_readable)

@@ -2,9 +2,9 @@
  * libivykis: benchmarks of short TCP connections.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A child process makes them by blocking calls, several at a time.  On each
- * there is a request and an answer, then the server closes it.  Whenever
- * there is one the server accepts all that there are.  The CPU time is the
+ * A child process makes them by blocking calls, several at a time.  Each
+ * carries a request and an answer; then the server closes it.  Whenever
+ * connections are pending, the server accepts all of them.  The CPU time is the
  * server's.
  */
 
@@ -17,7 +17,7 @@
 #include "peer.h"
 
 #define AT_A_TIME	64
-/* Some peers use what was unregistered until the next iteration. */
+/* Some peers use an unregistered object until the next iteration. */
 #define CONNECTIONS	(16 * AT_A_TIME)
 #define REQUEST		"what is the time?"
 #define ANSWER		"late"
@@ -106,7 +106,7 @@ static int client_connect(int port)
 
 static void client_finish(int fd)
 {
-	/* By a reset, as lingering connections would use up the ports. */
+	/* Close it by a reset, as lingering connections would use up ports. */
 	const struct linger reset = { .l_onoff = 1 };
 	char answer[sizeof(ANSWER)];
 

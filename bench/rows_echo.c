@@ -2,8 +2,8 @@
  * libivykis: benchmarks of a server under a real load.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The server speaks as much of Redis's protocol as redis-benchmark(1), which
- * makes the load, needs: ECHO; whatever else is asked for is refused.
+ * The load is made by redis-benchmark(1).  Of Redis's protocol the server
+ * implements ECHO, which the load consists of; all other commands fail.
  */
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "peer.h"
 
 #define CLIENTS		50
-#define CONNECTIONS	(CLIENTS + 14)	/* it asks some things first */
+#define CONNECTIONS	(CLIENTS + 14)	/* with those before the load */
 #define BUFFER		16384
 
 struct server;

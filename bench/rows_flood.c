@@ -2,7 +2,7 @@
  * libivykis: benchmarks of threads that post without pause.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * How many times the handler of the one object that they post to runs (the row
+ * All threads post to one object, and its handler's runs are counted (the row
  * async_pummel of libuv's own benchmarks).
  */
 

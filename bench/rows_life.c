@@ -7,40 +7,40 @@
 #include "peer.h"
 
 /*
- * Register and unregister, in batches; the loop runs once after each of them,
+ * Register and unregister, in batches; the loop runs once after each of these,
  * as some peers do part of the work only then.
  */
 #define REGISTER_BATCH	1000
 
-WAKE_HANDLER(register_passed)
+WAKE_HANDLER(register_posted)
 {
 	loop_quit(cookie);
 }
 
-static void pass(struct loop *l, struct wake *standing)
+static void run_once(struct loop *l, struct wake *w)
 {
-	post(standing);
+	post(w);
 	loop_run(l);
 }
 
 static void register_batches(struct meter *m, long n, struct loop *l,
 			     struct wake *batch)
 {
-	struct wake standing;
+	struct wake first;
 
 	/* What a loop needs for its first object is not measured. */
-	wake_new(l, &standing, register_passed, l);
+	wake_new(l, &first, register_posted, l);
 
 	meter_start(m);
 	for (; m->ops < n; m->ops += REGISTER_BATCH) {
-		wakes_new(l, batch, REGISTER_BATCH, register_passed, l);
-		pass(l, &standing);
+		wakes_new(l, batch, REGISTER_BATCH, register_posted, l);
+		run_once(l, &first);
 		wakes_free(batch, REGISTER_BATCH);
-		pass(l, &standing);
+		run_once(l, &first);
 	}
 	meter_stop(m);
 
-	wake_free(&standing);
+	wake_free(&first);
 	loop_free(l);
 }
 
@@ -75,7 +75,7 @@ static void life(struct meter *m, long n, int arg)
 	for (; m->ops < n; m->ops++) {
 		loop_new(&loop);
 		wake_new(&loop, &wake, life_seen, &loop);
-		pass(&loop, &wake);
+		run_once(&loop, &wake);
 		wake_free(&wake);
 		loop_free(&loop);
 	}

@@ -4,12 +4,13 @@
  *
  * One thread publishes values by a relaxed store and a post, in random bursts,
  * so that posts overlap with the loop's clearing of the one before; the
- * handler reads the value.  Once all is quiet it must have seen the last one.
+ * handler reads the value.  Once no post is pending, it must have read the last
+ * value.
  *
- * Quiet is not a matter of time: the publisher posts to a second object, waits
- * until this was delivered, and does both again.  Between the two deliveries
- * the loop went through all that was pending.  These posts never meet one of
- * their own that is pending, so they arrive whatever the peer.
+ * That is not a matter of time: the publisher posts to a second object, waits
+ * until the post was delivered, and does both again.  Between the two
+ * deliveries the loop has served all that was pending.  These posts are never
+ * coalesced, so no peer loses them.
  */
 
 #include <sched.h>
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include "peer.h"
 
-#define PATIENCE	2000		/* reads before asking for quiet */
+#define PATIENCE	2000		/* reads before a probe */
 
 struct lost {
 	struct loop		loop;
@@ -30,7 +31,7 @@ struct lost {
 	pthread_barrier_t	start;
 };
 
-WAKE_HANDLER(lost_look)
+WAKE_HANDLER(lost_seen)
 {
 	struct lost *l = cookie;
 	long value = atomic_load_explicit(&l->value, memory_order_relaxed);
@@ -58,7 +59,7 @@ static void *lost_thread(void *_lost)
 
 	pin(1);
 	loop_new(&l->loop);
-	wake_new(&l->loop, &l->wake, lost_look, l);
+	wake_new(&l->loop, &l->wake, lost_seen, l);
 	wake_new(&l->loop, &l->probe, lost_probed, l);
 	wake_new(&l->loop, &l->end, lost_ended, l);
 	meet(&l->start);

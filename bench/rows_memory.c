@@ -15,8 +15,9 @@
 #include "peer.h"
 
 /*
- * Memory without a file behind it, including what later children share, or -1.
- * For this file the kernel walks the pages; its other counts are not exact.
+ * Returns the size of the anonymous memory, including what is shared with
+ * children, or -1.  For this file the kernel counts each page; its other counts
+ * are not exact.
  */
 static long memory_used(void)
 {
@@ -43,7 +44,7 @@ static void growth_begin(struct growth *g, struct meter *m)
 {
 	(void)malloc_trim(0);
 	g->meter = m;
-	/* The first reading allocates memory of its own. */
+	/* The first reading itself allocates memory. */
 	(void)memory_used();
 	g->before = memory_used();
 	if (g->before < 0)
@@ -63,8 +64,8 @@ WAKE_HANDLER(wake_seen)
 	loop_quit(cookie);
 }
 
-/* A loop that has run once, with its first object. */
-static void warm_loop(struct loop *l, struct wake *w)
+/* Make a loop that has run once, with its first object. */
+static void warm_loop_new(struct loop *l, struct wake *w)
 {
 	loop_new(l);
 	wake_new(l, w, wake_seen, l);
@@ -72,7 +73,7 @@ static void warm_loop(struct loop *l, struct wake *w)
 	loop_run(l);
 }
 
-static void cold_loop(struct loop *l, struct wake *w)
+static void warm_loop_free(struct loop *l, struct wake *w)
 {
 	wake_free(w);
 	loop_free(l);
@@ -88,7 +89,7 @@ static void wakes(struct meter *m, long n, int num)
 	(void)n;
 	if (lacks_descriptors(m, num))
 		return;
-	warm_loop(&loop, &first);
+	warm_loop_new(&loop, &first);
 
 	growth_begin(&g, m);
 	all = zeroed(num, sizeof(*all));
@@ -98,7 +99,7 @@ static void wakes(struct meter *m, long n, int num)
 	growth_end(&g, num);
 
 	wakes_free(all, num);
-	cold_loop(&loop, &first);
+	warm_loop_free(&loop, &first);
 	free(all);
 }
 
@@ -122,7 +123,7 @@ static void watches(struct meter *m, long n, int num)
 	(void)n;
 	if (lacks_descriptors(m, num))
 		return;
-	warm_loop(&loop, &first);
+	warm_loop_new(&loop, &first);
 	fds = zeroed(num, sizeof(*fds));
 	for (i = 0; i < num; i++)
 		must((fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) >= 0);
@@ -139,7 +140,7 @@ static void watches(struct meter *m, long n, int num)
 		watch_free(&all[i]);
 		must(close(fds[i]) == 0);
 	}
-	cold_loop(&loop, &first);
+	warm_loop_free(&loop, &first);
 	free(all);
 	free(fds);
 }
@@ -161,7 +162,7 @@ static void timers(struct meter *m, long n, int num)
 	int i;
 
 	(void)n;
-	warm_loop(&loop, &first);
+	warm_loop_new(&loop, &first);
 
 	growth_begin(&g, m);
 	all = zeroed(num, sizeof(*all));
@@ -173,7 +174,7 @@ static void timers(struct meter *m, long n, int num)
 
 	for (i = 0; i < num; i++)
 		timer_free(&all[i]);
-	cold_loop(&loop, &first);
+	warm_loop_free(&loop, &first);
 	free(all);
 }
 
@@ -184,20 +185,20 @@ WATCH_HANDLER(life_readable)
 	loop_quit(cookie);
 }
 
-/* Each in a thread of its own, whose stack is counted as well. */
+/* Each loop has its own thread, whose stack is counted as well. */
 struct lives {
 	pthread_barrier_t	step;
-	int			fd;		/* one that is readable */
+	int			fd;		/* always readable */
 };
 
-/* All threads are there; then they may make their loops. */
+/* Wait until all threads have started, and until they may make their loops. */
 static void lives_begin(struct lives *lives)
 {
 	meet(&lives->step);
 	meet(&lives->step);
 }
 
-/* All loops are warm; then they may end. */
+/* Wait until all loops have run, and until they may end. */
 static void lives_end(struct lives *lives)
 {
 	meet(&lives->step);
@@ -211,9 +212,9 @@ static void *posted_thread(void *_lives)
 	struct loop loop;
 
 	lives_begin(lives);
-	warm_loop(&loop, &wake);
+	warm_loop_new(&loop, &wake);
 	lives_end(lives);
-	cold_loop(&loop, &wake);
+	warm_loop_free(&loop, &wake);
 
 	return NULL;
 }
@@ -244,11 +245,11 @@ static void loops(struct meter *m, void *(*fn)(void *), int num)
 	struct wake wake;
 	int i;
 
-	/* Without a heap for each thread, whose memory would be counted. */
+	/* A heap for each thread would be counted. */
 	must(mallopt(M_ARENA_MAX, 1) == 1);
-	/* Some peers set up the process with its first loop, and not safely. */
-	warm_loop(&first, &wake);
-	cold_loop(&first, &wake);
+	/* The first loop of some peers sets up shared state without a lock. */
+	warm_loop_new(&first, &wake);
+	warm_loop_free(&first, &wake);
 	lives.fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	must(lives.fd >= 0);
 	meeting_of(&lives.step, num + 1);

@@ -18,7 +18,7 @@ struct million {
 	struct wake	end;
 	int		num;
 	int		seen;
-	long		passes;
+	long		rounds;
 	sem_t		all_seen;
 };
 
@@ -42,10 +42,10 @@ WAKE_HANDLER(million_ended)
 static void *million_thread(void *_million)
 {
 	struct million *a = _million;
-	long pass;
+	long round;
 	long i;
 
-	for (pass = 0; pass < a->passes; pass++) {
+	for (round = 0; round < a->rounds; round++) {
 		for (i = 0; i < a->num; i++)
 			post(&a->wakes[i * SCATTER % a->num]);
 		must(sem_wait(&a->all_seen) == 0);
@@ -57,7 +57,7 @@ static void *million_thread(void *_million)
 
 static void million(struct meter *m, long n, int num)
 {
-	struct million a = { .num = num, .passes = (n + num - 1) / num };
+	struct million a = { .num = num, .rounds = (n + num - 1) / num };
 	pthread_t thread;
 
 	if (lacks_descriptors(m, num))
@@ -72,7 +72,7 @@ static void million(struct meter *m, long n, int num)
 	thread = thread_start(million_thread, &a);
 	loop_run(&a.loop);
 	meter_stop(m);
-	m->ops = a.passes * num;
+	m->ops = a.rounds * num;
 
 	thread_join(thread);
 	wake_free(&a.end);

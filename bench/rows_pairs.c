@@ -10,8 +10,8 @@
 
 
 /*
- * Socket pairs in a ring, some of them active: one that has a byte to read has
- * it read and another one written to the next.
+ * Socket pairs in a ring, some of them active: the handler of a pair reads a
+ * byte, and writes one to the next pair.
  */
 #define PAIRS	1000
 
@@ -28,8 +28,8 @@ struct pair {
 struct ring {
 	struct loop	loop;
 	struct pair	pairs[PAIRS];
-	long		reads;		/* to come */
-	long		writes;
+	long		reads;		/* left to make */
+	long		writes;		/* left to make */
 };
 
 WATCH_HANDLER(pair_readable)
@@ -97,7 +97,7 @@ static void ring(struct meter *m, long n, int active)
 		return;
 	r = zeroed(1, sizeof(*r));
 	ring_new(r);
-	/* Some peers tell the kernel what to watch when the loop first runs. */
+	/* Some peers pass descriptors to the kernel when the loop runs. */
 	ring_turn(r, PAIRS, active);
 
 	m->ops = n > active ? n : active;

@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include "peer.h"
 
-/* Two loops, each of which answers the other's post by one of its own. */
+/* Two loops, each of which answers a post of the other by a post to it. */
 struct side {
 	OWN_LINES struct wake	wake;
 	struct loop		*loop;
 	struct side		*peer;
 	int			*playing;	/* sides that loop waits for */
-	long			hits;		/* to come */
-	long			posts;		/* to make in answer */
+	long			hits;		/* left to receive */
+	long			posts;		/* left to make in answer */
 };
 
 WAKE_HANDLER(side_hit)
@@ -129,9 +129,9 @@ static void pingpong(struct meter *m, long n, int cores)
 
 #ifdef ACROSS_FORK
 /*
- * Two processes.  Posts go to what was registered before the fork, so a thread
- * registers the far side in a loop of its own and forks a child that runs this
- * loop in its stead; the near side runs in the thread that stays.
+ * Two processes.  A process can only post to what was registered before the
+ * fork.  So a second thread registers the far side in its own loop, and forks a
+ * child that runs this loop instead; the near side runs in the first thread.
  */
 struct duel {
 	struct side		near;
@@ -207,8 +207,9 @@ static void pingpong_fork(struct meter *m, long n, int arg)
 }
 
 /*
- * The same, each process with a loop of its own that adopts what was prepared
- * before the fork.  The child makes the first post, and so meets the last one.
+ * The same, but each process has its own loop, which adopts an object that was
+ * prepared before the fork.  The child makes the first post, and so receives
+ * the last one.
  */
 struct bell {
 	struct side	side;
@@ -260,7 +261,7 @@ static void pingpong_bells(struct meter *m, long n, int arg)
 	if (lacks_cpus(m, 2))
 		return;
 	if (!can_prepare()) {
-		m->none = PEER " cannot prepare what a child adopts";
+		m->none = PEER " has no objects that a child can adopt";
 		return;
 	}
 	b = zeroed(1, sizeof(*b));

@@ -2,8 +2,8 @@
  * libivykis: benchmarks of a loop that posts to itself.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Post, handler, post in one thread: one object, in the middle of others that
- * are registered and idle.
+ * The handler of an object posts to it again, in the loop's own thread.  Other
+ * objects are registered and idle.
  */
 
 #include <stdlib.h>

@@ -11,11 +11,11 @@
 #include "peer.h"
 
 #define SLOTS		4096UL
-#define READS		1000		/* of a full ring, until it yields */
+#define READS		1000		/* of a full ring, before it yields */
 
 struct ring {
 	OWN_LINES atomic_ulong	put;	/* items so far, by the producer */
-	OWN_LINES atomic_ulong	taken;	/* and by the consumer */
+	OWN_LINES atomic_ulong	taken;	/* items so far, by the consumer */
 	OWN_LINES unsigned long	slots[SLOTS];
 };
 
@@ -97,7 +97,7 @@ static void stream(struct meter *m, long n, int arg)
 	meter_start(m);
 	loop_run(&s.loop);
 	meter_stop(m);
-	/* From the first item on. */
+	/* The time begins when the child puts its first item. */
 	m->wall -= meter_of_child(m)->began - m->began;
 	m->ops = n;
 	m->count = (double)n / s.runs;

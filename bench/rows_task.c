@@ -1,9 +1,9 @@
 /*
- * libivykis: benchmarks of work that a loop's own handlers give it.
+ * libivykis: benchmarks of work that a loop's own handlers queue.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A chain: each handler asks for the next.  A peer that meanwhile never serves
- * a descriptor that is always readable starves it.
+ * In a chain, each handler call queues the next one.  A peer that meanwhile
+ * does not serve a descriptor that is always readable starves it.
  */
 
 #include <unistd.h>

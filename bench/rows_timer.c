@@ -12,13 +12,13 @@
 
 struct timers {
 	struct loop	loop;
-	struct wake	pass;
+	struct wake	next;
 	struct timer	*all;
 	struct meter	*meter;
 	uint64_t	random;
-	long		passes;		/* to come */
+	long		rounds;		/* left to run */
 	int		num;
-	int		left;		/* armed */
+	int		left;		/* still armed */
 	int		arming_counts;
 };
 
@@ -28,15 +28,15 @@ static void timers_free(struct timers *t)
 
 	for (i = 0; i < t->num; i++)
 		timer_free(&t->all[i]);
-	wake_free(&t->pass);
+	wake_free(&t->next);
 	loop_free(&t->loop);
 	free(t->all);
 }
 
 
 /*
- * Idle timeouts: something has happened on one of many connections, and its
- * timer moves to a minute from now.  Several are moved in each iteration.
+ * Idle timeouts: when something happens on one of many connections, its timer
+ * is moved to a minute from now.  Several timers are moved in each iteration.
  */
 #define IDLE		(60 * SEC)
 #define MOVES		1000
@@ -54,29 +54,29 @@ WAKE_HANDLER(move_some)
 
 	for (i = 0; i < MOVES; i++)
 		timer_move(&t->all[random_below(&t->random, t->num)], IDLE);
-	if (--t->passes == 0)
+	if (--t->rounds == 0)
 		loop_quit(&t->loop);
 	else
-		post(&t->pass);
+		post(&t->next);
 }
 
 static void move(struct meter *m, long n, int num)
 {
-	struct timers t = { .num = num, .passes = (n + MOVES - 1) / MOVES };
+	struct timers t = { .num = num, .rounds = (n + MOVES - 1) / MOVES };
 	int i;
 
 	t.all = zeroed(num, sizeof(*t.all));
 	loop_new(&t.loop);
-	wake_new(&t.loop, &t.pass, move_some, &t);
+	wake_new(&t.loop, &t.next, move_some, &t);
 	for (i = 0; i < num; i++) {
 		timer_new(&t.loop, &t.all[i], move_idle, &t);
 		timer_arm(&t.all[i],
 			  IDLE / 2 + random_below(&t.random, IDLE / 2));
 	}
 
-	m->ops = t.passes * MOVES;
+	m->ops = t.rounds * MOVES;
 	meter_start(m);
-	post(&t.pass);
+	post(&t.next);
 	loop_run(&t.loop);
 	meter_stop(m);
 
@@ -90,7 +90,7 @@ static void move(struct meter *m, long n, int num)
  */
 #define SPREAD		(8 * MSEC)
 
-static void fire_pass(struct timers *t)
+static void fire_round(struct timers *t)
 {
 	int i;
 
@@ -108,7 +108,7 @@ static void fire_pass(struct timers *t)
 
 WAKE_HANDLER(fire_again)
 {
-	fire_pass(cookie);
+	fire_round(cookie);
 }
 
 TIMER_HANDLER(fire_due)
@@ -118,17 +118,17 @@ TIMER_HANDLER(fire_due)
 	if (--t->left > 0)
 		return;
 	meter_stop(t->meter);
-	if (--t->passes == 0)
+	if (--t->rounds == 0)
 		loop_quit(&t->loop);
 	else
-		post(&t->pass);
+		post(&t->next);
 }
 
 static void fires(struct meter *m, long n, int num, int arming_counts)
 {
 	struct timers t = {
 		.num		= num,
-		.passes		= (n + num - 1) / num,
+		.rounds		= (n + num - 1) / num,
 		.meter		= m,
 		.arming_counts	= arming_counts,
 	};
@@ -136,12 +136,12 @@ static void fires(struct meter *m, long n, int num, int arming_counts)
 
 	t.all = zeroed(num, sizeof(*t.all));
 	loop_new(&t.loop);
-	wake_new(&t.loop, &t.pass, fire_again, &t);
+	wake_new(&t.loop, &t.next, fire_again, &t);
 	for (i = 0; i < num; i++)
 		timer_new(&t.loop, &t.all[i], fire_due, &t);
 
-	m->ops = t.passes * num;
-	post(&t.pass);
+	m->ops = t.rounds * num;
+	post(&t.next);
 	loop_run(&t.loop);
 
 	timers_free(&t);

@@ -2,9 +2,9 @@
  * libivykis: benchmarks of a post to a loop that sleeps.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The time from just before the post until the handler runs.  A loop is known
- * to wait once its handler has run and the kernel reports its thread as
- * sleeping. The CPU time is that of the loop's thread.
+ * Measures the time from just before the post until the handler runs.  A loop
+ * is known to wait once its handler has run and the kernel reports its thread
+ * as sleeping.  The CPU time is that of the loop's thread.
  */
 
 #include <fcntl.h>
@@ -21,11 +21,11 @@ struct sleeper {
 	OWN_LINES struct wake	wake;
 	struct wake		end;
 	struct meter		*meter;
-	double			posted;		/* when */
+	double			posted;		/* time of the post */
 	sem_t			woken;
 	pthread_barrier_t	ready;
 	int			cpu;
-	int			stat;		/* the thread's, in /proc */
+	int			stat;		/* the thread's file in /proc */
 };
 
 WAKE_HANDLER(sleeper_woken)
@@ -69,7 +69,7 @@ static void *sleeper_thread(void *_sleeper)
 	return NULL;
 }
 
-/* "PID (NAME) STATE ...", where NAME may hold anything. */
+/* The text is "PID (NAME) STATE ...", where NAME may contain anything. */
 static int is_asleep(const struct sleeper *s)
 {
 	char text[512];

@@ -8,8 +8,9 @@
  * and prints which.  It sends each line of a client to all others.  The line
  * "/get HOST PORT PATH" makes it ask a web server, and send the first line of
  * the answer to everybody.  A client is disconnected if it sends nothing for
- * SECONDS (300), or if it does not read what it is sent.  SIGTERM closes the
- * door: the server ends after the last answer that it waits for.  To try it:
+ * SECONDS (300), or if it does not read what it is sent.  After SIGTERM nobody
+ * can connect, and the server ends after the last answer that it waits for.  To
+ * try it:
  *
  *	cc chat.c http_get.c $(pkg-config --cflags --libs ivykis) -o chat
  *	./chat 7000 &
@@ -64,7 +65,7 @@ static void close_fd(struct iv_fd *fd)
 	close(fd->fd);
 }
 
-/* Its next read returns 0, after what was sent to it has left. */
+/* The next read(2) returns 0, and the client still gets what was sent to it. */
 static void disconnect(struct client *c)
 {
 	shutdown(c->fd.fd, SHUT_RDWR);

@@ -41,7 +41,7 @@ static uint32_t table[256];
 static int files_left;
 static int failed;
 
-/* The remainder of a byte in the topmost place. */
+/* The remainder of a byte that is followed by 32 zero bits. */
 static uint32_t remainder_of(uint32_t byte)
 {
 	uint32_t crc = byte << 24;
@@ -86,7 +86,7 @@ static int add_block(struct file *f, int fd)
 	return 1;
 }
 
-/* The sum covers the length, too: else zeroes at the front would not matter. */
+/* The sum covers the length, as zeroes at the front would not change it. */
 static void add_length(struct file *f)
 {
 	unsigned long long left;

@@ -49,7 +49,7 @@ static void fail(int error)
 
 static void process(void *cookie);
 
-/* Wait for what sd-bus waits for, from here on. */
+/* From here on, wait for what sd-bus waits for. */
 static void update(void)
 {
 	int events = sd_bus_get_events(bus);

@@ -45,7 +45,7 @@ static void transfer_done(CURL *easy, CURLcode result)
 	free(t);
 }
 
-/* Let curl work.  It calls watch() and set_timeout() meanwhile. */
+/* Let curl do its work, in which it calls watch() and set_timeout(). */
 static void run_curl(curl_socket_t sock, int events)
 {
 	CURLMsg *msg;
@@ -74,7 +74,7 @@ static void timed_out(void *cookie)
 	run_curl(CURL_SOCKET_TIMEOUT, 0);
 }
 
-/* Curl wants a socket to be watched, or watched no longer. */
+/* Called by curl to have a socket watched, or no longer watched. */
 static int watch(CURL *easy, curl_socket_t sock, int what, void *cookie,
 		 void *_fd)
 {
@@ -106,7 +106,7 @@ static int watch(CURL *easy, curl_socket_t sock, int what, void *cookie,
 	return 0;
 }
 
-/* Curl wants to be called in msec; if that is 0, soon, but not from here. */
+/* Called by curl to be called in msec, but not from here if that is 0. */
 static int set_timeout(CURLM *m, long msec, void *cookie)
 {
 	(void)m;

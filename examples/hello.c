@@ -1,5 +1,5 @@
 /*
- * hello: a thread posts, and the handler runs in the loop of another one.
+ * hello: a thread posts, and the handler runs in the loop of another thread.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  *	cc -pthread hello.c $(pkg-config --cflags --libs ivykis) -o hello

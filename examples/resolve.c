@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 
 	iv_init();
 	IV_WORK_POOL_INIT(&pool);
-	/* They mostly wait, so there may be more of them than processors. */
+	/* Threads mostly wait, so there may be more of them than processors. */
 	pool.max_threads = 16;
 	if (iv_work_pool_create(&pool) < 0) {
 		perror("resolve: iv_work_pool_create");

@@ -89,7 +89,7 @@ static void go_on(void *_c)
 		iv_fd_set_handler_out(&c->fd, NULL);
 		break;
 	case SSL_ERROR_NONE:
-		/* Mostly there is room: go on in the next iteration. */
+		/* Mostly there is room, so send in the next iteration. */
 	case SSL_ERROR_WANT_WRITE:
 		iv_fd_set_handler_in(&c->fd, NULL);
 		iv_fd_set_handler_out(&c->fd, go_on);
