@@ -19,7 +19,7 @@ hello()
 	test "$("$examples/hello")" = "hello, loop"
 }
 
-# counts FILE...: as wc counts them, in this locale.
+# counts FILE...: pwc counts them as wc does, in this locale.
 counts()
 {
 	"$examples/pwc" "$@" 2>"$dir/err" | columns >"$dir/pwc" || return 1
@@ -32,7 +32,7 @@ make_files()
 	: >"$dir/empty"
 	printf '\n\n \t\n' >"$dir/blank"
 	printf 'na\303\257ve caf\303\251\302\240au lait\n' >"$dir/utf8"
-	# A character across each block's end, wherever that is.
+	# Wherever a block ends, some character continues in the next one.
 	awk 'BEGIN { for (i = 0; i < 100000; i++) printf "\303\251\342\202\254 " }' \
 		>"$dir/cut"
 	printf '\200\201 \377\n\001 \002\342\202' >"$dir/rubbish"
@@ -65,7 +65,7 @@ unreadable()
 	grep -q ' 0 *4 *16 .*/open' "$dir/pwc"
 }
 
-# The worker waits for more from the pipe when the signal comes.
+# When the signal arrives, the worker is waiting for more from the pipe.
 stopped()
 {
 	mkfifo "$dir/fifo.$1"
@@ -77,7 +77,7 @@ stopped()
 	: >"$dir/err"
 	"$examples/pwc" "$dir/open" "$dir/fifo.$1" >"$dir/pwc" 2>"$dir/err" &
 	pwc=$!
-	# A line of progress a second; by then the words were counted.
+	# A line of progress per second; when it comes, the words were counted.
 	until grep -q ' 26 of 16 bytes' "$dir/err"; do
 		kill -0 $pwc || return 1
 		sleep 0.1
@@ -89,13 +89,13 @@ stopped()
 	test $status = "$2" && grep -q ' 1 *6 *26 total' "$dir/pwc"
 }
 
-says_posts()
+prints_posts()
 {
 	"$examples/pwc" "$dir/cut" 2>&1 >"$dir/pwc" |
 		grep -Eq '^[0-9]+ posts, [0-9]+ of them by a system call, [0-9]+ handler runs$'
 }
 
-# The other file's worker has ended when a single child is left.
+# Once a single child is left, the other file's worker has ended.
 worker_killed()
 {
 	mkfifo "$dir/fifo.kill"
@@ -116,8 +116,8 @@ worker_killed()
 	test $status = 1 && grep -q 'fifo.kill: the worker was killed' "$dir/err"
 }
 
-# listened N: wait until listen has said so N times.
-listened()
+# is_notified N: wait until listen has been notified N times.
+is_notified()
 {
 	until test "$(grep -c notified "$dir/listen")" = "$1"; do
 		kill -0 $listen || return 1
@@ -125,8 +125,8 @@ listened()
 	done
 }
 
-# is_listening PID: the socket is there before somebody listens to it, and that
-# is before the loop sleeps for the first time.
+# is_listening PID: the socket exists before the process listens on it, and the
+# process listens before its loop sleeps for the first time.
 is_listening()
 {
 	grep -q " 00010000 .* $dir/socket\$" /proc/net/unix &&
@@ -138,35 +138,35 @@ notify_listen()
 	"$examples/listen" "$dir/socket" >"$dir/listen" &
 	listen=$!
 	until_true $listen is_listening $listen || return 1
-	"$examples/notify" "$dir/socket" && listened 1 &&
-	"$examples/notify" "$dir/socket" 2 && listened 3 &&
+	"$examples/notify" "$dir/socket" && is_notified 1 &&
+	"$examples/notify" "$dir/socket" 2 && is_notified 3 &&
 	kill $listen && wait $listen && test ! -e "$dir/socket" &&
 	! "$examples/notify" "$dir/socket"
 }
 
-# start NAME ARGUMENT...: what it says is in $dir/NAME.
+# start NAME ARGUMENT...: starts an example, whose output goes to $dir/NAME.
 start()
 {
-	say=$1
+	name=$1
 	shift
-	: >"$dir/$say"
-	"$examples/$say" "$@" >"$dir/$say" 2>&1 &
+	: >"$dir/$name"
+	"$examples/$name" "$@" >"$dir/$name" 2>&1 &
 	example=$!
 	running="$running $example"
 }
 
-# said N WORDS: the example that was started last says so N times.
-said()
+# prints N REGEX: the example that was started last prints N such lines.
+prints()
 {
-	until_true "$example" has_said "$@"
+	until_true "$example" has_printed "$@"
 }
 
-has_said()
+has_printed()
 {
-	test "$(grep -c "$2" "$dir/$say")" -ge "$1"
+	test "$(grep -c "$2" "$dir/$name")" -ge "$1"
 }
 
-# ends PROCESS: on SIGTERM, with 0.
+# ends PROCESS: it ends with status 0 on SIGTERM.
 ends()
 {
 	kill -TERM "$1" && wait "$1"
@@ -180,13 +180,13 @@ build_talk()
 	done
 }
 
-# listens NAME: it has said on which port.
+# listens NAME: the example has printed on which port it listens.
 listens()
 {
-	said 1 port && port=$(sed -n "s/^$1: port //p" "$dir/$1")
+	prints 1 port && port=$(sed -n "s/^$1: port //p" "$dir/$1")
 }
 
-# Three clients of port $port at once, one with little, one with nothing.
+# Three clients of $port at once, one of which sends little, and one nothing.
 three_talk()
 {
 	clients=
@@ -218,12 +218,12 @@ relays()
 	test -z "$("$dir/tcp_client" "$port" <"$dir/empty")" && ends $example
 }
 
-# rests NAME COMMAND...: the example that was started last can accept nothing for
-# a second.  Then it can, and the command, a client all the while, succeeds.  A
-# loop that rests has few passes, compared to the times it was woken up.
-rests()
+# pauses NAME COMMAND...: the example that was started last has no descriptor
+# for a second.  The command is a client, and succeeds after that.  A listener
+# that pauses causes few iterations, compared to the number of timers.
+pauses()
 {
-	say=$1
+	name=$1
 	shift
 	former=$("$dir/nofile" $example 0) || return 1
 	"$@" <"$dir/utf8" >"$dir/client" &
@@ -231,57 +231,58 @@ rests()
 	sleep 1
 	test ! -s "$dir/client" && kill -0 $client &&
 	"$dir/nofile" $example "$former" && wait $client && ends $example &&
-	passes=$(sed -n 's/.* passes=\([0-9]*\) .*/\1/p' "$dir/$say") &&
-	timers=$(sed -n 's/.* timers=\([0-9]*\) .*/\1/p' "$dir/$say") &&
-	echo "$passes passes, $timers timers" &&
+	passes=$(sed -n 's/.* passes=\([0-9]*\) .*/\1/p' "$dir/$name") &&
+	timers=$(sed -n 's/.* timers=\([0-9]*\) .*/\1/p' "$dir/$name") &&
+	echo "$passes iterations, $timers timers" &&
 	test "$timers" -ge 1 && test "$passes" -le $((4 * timers + 20))
 }
 
-echo_rests()
+echo_pauses()
 {
 	IV_STATS=1 start echo 0
-	listens echo && rests echo "$dir/tcp_client" "$port" &&
+	listens echo && pauses echo "$dir/tcp_client" "$port" &&
 	cmp "$dir/utf8" "$dir/client"
 }
 
-proxy_rests()
+proxy_pauses()
 {
 	start echo 0
 	server=$example
 	listens echo || return 1
 	IV_STATS=1 start proxy 0 127.0.0.1 "$port"
-	listens proxy && rests proxy "$dir/tcp_client" "$port" &&
+	listens proxy && pauses proxy "$dir/tcp_client" "$port" &&
 	cmp "$dir/utf8" "$dir/client" && ends "$server"
 }
 
-# A post that is pending when SIGTERM comes may stay without effect.
-notified()
+# Waits for the line, as a post that is pending at a SIGTERM may have no effect.
+notify_and_wait()
 {
 	"$examples/notify" "$dir/socket" &&
-	until_true $example has_said 1 '^notified'
+	until_true $example has_printed 1 '^notified'
 }
 
-listen_rests()
+listen_pauses()
 {
 	IV_STATS=1 start listen "$dir/socket"
 	until_true $example is_listening $example &&
-	rests listen notified
+	pauses listen notify_and_wait
 }
 
 reloads()
 {
 	printf '# settings\n\na 1\nb 2\n' >"$dir/settings"
 	start reload "$dir/settings"
-	said 1 'settings: 2 settings' &&
+	prints 1 'settings: 2 settings' &&
 	echo 'c 3' >>"$dir/settings" && kill -HUP $example &&
-	said 1 'settings: 3 settings' &&
+	prints 1 'settings: 3 settings' &&
 	rm "$dir/settings" && kill -HUP $example &&
-	said 1 'still 3 settings' && grep -q 'No such file' "$dir/reload" &&
+	prints 1 'still 3 settings' && grep -q 'No such file' "$dir/reload" &&
 	ends $example && grep -q '^ending' "$dir/reload"
 }
 
-# ring_says FILE MESSAGES: and no fewer posts than messages and answers.
-ring_says()
+# ring_is_right FILE MESSAGES: the output is complete, and has at least as many
+# posts as messages and answers.
+ring_is_right()
 {
 	cat "$1"
 	grep -Eq "^$2 messages and their answers in [0-9.]+ s: [0-9]+ per second$" \
@@ -296,19 +297,19 @@ ring_says()
 rings()
 {
 	"$examples/ring" 3 100000 >"$dir/ring" 2>"$dir/err" &&
-	ring_says "$dir/ring" 100000 && test ! -s "$dir/err" &&
-	"$examples/ring" 5 3 >"$dir/ring" && ring_says "$dir/ring" 3
+	ring_is_right "$dir/ring" 100000 && test ! -s "$dir/err" &&
+	"$examples/ring" 5 3 >"$dir/ring" && ring_is_right "$dir/ring" 3
 }
 
 rings_on_one_cpu()
 {
 	cpu=$(taskset -cp $$ | sed 's/.*: \([0-9]*\).*/\1/')
 	taskset -c "$cpu" "$examples/ring" 2 100000 >"$dir/ring" &&
-	ring_says "$dir/ring" 100000
+	ring_is_right "$dir/ring" 100000
 }
 
-# ring_workers NUMBER: $workers, once it has so many.
-ring_workers()
+# has_workers NUMBER: stores the processes of ring's workers in $workers.
+has_workers()
 {
 	case $(readlink "/proc/$ring/exe") in
 	*ring) ;;
@@ -318,12 +319,12 @@ ring_workers()
 	test "$(echo "$workers" | wc -w)" = "$1"
 }
 
-# One that has no end, or not on this day.
+# This many messages take longer than the test.
 ring_worker_killed()
 {
 	"$examples/ring" 3 2000000000 >"$dir/ring" 2>"$dir/err" &
 	ring=$!
-	until_true $ring ring_workers 3 || return 1
+	until_true $ring has_workers 3 || return 1
 	killed=${workers%% *}
 	kill -9 "$killed"
 	wait $ring
@@ -337,9 +338,9 @@ ring_worker_killed()
 supervises()
 {
 	start supervise -d 0 'exec sleep 1000' 'exit 3'
-	said 3 'exited with 3: exit 3' && said 1 'started: exec sleep' &&
+	prints 3 'exited with 3: exit 3' && prints 1 'started: exec sleep' &&
 	kill -KILL "$(sed -n 's/: started: exec.*//p' "$dir/supervise")" &&
-	said 1 'killed by signal 9: exec' && said 2 'started: exec sleep' &&
+	prints 1 'killed by signal 9: exec' && prints 2 'started: exec sleep' &&
 	ends $example && grep -q 'killed by signal 15: exec' "$dir/supervise"
 }
 
@@ -357,20 +358,20 @@ watches()
 {
 	mkdir "$dir/here" "$dir/there"
 	start watch "$dir/here" "$dir/there"
-	said 1 '^watching' &&
-	echo x >"$dir/here/file" && said 1 'here/file: created' &&
-	said 1 'here/file: written' &&
-	mv "$dir/here/file" "$dir/there" && said 1 'here/file: moved away' &&
-	said 1 'there/file: moved here' &&
-	rm "$dir/there/file" && said 1 'there/file: deleted' &&
-	mkdir "$dir/here/sub" && said 1 'here/sub/: created' &&
-	rm -r "$dir/here" && said 1 'here: deleted' &&
+	prints 1 '^watching' &&
+	echo x >"$dir/here/file" && prints 1 'here/file: created' &&
+	prints 1 'here/file: written' &&
+	mv "$dir/here/file" "$dir/there" && prints 1 'here/file: moved away' &&
+	prints 1 'there/file: moved here' &&
+	rm "$dir/there/file" && prints 1 'there/file: deleted' &&
+	mkdir "$dir/here/sub" && prints 1 'here/sub/: created' &&
+	rm -r "$dir/here" && prints 1 'here: deleted' &&
 	rmdir "$dir/there" && wait $example &&
-	mkdir "$dir/here" && start watch "$dir/here" && said 1 '^watching' &&
+	mkdir "$dir/here" && start watch "$dir/here" && prints 1 '^watching' &&
 	ends $example
 }
 
-# get NUMBER: so many bytes from httpd.
+# get NUMBER: asks httpd for that many bytes, and prints how many came.
 get()
 {
 	printf 'GET /%d HTTP/1.0\r\n\r\n' "$1" | "$dir/tcp_client" "$port" |
@@ -385,8 +386,8 @@ httpd_answers()
 	test -z "$("$dir/tcp_client" "$port" <"$dir/cut")" && ends $example
 }
 
-# A client that says the rest too late, even to a server that is late itself: a
-# timer that is due runs first.
+# The client sends the rest of its request too late.  Even if the server is
+# late, too, the timer that is due runs first.
 httpd_loses_patience()
 {
 	start httpd 0 1
@@ -399,8 +400,8 @@ httpd_loses_patience()
 	test ! -s "$dir/client" && test "$(get 3)" = 3 && ends $example
 }
 
-# sockets PROCESS NUMBER
-sockets()
+# has_sockets PROCESS NUMBER
+has_sockets()
 {
 	test "$(readlink "/proc/$1/fd"/* | grep -c '^socket')" = "$2"
 }
@@ -410,7 +411,7 @@ refuses()
 	! "$dir/tcp_client" "$port" </dev/null 2>/dev/null
 }
 
-# The rest of a request comes when nobody else can connect any more.
+# The rest of a request is sent when no other client can connect any more.
 httpd_finishes()
 {
 	mkfifo "$dir/fifo.late"
@@ -420,90 +421,89 @@ httpd_finishes()
 	client=$!
 	exec 3<>"$dir/fifo.late"
 	printf 'GET /10 HTTP/1.0\r\n' >&3
-	until_true $example sockets $example 2 && kill -TERM $example &&
+	until_true $example has_sockets $example 2 && kill -TERM $example &&
 	until_true $example refuses &&
 	printf '\r\n' >&3 &&
 	exec 3>&- && wait $client && grep -q 'Length: 10' "$dir/client" &&
 	wait $example
 }
 
-httpd_rests()
+httpd_pauses()
 {
 	IV_STATS=1 start httpd 0
-	listens httpd && rests httpd "$dir/tcp_client" "$port"
+	listens httpd && pauses httpd "$dir/tcp_client" "$port"
 }
 
-# heard FILE WORDS: chat may have ended before its client has written the file.
-heard()
+# gets NUMBER REGEX: this client of chat gets such a line.  chat may end before
+# its client has written the file.
+gets()
 {
-	until_true "${clients%% *}" grep -q "$2" "$dir/$1"
+	until_true "${clients%% *}" grep -q "$2" "$dir/client.$1"
 }
 
-# The web server stands still while the end comes, so there is work in flight.
+# start_chat ARGUMENT...: with one client, which sends what is written to 3.
+start_chat()
+{
+	start chat 0 "$@"
+	chat=$example
+	rm -f "$dir/fifo.1" "$dir/fifo.2"
+	listens chat && mkfifo "$dir/fifo.1" "$dir/fifo.2" || return 1
+	exec 3<>"$dir/fifo.1" 4<>"$dir/fifo.2"
+	"$dir/tcp_client" "$port" <"$dir/fifo.1" >"$dir/client.1" 3>&- 4>&- &
+	clients=$!
+	running="$running $!"
+	gets 1 '^\* 1 is here$'
+}
+
+# A second client sends what is written to 4.
+join_chat()
+{
+	"$dir/tcp_client" "$port" <"$dir/fifo.2" >"$dir/client.2" 3>&- 4>&- &
+	clients="$clients $!"
+	running="$running $!"
+	gets 1 '^\* 2 is here$'
+}
+
+# The web server is stopped while chat ends, so an answer is still missing.
 chats()
 {
 	start httpd 0
 	listens httpd || return 1
 	web="127.0.0.1 $port"
 	server=$example
-	start chat 0
-	chat=$example
-	listens chat && mkfifo "$dir/fifo.1" "$dir/fifo.2" || return 1
-	exec 3<>"$dir/fifo.1" 4<>"$dir/fifo.2"
-	"$dir/tcp_client" "$port" <"$dir/fifo.1" >"$dir/heard.1" 3>&- 4>&- &
-	clients=$!
-	heard heard.1 '^\* 1 is here$' || return 1
-	"$dir/tcp_client" "$port" <"$dir/fifo.2" >"$dir/heard.2" 3>&- 4>&- &
-	clients="$clients $!"
-	heard heard.1 '^\* 2 is here$' &&
-	echo "hello, all" >&3 && heard heard.2 '^1: hello, all$' &&
+	start_chat && join_chat &&
+	echo "hello, all" >&3 && gets 2 '^1: hello, all$' &&
 	echo "/get $web /5" >&4 &&
-	heard heard.1 "^\* $web /5: HTTP/1.1 200 OK\$" &&
-	heard heard.2 "^\* $web /5: HTTP/1.1 200 OK\$" &&
-	echo "/get 127.0.0.1 1 /5" >&4 && heard heard.1 '1 /5: Conn.* refused$' &&
+	gets 1 "^\* $web /5: HTTP/1.1 200 OK\$" &&
+	gets 2 "^\* $web /5: HTTP/1.1 200 OK\$" &&
+	echo "/get 127.0.0.1 1 /5" >&4 && gets 1 '1 /5: Conn.* refused$' &&
 	kill -STOP $server &&
-	echo "/get $web /6" >&4 && until_true $chat sockets $chat 4 &&
-	kill -TERM $chat && heard heard.1 'the end is near' &&
+	echo "/get $web /6" >&4 && until_true $chat has_sockets $chat 4 &&
+	kill -TERM $chat && gets 1 'the end is near' &&
 	refuses && kill -CONT $server &&
-	heard heard.1 "^\* $web /6: HTTP/1.1 200 OK\$" && wait $chat &&
+	gets 1 "^\* $web /6: HTTP/1.1 200 OK\$" && wait $chat &&
 	ends $server || return 1
 	exec 3>&- 4>&-
 	# shellcheck disable=SC2086 # two of them
 	wait $clients
-	! grep -q hello "$dir/heard.1"
+	! grep -q hello "$dir/client.1"
 }
 
 chat_loses_patience()
 {
-	start chat 0 1
-	chat=$example
-	listens chat && mkfifo "$dir/fifo.3" || return 1
-	exec 3<>"$dir/fifo.3"
-	"$dir/tcp_client" "$port" <"$dir/fifo.3" >"$dir/heard.3" 3>&- &
-	clients=$!
-	heard heard.3 'is here' && until_true $chat sockets $chat 1 || return 1
-	exec 3>&-
-	wait $! && ends $chat
+	start_chat 1 && until_true $chat has_sockets $chat 1 || return 1
+	exec 3>&- 4>&-
+	wait "$clients" && ends $chat
 }
 
-# What the sockets buffer comes first, and that may be tens of megabytes.
-chat_sheds()
+# First the sockets' buffers are filled, which may be tens of megabytes.
+chat_drops_slow_client()
 {
-	start chat 0
-	chat=$example
-	listens chat && mkfifo "$dir/fifo.4" "$dir/fifo.5" || return 1
-	exec 3<>"$dir/fifo.4" 4<>"$dir/fifo.5"
-	"$dir/tcp_client" "$port" <"$dir/fifo.4" >"$dir/heard.4" 3>&- 4>&- &
-	clients=$!
-	heard heard.4 '^\* 1 is here$' || return 1
-	"$dir/tcp_client" "$port" <"$dir/fifo.5" >"$dir/heard.5" 3>&- 4>&- &
-	clients="$clients $!"
-	running="$running $clients"
-	heard heard.4 '^\* 2 is here$' && kill -STOP $! || return 1
+	start_chat && join_chat && kill -STOP $! || return 1
 	yes "$(printf '%0500d' 0)" >&3 &
 	flood=$!
 	running="$running $flood"
-	heard heard.4 '^\* 2 is gone$' && kill $flood && ends $chat || return 1
+	gets 1 '^\* 2 is gone$' && kill $flood && ends $chat || return 1
 	exec 3>&- 4>&-
 }
 
@@ -527,7 +527,7 @@ resolves_many()
 	sort "$dir/found" | diff "$dir/wanted" -
 }
 
-# One address nobody listens at, one server that closes too early.
+# One of the addresses has no server.
 fetches()
 {
 	start httpd 0
@@ -551,7 +551,7 @@ make_certificate()
 		-subj /CN=localhost -days 2 -keyout "$dir/key" -out "$dir/cert"
 }
 
-# tls_talk FILE FLAG...: such a client does not end by itself.
+# tls_talk FILE FLAG...: starts a client, which does not end by itself.
 tls_talk()
 {
 	file=$1
@@ -568,7 +568,7 @@ tls_came_back()
 	cmp -s "$dir/$1" "$dir/tls.$1"
 }
 
-# One who does not speak TLS is among the clients.
+# One of the clients does not speak TLS.
 tls_echoes()
 {
 	make_certificate || return 1
@@ -583,11 +583,11 @@ tls_echoes()
 		until_true $example tls_came_back $file || return 1
 	done
 	# shellcheck disable=SC2086 # several of them
-	kill $clients && until_true $example sockets $example 1 &&
+	kill $clients && until_true $example has_sockets $example 1 &&
 	kill $example
 }
 
-tls_rests()
+tls_pauses()
 {
 	IV_STATS=1 start tls_echo 0 "$dir/cert" "$dir/key"
 	listens tls_echo && tls_echo=$example &&
@@ -624,7 +624,7 @@ reversed()
 
 serves_on_bus()
 {
-	start_bus && start dbus_service && said 1 serving &&
+	start_bus && start dbus_service && prints 1 serving &&
 	test "$(reversed abc)" = cba || return 1
 	callers=
 	for i in 1 2 3 4 5 6 7 8 9; do
@@ -642,8 +642,8 @@ serves_on_bus()
 ends_with_bus()
 {
 	start dbus_service
-	said 1 serving && kill $bus && ! wait $example &&
-	said 1 '^dbus_service: '
+	prints 1 serving && kill $bus && ! wait $example &&
+	prints 1 '^dbus_service: '
 }
 
 redis_pings()
@@ -653,7 +653,7 @@ redis_pings()
 
 talks_to_redis()
 {
-	# The place of a socket is short of letters.
+	# The path of a socket has to be short.
 	redis-server --port 0 --unixsocket "$dir/redis.socket" --save '' \
 		--appendonly no --daemonize no --logfile "$dir/redis.log" &
 	server=$!
@@ -671,15 +671,15 @@ talks_to_redis()
 subscribes_to_redis()
 {
 	start redis "$dir/redis.socket" SUBSCRIBE news
-	said 1 '^1$' &&
+	prints 1 '^1$' &&
 	for i in 1 2 3; do
 		"$examples/redis" "$dir/redis.socket" PUBLISH news "item $i" ||
 			return 1
 	done &&
-	said 3 '^item' && kill $server && ! wait $example && wait $server
+	prints 3 '^item' && kill $server && ! wait $example && wait $server
 }
 
-# recipe PROGRAM PACKAGE NAME COMMAND: loudly skipped if it could not be built.
+# recipe PROGRAM PACKAGE NAME COMMAND: skipped if the program was not built.
 recipe()
 {
 	if test -x "$examples/$1"; then
@@ -689,7 +689,7 @@ recipe()
 	fi
 }
 
-# With each poll method that can be embedded, and one that cannot.
+# Runs with each poll method that can be embedded, and fails with others.
 lives_in()
 {
 	for without in "" epoll-timerfd; do
@@ -734,7 +734,7 @@ recipe_with()
 }
 
 make_files
-verdict "hello says hello" hello
+verdict "hello prints what was posted" hello
 verdict "pwc counts as wc does, bytes for characters" in_locale C
 verdict "pwc counts as wc does, characters of several bytes" in_locale C.UTF-8
 verdict "pwc counts more files than it runs workers" many_files
@@ -743,16 +743,16 @@ verdict "pwc reports what it cannot read, counts the rest, and exits with 1" \
 verdict "pwc prints the totals so far on SIGINT" stopped INT 130
 verdict "pwc prints the totals so far on SIGTERM" stopped TERM 143
 verdict "pwc reports a worker that was killed" worker_killed
-verdict "pwc prints how many posts, system calls and handler runs there were" \
-	says_posts
+verdict "pwc prints the numbers of posts, system calls and handler runs" \
+	prints_posts
 verdict "notify posts to listen, an unrelated program" \
 	notify_listen
-verdict "the programs that the next tests need compile" build_talk
+verdict "the clients for the next tests compile" build_talk
 verdict "echo sends back to each client what it sent" echoes
-verdict "proxy relays between clients and a server, until it is gone" relays
-verdict "echo pauses while it has no free descriptor" echo_rests
-verdict "proxy pauses while it has no free descriptor" proxy_rests
-verdict "listen pauses while it has no free descriptor" listen_rests
+verdict "proxy relays between clients and a server until that ends" relays
+verdict "echo pauses while it has no free descriptor" echo_pauses
+verdict "proxy pauses while it has no free descriptor" proxy_pauses
+verdict "listen pauses while it has no free descriptor" listen_pauses
 verdict "reload reads its file again on SIGHUP, and ends on SIGTERM" reloads
 verdict "ring gets all answers, even from more workers than messages" rings
 if command -v taskset >/dev/null; then
@@ -765,27 +765,27 @@ fi
 verdict "ring ends with its workers, and exits with 1, when one is killed" \
 	ring_worker_killed
 verdict "supervise restarts what ended, and stops all on SIGTERM" supervises
-verdict "checksums prints what cksum does" checksums
+verdict "checksums prints the same as cksum" checksums
 what="watch reports changes until no directory is left"
 if [ -x "$TOP_BUILDDIR/examples/watch" ]; then
 	verdict "$what" watches
 else
 	skip "$what" "the library was built without inotify(7)"
 fi
-verdict "httpd answers with as many bytes as it is asked for" httpd_answers
+verdict "httpd sends as many bytes as it is asked for" httpd_answers
 verdict "httpd closes a connection on which nothing moves" httpd_loses_patience
 verdict "httpd finishes what was begun before it ends" httpd_finishes
-verdict "httpd pauses while it has no free descriptor" httpd_rests
+verdict "httpd pauses while it has no free descriptor" httpd_pauses
 verdict "chat relays lines and answers, and ends after the last one" chats
 verdict "chat disconnects a client that sends nothing" chat_loses_patience
-verdict "chat disconnects a client that does not read" chat_sheds
+verdict "chat disconnects a client that does not read" chat_drops_slow_client
 verdict "resolve prints addresses, and reports names that have none" resolves
 verdict "resolve looks up more names than it has threads" resolves_many
 if grep -qw -e -DHAVE_EPOLL "$TOP_BUILDDIR/Makefile"; then
 	recipe embed_glib libglib2.0-dev \
-		"embed_glib runs both loops in that of GLib" lives_in_glib
+		"embed_glib runs the loop in that of GLib" lives_in_glib
 	recipe embed_uv libuv1-dev \
-		"embed_uv runs both loops in that of libuv" lives_in_uv
+		"embed_uv runs the loop in that of libuv" lives_in_uv
 else
 	skip "the loop is embedded in another one" \
 		"no poll method of this build can be embedded"
@@ -794,7 +794,7 @@ recipe fetch libcurl4-openssl-dev "fetch gets all pages, and reports what fails"
 recipe_with openssl openssl tls_echo libssl-dev \
 	"tls_echo sends back to each client what it sent" tls_echoes
 recipe_with openssl openssl tls_echo libssl-dev \
-	"tls_echo pauses while it has no free descriptor" tls_rests
+	"tls_echo pauses while it has no free descriptor" tls_pauses
 recipe_with dbus-daemon dbus-daemon dbus_service libsystemd-dev \
 	"dbus_service answers all callers" serves_on_bus
 recipe_with dbus-daemon dbus-daemon dbus_service libsystemd-dev \
