@@ -1,7 +1,6 @@
-# libivykis: improves a page that mandoc(1) has converted to HTML.  Links lead
-# to functions, there is a table of contents, and each prototype is one line,
-# which may be broken.
-# SPDX-License-Identifier: LGPL-2.1-or-later
+# libivykis: improves a page that mandoc(1) has converted to HTML.  Functions
+# are links, there is a table of contents, and each prototype is one line, which
+# may be broken.  SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # awk -v page=NAME -v section=N -v version=V -f html.awk names page.html
 # Each line of "names" has a name of the manual and its page.
@@ -23,7 +22,7 @@ function plain(html) {
 	return html
 }
 
-# mandoc puts the anchor of a name where the name occurs first: remove these.
+# Removes the anchors of names, which mandoc puts where a name occurs first.
 function drop_anchors(	out, id) {
 	while (match(text, / id="[^"]*"/)) {
 		id = substr(text, RSTART + 5, RLENGTH - 6)
@@ -192,7 +191,7 @@ function frame(	name, start, end) {
 		"</a> <span>" name "</span></header>\n" contents() \
 		substr(text, end)
 	sub(/<div class="manual-text">/, "<main class=\"manual-text\">", text)
-	# The one that ends it is the last before the foot.
+	# The tag that ends it is the last one before the foot.
 	start = index(text, "<table class=\"foot\">")
 	end = last_of(substr(text, 1, start), "</div>")
 	text = substr(text, 1, end - 1) "</main>" substr(text, end + 6)

@@ -1,8 +1,7 @@
 #!/bin/sh
 # libivykis: the manual in HTML.  `html.sh DIRECTORY' converts each page in
-# man3/ to a file there, and makes an index.  An alias leads to the page that it
-# names.
-# SPDX-License-Identifier: LGPL-2.1-or-later
+# man3/ to a file there, and makes an index.  In the index, an alias is a link
+# to the page that it names.  SPDX-License-Identifier: LGPL-2.1-or-later
 set -eu
 
 doc=$(cd "$(dirname "$0")" && pwd)
@@ -58,7 +57,7 @@ head_of()
 	END
 }
 
-# In the order in which ivykis(3) presents them.
+# Lists the pages in the order in which ivykis(3) presents them.
 objects()
 {
 	echo ivykis 3

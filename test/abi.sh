@@ -143,7 +143,7 @@ has_layout()
 		-I"$TOP_SRCDIR/src/include" "$TOP_SRCDIR/test/layout.c"
 }
 
-layout_knows_all()
+layout_has_all()
 {
 	sed -n 's/^struct \(iv_[a-z_]*\) {.*/\1/p' \
 		"$TOP_SRCDIR"/src/include/*.h >structures
@@ -172,7 +172,7 @@ layout()
 	fi
 }
 
-# A library with a variable of each function's type, by the headers in $1.
+# types_by HEADERS LIBRARY: compiles variables that have the functions' types.
 types_by()
 {
 	{
@@ -180,7 +180,7 @@ types_by()
 			echo "#include <${header##*/}>"
 		done
 		exported "$system/libivykis.so.0" | sed 's/@.*//' |
-		# These are in no header, or in one without (void).
+		# A header declares these without (void), or not at all.
 		grep -v -e '^__iv_now_location' -e '^iv_validate_now$' |
 		sed 's/.*/extern __typeof__(\&&) type_of_&; \
 			__typeof__(\&&) type_of_& = \&&;/'
@@ -233,7 +233,7 @@ build_any()
 }
 
 # The old initialiser does nothing, so missing initialisation is not detected.
-excused()
+without_excused()
 {
 	case $1 in
 	fd_pump) grep -v "mistakes are fatal, by the call's name" ;;
@@ -248,28 +248,30 @@ runs()
 	status=$?
 	grep -v '^ok' verdicts
 	grep -q '^1\.\.[1-9]' verdicts && [ $status -le 1 ] &&
-	! grep '^not ok' verdicts | excused "$1" | grep .
+	! grep '^not ok' verdicts | without_excused "$1" | grep .
 }
 
 system_tests()
 {
-	verdict "the system's library exports no others" system_exports_no_more
+	verdict "the system's library exports no other functions" \
+		system_exports_no_more
 	if command -v abidiff >/dev/null; then
 		verdict "abidiff finds nothing removed" nothing_removed
 		verdict "abidiff finds no type changed" same_types
 	else
-		skip "abidiff finds nothing" "abigail-tools is not installed"
+		skip "abidiff finds nothing removed, and no type changed" \
+			"abigail-tools is not installed"
 	fi
 	verdict "programs compile with the system's headers" by_system_headers
-	verdict "... and run on the library of this tree" on_our_library
+	verdict "these programs run on the library of this tree" on_our_library
 	for program in $(all_programs); do
-		# process runs set-user-id copies, which ignore LD_LIBRARY_PATH;
-		# steps contains the library; inotify_none is for other systems;
-		# list tests macros that the system's header lacks.
+		# inotify_none is for other systems; list tests macros that the
+		# system's header lacks; process runs set-user-id copies, which
+		# ignore LD_LIBRARY_PATH; steps contains the library.
 		case $program in
 		inotify_none | list | process | steps) continue ;;
 		esac
-		verdict "$program, compiled with the system's headers" \
+		verdict "$program passes, compiled with the system's headers" \
 			runs "$program"
 	done
 }
@@ -278,7 +280,7 @@ verdict "the 65 functions of 0.43 are exported, each with its version" \
 	exports_all
 verdict "0.44 and 0.45 export their additions, and nothing else" \
 	exports_additions
-verdict "the layout of each structure is tested" layout_knows_all
+verdict "the layout of each structure is tested" layout_has_all
 for flags in '' '-D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64'; do
 	# shellcheck disable=SC2086 # several flags
 	layout i686-linux-gnu 'gcc-i686-linux-gnu' $flags

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What `./bootstrap' makes of its arguments, and what `make help' prints.  The
-# configure here writes down its arguments, and its makefile builds nothing, as
+# Tests what `./bootstrap' does with its arguments, and what `make help' prints.
+# The configure here records its arguments, and its makefile builds nothing, as
 # `make check' has built everything already.
 # Environment: MAKE, TOP_SRCDIR, TOP_BUILDDIR.
 set -u
@@ -29,21 +29,22 @@ printf '#!/bin/sh\necho 0\n' >bin/id
 chmod +x configure bin/*
 PATH=$dir/bin:$PATH
 
-# configures WANTED ARGUMENT...: what configure was run with, or - if it was not.
+# configures WANTED ARGUMENT...: compares WANTED with the arguments of
+# configure, which are - if it was not run.
 configures()
 {
 	wanted=$1
 	shift
 	rm -f configured
-	./bootstrap "$@" >said 2>&1 || {
-		cat said
+	./bootstrap "$@" >printed 2>&1 || {
+		cat printed
 		return 1
 	}
 	[ "$(cat configured 2>/dev/null || echo -)" = "$wanted" ] ||
 		{ echo "configure: $(cat configured)"; return 1; }
 }
 
-begins_and_stays()
+configures_once()
 {
 	configures '<>' && configures - && configures - --check
 }
@@ -56,30 +57,30 @@ takes_options()
 	configures - --check
 }
 
-takes_others()
+takes_other_options()
 {
 	rm -f cleaned
 	configures '<--prefix=/opt/y>' --check -- --prefix=/opt/y &&
 	[ "$(wc -l <cleaned)" = 1 ] &&
-	grep -qx '1 passed, 0 failed' said &&
+	grep -qx '1 passed, 0 failed' printed &&
 	configures '<--prefix=/opt/x>' -- --prefix=/opt/x &&
 	configures '<>' -- && configures - --
 }
 
-# They may change what configure finds.
+# Installed packages may change what configure finds.
 installs_and_keeps_options()
 {
 	configures '<--prefix=/opt/x><--with-uring>' \
 		-- --prefix=/opt/x --with-uring && : >"make" &&
 	configures '<--prefix=/opt/x><--with-uring>' && [ ! -f make ] &&
-	grep -qx 'Missing packages: make' said && configures - --check
+	grep -qx 'Missing packages: make' printed && configures - --check
 }
 
 # refuses ARGUMENT...
 refuses()
 {
-	./bootstrap "$@" >said 2>&1
-	[ $? = 2 ] && grep -q '^usage: ' said
+	./bootstrap "$@" >printed 2>&1
+	[ $? = 2 ] && grep -q '^usage: ' printed
 }
 
 refuses_nonsense()
@@ -90,25 +91,26 @@ refuses_nonsense()
 
 helps()
 {
-	./bootstrap --help >said && grep -q '^usage: ' said
+	./bootstrap --help >printed && grep -q '^usage: ' printed
 }
 
 # Each target of .PHONY has a line.
 makefile_helps()
 {
-	"${MAKE:-make}" -s -C "$TOP_BUILDDIR" help >told || return 1
-	awk '{ print $1 }' told | sort >helped
+	"${MAKE:-make}" -s -C "$TOP_BUILDDIR" help >help || return 1
+	awk '{ print $1 }' help | sort >helped
 	sed -n '/^\.PHONY:/,/[^\\]$/p' "$TOP_SRCDIR/Makefile.am" |
 		tr -s ' \\\t' '\n' | grep -v '^\.PHONY:\|^help$\|^$' |
 		sort >targets
 	[ -s targets ] && ! comm -13 helped targets | grep . &&
-	! awk '{ print length }' told | grep -v '^[1-9]$\|^[1-7][0-9]$'
+	! awk '{ print length }' help | grep -v '^[1-9]$\|^[1-7][0-9]$'
 }
 
-verdict "bootstrap configures once" begins_and_stays
+verdict "bootstrap configures once" configures_once
 verdict "options after -- go to configure, once" takes_options
-verdict "other options configure and build anew" takes_others
-verdict "after packages were installed, configure gets the options again" \
+verdict "with other options, bootstrap configures and builds again" \
+	takes_other_options
+verdict "bootstrap configures again if it has installed packages" \
 	installs_and_keeps_options
 verdict "bootstrap rejects arguments that it does not know" refuses_nonsense
 verdict "bootstrap --help prints how to use it" helps

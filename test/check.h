@@ -125,8 +125,8 @@ extern _Thread_local int check_is_tied;
 void forbid_system_calls(void);
 
 /*
- * End a process to which system calls are forbidden.  This is not declared as
- * noreturn, as the sanitizers make system calls before calls of such functions.
+ * End a process to which system calls are forbidden.  Not declared as a function
+ * that does not return, as sanitizers make system calls before calling such.
  */
 void exit_tied(void);
 

@@ -2,9 +2,9 @@
 # libivykis: build the library and run the tests on other machines.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Each platform has a compiler and a libc of its own.  qemu's user mode runs
-# what this machine's processor cannot.  The verdict of a platform counts what
-# passed and, for each reason, what was skipped.
+# Each platform has its own compiler and libc.  qemu's user mode runs what this
+# machine's processor cannot.  The verdict of a platform counts what passed and,
+# for each reason, what was skipped.
 #
 # qemu does not reproduce the memory order of the other processor, nor the
 # kernel of the other machine.  It has no seccomp, no MADV_WIPEONFORK, no
@@ -12,8 +12,8 @@
 # that refuse a system call are skipped there.  For eventfd(2), the tests that
 # use pipes run once more under a qemu to which the kernel refuses that call.
 #
-# qemu also has a race of its own: it reads the handler of a signal twice.  If
-# another thread sets it to SIG_DFL in between, the program dies of SIGSEGV.
+# qemu also has a race: it reads the handler of a signal twice.  If another
+# thread sets it to SIG_DFL in between, the program dies of SIGSEGV.
 #
 #	cross.sh		all platforms
 #	cross.sh NAME...	these platforms
@@ -48,8 +48,8 @@ runs_here() {
 	"$1" -static -o conftest conftest.c && ./conftest
 }
 
-# Let programs find the libc of the cross compiler.  The old kind of run path
-# applies to the libraries of libraries, too.
+# Lets programs find the libc of the cross compiler.  The old kind of run
+# path also applies to the libraries that libraries need.
 use_libc_of() {
 	for ld in "/usr/$1/lib"/ld*.so.?; do
 		echo "-Wl,--dynamic-linker=$ld -Wl,-rpath=/usr/$1/lib" \
@@ -57,14 +57,14 @@ use_libc_of() {
 	done
 }
 
-# A libc reads locales that have its machine's byte order.
+# A libc only reads locales of its machine's byte order.
 make_locale() {
 	locales=$PWD/locale
 	mkdir "$locales" &&
 	localedef --big-endian -i C -f UTF-8 "$locales/C.UTF-8"
 }
 
-# Without pkg-config, which would find this machine's libraries.
+# Does not use pkg-config, which would find this machine's libraries.
 configure() {
 	"$top/configure" -q PKG_CONFIG=false CFLAGS='-O2 -g -Werror' "$@"
 }
@@ -101,15 +101,16 @@ setup() {
 		LDFLAGS="$(use_libc_of $triplet)"
 }
 
-# make_tests ARGUMENT...: programs, not scripts that an emulator cannot read.
-# Each verdict is a line of its own, whatever else is being run.
+# make_tests ARGUMENT...: there are no wrapper scripts, which an emulator cannot
+# run.  Each verdict has its own line, even if programs run in parallel.
 make_tests() {
 	LIMITS=${emulator:+few} make -s -j"$jobs" -Otarget -C test check \
 		AM_LDFLAGS=-no-install check_SCRIPTS= \
 		${tests:+check_PROGRAMS="$tests"} LOG_COMPILER="$emulator" "$@"
 }
 
-# A program that runs another to which the kernel refuses eventfd(2).
+# Compiles a program that runs another one, to which the kernel refuses
+# eventfd(2).
 without_eventfd() {
 	cat >without_eventfd.c <<-END
 	#include <errno.h>
@@ -153,7 +154,7 @@ build() {
 	make_tests TESTS= >>build.log 2>&1
 }
 
-# What test/examples.sh runs instead of the examples.
+# Makes the scripts that test/examples.sh runs instead of the examples.
 emulated_examples() {
 	mkdir -p emulated/examples
 	for file in examples/*.o; do
@@ -195,7 +196,7 @@ row() {
 	printf '%-14s %-16s %7s %7s %7s %7s\n' "$@"
 }
 
-# The verdicts, and what the programs say of those that failed.
+# Prints the verdicts, and the messages of those that failed.
 report() {
 	row "$1" "${emulator:-this processor}" "$(count '^PASS: ')" \
 		"$(count '^\(FAIL\|ERROR\): ')" "$(count '^SKIP: ')" \
@@ -257,7 +258,7 @@ if [ -n "$QUICK" ]; then
 	tests=${tests:-$quick_tests}
 	export TEST_VARIANT="${TEST_VARIANT-$quick_variants}"
 fi
-# shellcheck disable=SC2086 # one name a word
+# shellcheck disable=SC2086 # one word per name
 [ $# -gt 0 ] || set -- $all
 mkdir -p cross.build
 row platform "run by" passed failed skipped seconds >cross.build/table

@@ -4,14 +4,15 @@
 # what they leave out.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# A difference is a failure if it appears three times in a row, because the
-# kernel's part in a program is not entirely under control.  Other differences
-# are printed in a comment.
+# A difference is a failure if it appears three times in a row, because what the
+# kernel does is not entirely under control.  Other differences are printed in a
+# comment.
 #
 # Environment: CC, TOP_SRCDIR, TOP_BUILDDIR;
 #	DIFFERENTIAL_SEED	the first program, 1
 #	DIFFERENTIAL_PROGRAMS	how many, 200
-#	DIFFERENTIAL_SECONDS	... or for how long, from any program on
+#	DIFFERENTIAL_SECONDS	for how long instead; the first program then
+#				depends on the time
 #	DIFFERENTIAL_LIBRARY	the directory of the library to be tested
 set -u
 
@@ -37,7 +38,7 @@ if ! find_system; then
 	exit 0
 fi
 
-# Exported, its functions replace those of the libc for the library.
+# The player's functions are exported, to replace those of the libc.
 build()
 {
 	$CC -std=gnu11 -D_GNU_SOURCE -O1 -g -I"$TOP_SRCDIR/src/include" \
@@ -62,7 +63,7 @@ play()
 	)
 }
 
-# play_both FIRST NUMBER: 0 if they agree.
+# play_both FIRST NUMBER: succeeds if both libraries have the same trace.
 play_both()
 {
 	play system "$system" "$@" &
@@ -71,7 +72,7 @@ play_both()
 	cmp -s system.trace ours.trace
 }
 
-# Is there a difference three times in a row?
+# differs SEED: is there a difference three times in a row?
 differs()
 {
 	for time in 1 2 3; do
@@ -82,7 +83,7 @@ differs()
 	done
 }
 
-# Only those with a difference are run again.
+# differing_seeds FIRST NUMBER: prints the programs whose traces differ.
 differing_seeds()
 {
 	for trace in system ours; do
@@ -104,6 +105,7 @@ differing_seeds()
 	done
 }
 
+# agree FIRST NUMBER: programs that differ are run again.
 agree()
 {
 	if play_both "$1" "$2"; then
@@ -149,13 +151,13 @@ all_called()
 	done
 }
 
-verdict "the programs are built" build
+verdict "the player of the programs compiles" build
 [ -x player ] || {
 	echo "1..$num"
 	exit 1
 }
-verdict "they run with this library" loads "$ours"
-verdict "... and with the system's" loads "$system"
+verdict "the player runs with this library" loads "$ours"
+verdict "the player runs with the system's library" loads "$system"
 
 : >once
 : >tallies
@@ -172,12 +174,12 @@ more()
 }
 : >wrong
 while more && [ ! -s wrong ]; do
-	verdict "programs $seed to $((seed + batch - 1)) do the same" \
+	verdict "programs $seed to $((seed + batch - 1)) behave alike" \
 		agree "$seed" "$batch"
 	seed=$((seed + batch))
 	programs=$((programs + batch))
 done
 [ -s wrong ] || verdict "handlers of each kind were called" all_called
 [ ! -s once ] ||
-	echo "# differences that did not come again: $(sort -u once | xargs)"
+	echo "# differences that did not appear again: $(sort -u once | xargs)"
 echo "1..$num"

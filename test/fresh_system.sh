@@ -10,7 +10,8 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 root=${CHROOT:-$work/root}
 
-# inside COMMAND...: its processes and mounts end with it.
+# inside COMMAND...: runs it in the system; its processes and mounts end with
+# it.
 inside()
 {
 	unshare --mount --pid --fork --kill-child --mount-proc="$root/proc" \

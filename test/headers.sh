@@ -24,8 +24,8 @@ ours()
 	(cd "$include" && printf '%s\n' *.h)
 }
 
-# text_of HEADER: what the one of 0.43 includes, and NULL or size_t if that has
-# to be added.
+# text_of HEADER: prints what the header of 0.43 includes, and what defines NULL
+# and size_t if our header needs them.
 text_of()
 {
 	case $1 in
@@ -54,8 +54,8 @@ text_of()
 	esac
 }
 
-# brings COMPILER... <TEXT: the files that it includes and the macros that it
-# defines, those of this library left out.
+# brings COMPILER... <TEXT: prints the files that the text includes and the
+# macros that it defines, without those of this library.
 brings()
 {
 	cat >text.c &&
@@ -74,7 +74,7 @@ brings_no_more()
 			sort -u >found || return 1
 		[ -s found ] && comm -13 allowed found >extra || return 1
 		if [ -s extra ]; then
-			echo "$header brings, and that of 0.43 does not:"
+			echo "$header declares, and that of 0.43 does not:"
 			cat extra
 			return 1
 		fi
@@ -139,7 +139,7 @@ own_list_macros()
 	"$@" $strict -I"$include" own_list.c -o own_list && ./own_list
 }
 
-# Functions of each storage class, too.
+# A program may also define functions of these names, of any storage class.
 own_list_functions()
 {
 	cat >own_list.c <<-END
@@ -168,8 +168,7 @@ own_list_functions()
 	"$@" $strict -I"$include" own_list.c -o own_list && ./own_list
 }
 
-# classes COMPILER...: classes that contain objects.  Preprocessed and compiled
-# separately, too, as distcc does.
+# Classes that contain objects.
 write_classes()
 {
 	cat >classes.cc <<-END
@@ -215,6 +214,8 @@ write_classes()
 	END
 }
 
+# classes COMPILER...: compiles them, and also what the preprocessor has made of
+# them, as distcc does.
 classes()
 {
 	write_classes &&
@@ -223,7 +224,7 @@ classes()
 	"$@" $strict classes.ii -o classes && ./classes
 }
 
-# Anything that the sanitizer finds ends the program.
+# The program fails if the sanitizer finds anything.
 sanitized()
 {
 	classes "$@" -fsanitize=undefined -fno-sanitize-recover=all
@@ -242,11 +243,11 @@ size_of_time_t()
 other_time_t_is_noticed()
 {
 	size_of_time_t "sizeof(time_t)" "$@" &&
-	! size_of_time_t "sizeof(time_t) + 4" "$@" >said 2>&1 &&
-	grep 'iv_time_t_of_the_library_is_another' said
+	! size_of_time_t "sizeof(time_t) + 4" "$@" >errors 2>&1 &&
+	grep 'iv_time_t_of_the_library_is_another' errors
 }
 
-# The library's own, which are not installed.
+# The private headers, which are not installed.
 stand_alone()
 {
 	for header in "$TOP_SRCDIR"/src/*.h; do
@@ -283,7 +284,8 @@ verdict "list macros of a C++ program replace those of the header" \
 	own_list_macros $CXX -x c++
 for cc in $CC clang; do
 	if ! command -v $cc >/dev/null; then
-		skip "list functions of a C program" "no $cc"
+		skip "list functions of a C program ($cc)" \
+			"$cc is not installed"
 		continue
 	fi
 	verdict "list functions of a C program replace those of the header ($cc)" \
@@ -295,14 +297,16 @@ verdict "a C++ program with another time_t does not compile" \
 	other_time_t_is_noticed $CXX -x c++
 for cxx in $CXX clang++; do
 	if ! command -v $cxx >/dev/null; then
-		skip "objects in C++ classes of any layout" "no $cxx"
+		skip "objects in C++ classes of any layout" \
+			"$cxx is not installed"
 		continue
 	fi
 	for std in c++98 c++11 c++20; do
 		verdict "objects in C++ classes of any layout ($cxx, $std)" \
 			classes $cxx -std=$std
 	done
-	verdict "the same under a sanitizer ($cxx)" sanitized $cxx
+	verdict "objects in C++ classes, under a sanitizer ($cxx)" \
+		sanitized $cxx
 done
 verdict "each header in src/ compiles by itself" stand_alone $CC -std=gnu11
 verdict "no header in src/ includes one that includes it" have_an_order

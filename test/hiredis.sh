@@ -64,8 +64,8 @@ server_ends()
 }
 
 verdict "the adapter compiles with these headers, without a warning" build
-verdict "it runs on the library that was built" uses_ours
-verdict "a redis server runs" start_server
+verdict "the client runs on the library that was built" uses_ours
+verdict "a redis server starts" start_server
 verdict "$COMMANDS commands are answered in order (epoll-timerfd)" \
 	commands ""
 verdict "$COMMANDS commands are answered in order (epoll)" \

@@ -107,7 +107,7 @@ ids_are_unique()
 	done
 }
 
-# Arguments may be broken where lines are short.
+# Prototypes may be broken between arguments where lines are short.
 prototypes_may_be_broken()
 {
 	! sed '/id="DESCRIPTION"/q' "$html/iv_fd.html" | grep -n nowrap
@@ -146,7 +146,7 @@ links_lead_somewhere()
 	done
 }
 
-ours_are_not_elsewhere()
+no_page_is_elsewhere()
 {
 	for name in $(names all); do
 		! grep -n "https://[^\"]*/$name\.[0-9]" "$html"/*.html || return 1
@@ -160,8 +160,9 @@ verdict "each page and each name is in the index" all_names_are_in_the_index
 verdict "each page has a table of contents" pages_have_contents
 verdict "each function that is mentioned is a link to it" functions_are_links
 verdict "each id is unique" ids_are_unique
-verdict "prototypes may be broken" prototypes_may_be_broken
+verdict "prototypes may be broken into lines" prototypes_may_be_broken
 verdict "names in tables may be broken" names_in_tables_may_be_broken
 verdict "each link has its target" links_lead_somewhere
-verdict "no page of this manual is linked to another site" ours_are_not_elsewhere
+verdict "no page of this manual is linked to at another site" \
+	no_page_is_elsewhere
 echo "1..$num"

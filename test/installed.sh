@@ -8,7 +8,7 @@ set -u
 # shellcheck source=test/tap.sh
 . "$TOP_SRCDIR/test/tap.sh"
 
-# verdict_with COMMAND NAME COMMAND...: skipped where the first is missing.
+# verdict_with NEEDED NAME COMMAND...: skipped if the command NEEDED is missing.
 verdict_with()
 {
 	needed=$1
@@ -25,7 +25,7 @@ install_it()
 	"${MAKE:-make}" -C "$TOP_BUILDDIR" install DESTDIR="$dir/root"
 }
 
-# place VARIABLE: the directory it names for pkg-config, below DESTDIR.
+# place VARIABLE: prints this directory of pkg-config, below DESTDIR.
 place()
 {
 	echo "$dir/root$(PKG_CONFIG_PATH=$TOP_BUILDDIR/packaging \
@@ -75,7 +75,7 @@ has_pages()
 	(cd "$TOP_SRCDIR/man3" && ls ./*.3 | sed 's,./,,' | sort) | diff - "$dir/pages"
 }
 
-# name@version, from the version script and from the library.
+# Compares name@version in the version script with those in the library.
 exports_the_public()
 {
 	awk '/^IVYKIS/ { node = $1 }
@@ -86,7 +86,7 @@ exports_the_public()
 	diff "$dir/wanted" "$dir/exported"
 }
 
-# All that has static probes shares the name _.stapsdt.base.
+# Every program that has static probes defines _.stapsdt.base.
 archive_is_tidy()
 {
 	test "$(nm -g --defined-only "$lib/libivykis.a" |
@@ -99,7 +99,7 @@ cflags()
 	pkg-config --cflags ivykis
 }
 
-# each_header SUFFIX COMPILER...: alone, and after all the others.
+# each_header SUFFIX COMPILER...: compiles each header alone, and all together.
 each_header()
 {
 	suffix=$1
@@ -109,7 +109,7 @@ each_header()
 		header=$(basename "$header")
 		echo "#include <$header>" |
 			tee -a "$dir/all.$suffix" >"$dir/one.$suffix"
-		# Including a header twice does no harm.
+		# A header may be included twice.
 		echo "#include <$header>" >>"$dir/one.$suffix"
 		echo 'typedef int use_it;' >>"$dir/one.$suffix"
 		"$@" $(cflags) -c "$dir/one.$suffix" -o "$dir/one.o" || return 1
@@ -147,7 +147,7 @@ build_and_run_cxx()
 	LD_LIBRARY_PATH=$lib "$dir/cxx"
 }
 
-# The C++ program calls every function since 0.44.
+# The C++ program calls every function that is new since 0.44.
 calls_the_new()
 {
 	for name in $(sed -n '/^IVYKIS_0.44/,$s/^	\(iv_.*\);/\1/p' \
@@ -166,7 +166,7 @@ build_and_run_lambda()
 	test "$(LD_LIBRARY_PATH=$lib "$dir/lambda")" = 5736396
 }
 
-# command_of FILE: how the first comment says to compile it.
+# command_of FILE: prints the command of the first comment that compiles it.
 command_of()
 {
 	sed -n '/\*\//q; s/^ \*	//p' "$1" | awk '
@@ -175,7 +175,7 @@ command_of()
 		!/\\$/		{ command = 0 }'
 }
 
-# Without the sysroot, which would hold for the other libraries, too.
+# Does not use the sysroot, which would also apply to other libraries.
 compiles_examples()
 (
 	mkdir "$dir/examples" "$dir/pc" &&
@@ -295,13 +295,15 @@ uninstall_it()
 
 verdict "DESTDIR is honoured" install_it
 verdict "the library has its file, its links and its soname" has_library
-verdict "the library needs libc alone, or liburing as well" needs_libc_alone
+verdict "the library needs no library but libc and maybe liburing" \
+	needs_libc_alone
 verdict "the library is never unloaded" is_never_unloaded
 verdict "all headers are installed" has_headers
 verdict "all manual pages are installed" has_pages
 verdict "exactly the public names are exported, each with its version" \
 	exports_the_public
-verdict "the archive defines no names of others" archive_is_tidy
+verdict "the archive defines no names without the library's prefixes" \
+	archive_is_tidy
 verdict "pkg-config has a version that programs for 0.43 accept" \
 	pkg-config --atleast-version=0.43 ivykis
 verdict "pkg-config validates its file" \
@@ -315,10 +317,11 @@ for std in c++11 c++17 c++20; do
 		each_header cc $CXX -std=$std $strict
 done
 verdict "a C program is built by pkg-config" build_hello
-verdict "it runs" says_hello "$dir/hello"
+verdict "the C program runs" says_hello "$dir/hello"
 verdict "a C program is built with the archive and runs" build_and_run_static
 verdict "a C++ program is built by pkg-config and runs" build_and_run_cxx
-verdict "the C++ program calls all functions since 0.44" calls_the_new
+verdict "the C++ program calls all functions that are new since 0.44" \
+	calls_the_new
 verdict "examples compile by the commands in their comments" \
 	compiles_examples
 verdict "a C++ program with a lambda is built and runs" \
@@ -333,11 +336,11 @@ verdict_with i686-linux-gnu-gcc \
 	time_t_of_64_bits
 verdict_with cmake "a CMake project finds the library, builds and runs" \
 	build_and_run_cmake
-verdict_with cmake "a CMake project finds the archive where it is alone" \
+verdict_with cmake "a CMake project finds the archive if it is alone" \
 	build_and_run_cmake_static
-verdict_with cmake "a CMake project that needs a later version is refused" \
+verdict_with cmake "a CMake project that needs a later version is rejected" \
 	cmake_refuses_newer
 verdict_with meson "a Meson project finds the library, builds and runs" \
 	build_and_run_meson
-verdict "nothing is left when it is uninstalled" uninstall_it
+verdict "uninstalling leaves no file" uninstall_it
 echo "1..$num"

@@ -10,17 +10,17 @@
 #	steps		pauses between any two steps of the library
 #	kqueue		the poll method kqueue, over test/kqueue
 #	kqueue_asan	the same under the sanitizers
-#	kqueue_fuzz	the fuzzer over it
-#	coverage	gcov, and whether enough is reached
+#	kqueue_fuzz	the fuzzer with this poll method
+#	coverage	gcov, and whether enough lines are reached
 #
-# Builds in TOOL.build below the current directory, and fails if a test does or
-# if a tool says anything: that goes to files in TOOL.build/reports, so that it
-# counts whatever becomes of the process.  What cannot work under a tool is
-# listed with the reason.
+# Builds in TOOL.build below the current directory, and fails if a test fails or
+# a tool reports anything.  Reports go to files in TOOL.build/reports, so that
+# they count even if the process is killed.  Cases that cannot work under a tool
+# are listed as skipped, with the reason.
 #
 # Environment: CC and MAKE; TOP_SRCDIR; TESTS, the programs to run; QUICK, if
-# not empty, for those where a tool sees most, in a few of the variants;
-# WITH_URING, configure's option, for the poll method uring as well.
+# not empty, to run only programs in which the tool finds most, in few variants;
+# WITH_URING, configure's option, to test the poll method uring as well.
 set -u
 
 : "${CC:=cc}" "${MAKE:=make}" "${QUICK:=}" "${TESTS:=}" "${WITH_URING:=}"
@@ -48,7 +48,7 @@ build()
 	cd "$top" || return
 }
 
-# What did not pass, and the count.
+# Prints verdicts other than PASS, and the number of each.
 summary()
 {
 	awk -v tool="$1" '
@@ -88,11 +88,11 @@ run()
 	return "$status"
 }
 
-# Without threads that are about to end when their process does; without the
-# thread sanitizer's, that libc has used a dead thread's memory for a new one
-# sooner than it noticed; and without pidfd_open(2) and epoll_pwait2(2), which
-# valgrind refuses to the library with these words: line by line, as processes
-# may say so at once.
+# Fails if there are reports.  These lines are no faults and are removed, one by
+# one, as several processes may write at the same time.  LeakSanitizer may find
+# threads that are ending when their process does.  libc may use a dead thread's
+# memory for a new thread before ThreadSanitizer has noticed the death.  And
+# valgrind does not support pidfd_open(2) and epoll_pwait2(2).
 no_reports()
 {
 	find "$1.build/reports" -type f -exec sed -i \
@@ -124,25 +124,25 @@ asan()
 		timer timer_fuzz tls ${WITH_URING:+uring} wait work"
 }
 
-# The child of a process with threads is said to have leaked these.
+# In the child of a process with threads, these would be reported as leaks.
 tsan()
 {
 	TSAN_OPTIONS=log_path=$top/tsan.build/reports/tsan
 	TSAN_OPTIONS=$TSAN_OPTIONS:die_after_fork=0:report_thread_leaks=0
 	export TSAN_OPTIONS
 
-	# It lets a signal wait until the next call that it knows, which
-	# io_uring_enter(2) is not.
+	# The sanitizer delays signals until the next call that it intercepts,
+	# which io_uring_enter(2) is not.
 	WITH_URING=
-	# It warns of fences, which it does not see.
+	# The compiler warns that the sanitizer does not support fences.
 	build tsan "-fsanitize=thread -Wno-tsan" &&
 	run tsan "$all" "event event_raw thread work"
 }
 
-# One descriptor for all processes, which tests do not count as new; and streams
-# are not flushed at an _exit(), as they are not elsewhere.  Under valgrind all
-# threads stop while one waits for io_uring(7), so that only what has no others
-# can have it.
+# All processes report to one descriptor, which exists before a case counts its
+# own.  --run-libc-freeres=no leaves streams alone at an _exit(), as without
+# valgrind.  Under valgrind all threads stop while one waits for io_uring(7), so
+# only a program that has no other threads uses that.
 memcheck()
 {
 	build memcheck "" || return
@@ -160,7 +160,7 @@ memcheck()
 		9>>memcheck.build/reports/all
 }
 
-# Printed, and taken from the environment: STEPS_SEED, for each program.
+# Each program prints its STEPS_SEED, or takes it from the environment.
 steps()
 {
 	QUICK=${QUICK:-steps}
@@ -169,8 +169,8 @@ steps()
 		work"
 }
 
-# build_over_kqueue TOOL CFLAGS [CPPFLAGS]: for a system without epoll(7) and
-# with a kqueue, whose udata is a pointer or, as in old NetBSD, a number.
+# build_over_kqueue TOOL CFLAGS [CPPFLAGS]: builds for a system that has a
+# kqueue and no epoll(7).  udata is a pointer or, as in old NetBSD, a number.
 build_over_kqueue()
 {
 	WITH_URING=
@@ -216,7 +216,7 @@ kqueue_asan()
 		"-DCHECK_LEAKS -DIV_DEBUG"
 }
 
-# No test, but chance: for FUZZ_SECONDS, beginning with the corpus.
+# Runs random inputs for FUZZ_SECONDS, beginning with the corpus.
 kqueue_fuzz()
 {
 	CC=clang
@@ -234,11 +234,11 @@ kqueue_fuzz()
 		"$TOP_SRCDIR/test/fuzz/corpus"
 }
 
-# The sources where everything is reached but what test/unreached lists;
-# elsewhere it is 95% of the lines.
+# In these sources the tests must reach everything except what test/unreached
+# lists; elsewhere, 95% of the lines.
 core='iv_(event|event_raw|fd|fd_epoll|fd_poll|main|task|timer)[.]c'
 
-# FILE:LINE of each line that gcovr's table has in its column "Missing".
+# Prints FILE:LINE of each line in the column "Missing" of gcovr's table.
 missing()
 {
 	awk '/^src\// && NF == 5 {
@@ -251,7 +251,7 @@ missing()
 	}' "$1"
 }
 
-# The same of each line that the list has.
+# Prints FILE:LINE of each line in test/unreached.
 listed()
 {
 	while IFS='	' read -r file count text; do
@@ -265,14 +265,14 @@ listed()
 		END {
 			exit !found
 		}' "$root/src/$file" || {
-			echo "test/unreached: nothing in $file: $text" >&2
+			echo "test/unreached: no such line in $file: $text" >&2
 			return 1
 		}
 	done <"$root/test/unreached"
 }
 
-# What gcovr says of each file, and which of them fall short.  Counts that add
-# up to less than nothing are those of a process that was killed.
+# Prints gcovr's results, and fails if too little of a file is reached.  gcovr
+# ignores errors, as a process that is killed may leave negative counts.
 enough()
 {
 	root=$(cd "$TOP_SRCDIR" && pwd)

@@ -1,6 +1,5 @@
 #!/bin/sh
-# libivykis: static analysis.  Anything that an analyser prints is a failure,
-# and so is an analyser that is missing.
+# libivykis: static analysis.  It fails if an analyser complains or is missing.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Environment: TOP_SRCDIR, TOP_BUILDDIR.
@@ -26,8 +25,8 @@ analyze()
 		-Werror -fanalyzer "$@" -S -o /dev/null
 }
 
-# It takes memory whose lists point into itself for lost.  A test that ends need
-# not free anything, and may crash without memory.
+# gcc reports a leak of memory to which only lists inside of it point.  A test
+# need not free memory before it ends, and may crash if there is none.
 analyzer()
 {
 	echo '{ "none", 0 },' >"$tmp/syscalls.h"
@@ -40,7 +39,7 @@ analyzer()
 			-Wno-analyzer-possible-null-dereference
 }
 
-# One file at a time, as it confuses the variable arguments of several.
+# One file at a time, as clang-tidy confuses the variable arguments of several.
 # shellcheck disable=SC2086
 tidy()
 {
@@ -49,9 +48,9 @@ tidy()
 			$defs $includes
 }
 
-# It takes the null pointers in offsetof() and iv_container_of() for real ones.
-# The two others do not, and check for the same fault.
-# shellcheck disable=SC2086
+# cppcheck takes offsetof() and iv_container_of() for uses of null pointers.
+# The other analysers check for these without that mistake.  shellcheck
+# disable=SC2086
 checker()
 {
 	cppcheck -q --enable=warning,performance,portability --std=c11 \
@@ -59,8 +58,8 @@ checker()
 		$defs $includes src examples test bench
 }
 
-# SC2034 and SC2154 are variables shared by a script and those that it includes;
-# SC2046 is flags from a command, which are several words.
+# SC2034 and SC2154 are about variables that a script shares with those that it
+# includes; SC2046 is about commands that print flags, which are several words.
 shells()
 {
 	grep -rl '^#!/bin/sh' bootstrap .ci bench doc/html.sh test |
@@ -68,13 +67,13 @@ shells()
 			-e SC2034,SC2046,SC2154
 }
 
-# read_by PROGRAM FUNCTION
-read_by()
+# analyse PROGRAM FUNCTION
+analyse()
 {
 	if ! command -v "$1" >/dev/null; then
 		echo "$1: missing"
 	elif "$2" >"$tmp/out" 2>&1; then
-		echo "$1: nothing to say"
+		echo "$1: no complaints"
 		return
 	else
 		cat "$tmp/out"
@@ -83,8 +82,8 @@ read_by()
 	failed=1
 }
 
-read_by gcc analyzer
-read_by clang-tidy tidy
-read_by cppcheck checker
-read_by shellcheck shells
+analyse gcc analyzer
+analyse clang-tidy tidy
+analyse cppcheck checker
+analyse shellcheck shells
 exit $failed

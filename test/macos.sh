@@ -1,14 +1,15 @@
 #!/bin/sh
-# libivykis: is it complete on macOS, as far as that can be told without one?
+# libivykis: is it complete on macOS, as far as can be tested without macOS?
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Compiles and links the library, static and shared, the examples and the tests
-# that are not Linux's own for both kinds of processor, without a warning, and
-# looks at what the shared library exports and is called.  Nothing is run.
+# that do not need Linux, for both kinds of processor, without a warning, and
+# checks the name of the shared library and the names that it exports.  Nothing
+# is run.
 #
 # The compiler is zig cc, from npm, of one version with one checksum; it is kept
-# in macos.build/zig.  Where it or llvm cannot be had nothing is tested, which
-# is said, and is a failure if NEED_MACOS is set.
+# in macos.build/zig.  If zig or llvm is not available, nothing is tested, and a
+# message says so; that is a failure if NEED_MACOS is set.
 #
 # Environment: MAKE, TOP_SRCDIR.
 set -u
@@ -87,7 +88,7 @@ wanted()
 		sort
 }
 
-# But for what zig's linker adds to each library.
+# Leaves out the names that zig's linker adds to each library.
 exported()
 {
 	llvm-nm -gU src/.libs/libivykis.dylib |
@@ -102,7 +103,7 @@ exports_all()
 }
 
 # A thread-local variable is allocated at its first use, which a signal handler
-# must not do.  iv_fatal() is no function for signal handlers.
+# must not do.  iv_fatal() is not called by signal handlers.
 no_thread_locals()
 {
 	for object in src/*.o; do
@@ -126,7 +127,7 @@ programs()
 	!/\\$/ { of_programs = 0 }' "$TOP_SRCDIR/test/Makefile.am"
 }
 
-# All tests were compiled but those that are listed with a reason.
+# Each test program was compiled, or is listed with the reason why not.
 has_programs()
 {
 	for program in $(programs); do
@@ -159,6 +160,6 @@ for target in x86_64-macos aarch64-macos; do
 		failed=1
 	fi
 done
-echo "macos: tests that are for Linux alone:"
+echo "macos: tests that need Linux:"
 sed 's/^/macos: /' "$linux_only"
 exit $failed

@@ -13,7 +13,7 @@ libs=$TOP_BUILDDIR/src/.libs
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 
-# The examples of a page, as $tmp/1.c, $tmp/2.c, ...
+# extract PAGE: writes its examples to $tmp/1.c, $tmp/2.c, ...
 extract()
 {
 	rm -f "$tmp"/*.c

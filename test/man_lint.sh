@@ -54,7 +54,7 @@ skip()
 	echo "ok $n - $1 # SKIP $2 is not installed"
 }
 
-# each COMMAND: for each page.
+# each COMMAND: runs it for each page.
 each()
 {
 	for page in $(pages); do
@@ -62,9 +62,9 @@ each()
 	done
 }
 
-# Pages of the system that ours refer to need not be installed.  -Wbase would
-# add the rules that NetBSD and OpenBSD have for their own pages, such as an .Os
-# without a name.
+# Pages of the system that ours refer to need not be installed.  By default
+# mandoc also applies the rules of NetBSD and OpenBSD for their own pages, such
+# as an .Os without a name.
 lint()
 {
 	mandoc -Tlint -Wstyle "$1" 2>/dev/null |

@@ -1,6 +1,6 @@
 #!/bin/sh
-# libivykis: the checks of the manual and of other text notice mistakes.  All of
-# them are made in one copy of the sources, and each causes its complaint.
+# libivykis: the checks of the manual and of other text notice mistakes.  All
+# mistakes are made in one copy of the sources, and each causes its complaint.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Environment: CC, TOP_SRCDIR.
@@ -22,7 +22,7 @@ make_copy()
 		packaging) | tar -x -C "$copy"
 }
 
-# mistake FILE SED COMPLAINT [PROGRAM]: the program is needed to notice it.
+# mistake FILE SED COMPLAINT [PROGRAM]: noticing it needs the program.
 mistake()
 {
 	cp "$copy/$1" "$dir/before" &&

@@ -1,16 +1,15 @@
 #!/bin/sh
-# libivykis: do the tests notice what they claim to notice?
+# libivykis: do the tests notice the bugs that they are about?
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Each mutant is the library with one mistake in it, for which the named case
-# of a test program has to fail, as it has to pass without.
+# Each mutant is the library with one seeded bug.  The named case of a test
+# program has to pass with the library, and to fail with the mutant.
 #
 #	mutants.sh			all
 #	mutants.sh WORD		those whose description contains WORD
-#	mutants.sh "" 2/4		of each four in a row the second
+#	mutants.sh "" 2/4		the second of each four in a row
 #
-# CC, CFLAGS, TOP_SRCDIR and TOP_BUILDDIR in the environment say how to build and
-# from what.
+# Environment: CC, CFLAGS, TOP_SRCDIR, TOP_BUILDDIR.
 
 set -u
 CC=${CC:-cc}
@@ -26,11 +25,11 @@ defs=$(sed -n 's/^IV_DEFS = //p' "${TOP_BUILDDIR:-$top/build}/Makefile")
 [ -n "$defs" ] || exit 1
 uring=
 case $defs in *-DHAVE_URING*) uring=-luring ;; esac
-# As the Makefile makes it.
+# As in test/Makefile.am.
 echo '#include <sys/syscall.h>' | $CC -E -dM -x c - | sed -n \
 	's/^#define __NR_\([a-z0-9_]*\) .*/{ "\1", __NR_\1 },/p' \
 	>"$tmp/syscalls.h"
-# A system that has a kqueue: see test/kqueue/README.
+# These flags make a system with a kqueue: see test/kqueue/README.
 $CC -std=gnu11 -D_GNU_SOURCE -O2 -w -I"$top/test/kqueue" -c \
 	"$top/test/kqueue/kqueue.c" -o "$tmp/kqueue.o" || exit 1
 echo "-UHAVE_EPOLL -UHAVE_EPOLL_CREATE1 -DHAVE_KQUEUE
@@ -57,7 +56,8 @@ compile() {
 		-I"$top/src" -I"$top/test" -I"$tmp" -c "$2" -o "$3"
 }
 
-# The library and the program without a mistake, once for each set of flags.
+# objects FLAGS PROGRAM: compiles the library and the program without a bug,
+# once for each set of flags.
 objects() {
 	dir=$tmp/objects$1
 	mkdir -p "$dir"
@@ -84,13 +84,13 @@ link() {
 		"$tmp/objects$1/$2.o" -pthread $uring
 }
 
-# A case that does not end has failed, too.
+# passes EXECUTABLE CASE VARIANT: a case that does not end has failed, too.
 passes() {
 	TEST_VARIANT=$3 timeout -k 1 $limit "$1" "$2" >"$tmp/out" 2>&1 &&
 		grep -q '^ok' "$tmp/out" && ! grep -q SKIP "$tmp/out"
 }
 
-# What the machine takes for it without the mistake says when it hangs with it.
+# The time that a case takes without the bug sets the limit for the mutant.
 sound_passes() {
 	limit=600
 	begin=$(date +%s)
@@ -98,7 +98,7 @@ sound_passes() {
 	limit=$((8 + 10 * ($(date +%s) - begin)))
 }
 
-# Some are a matter of chance.
+# Some cases fail only by chance, so they are repeated.
 survives() {
 	for try in 1 2 3 4 5 6 7 8 9 10 11 12; do
 		passes "$@" || return 1
@@ -137,9 +137,9 @@ mutant() {
 
 	if ! sound_passes "$tmp/sound" "$5" "$6"; then
 		if grep -q SKIP "$tmp/out"; then
-			verdict ok "$1" "its test does not run here"
+			verdict ok "$1" "the case is skipped here"
 		else
-			verdict "not ok" "$1: fails without it"
+			verdict "not ok" "$1: the case fails without the bug"
 		fi
 	elif survives "$tmp/mutant" "$5" "$6"; then
 		verdict "not ok" "$1: not noticed"
@@ -158,14 +158,14 @@ shared() {
 		$(ls "$tmp/objects-fPIC"/iv_*.o | grep -v "/$2\.o$") -pthread $uring
 }
 
-# plays_alike DIRECTORY: does the differential test agree with that library?
+# plays_alike DIRECTORY: does the differential test pass with this library?
 plays_alike() {
 	CC=$CC TOP_SRCDIR=$top DIFFERENTIAL_LIBRARY=$1 DIFFERENTIAL_PROGRAMS=300 \
 		"$top/test/differential.sh" >"$tmp/out" 2>&1
 	! grep -q '^not ok' "$tmp/out"
 }
 
-# differs DESCRIPTION FILE SED: the differential test notices it.
+# differs DESCRIPTION FILE SED: a mutant for the differential test.
 differs() {
 	set -- "differential: $1" "$2" "$3"
 	wanted "$1" || return
@@ -182,9 +182,9 @@ differs() {
 	   ! shared "$tmp/mutant.lib" "$2" "$tmp/mutant.o"; then
 		verdict "not ok" "$1: the mutation does not apply"
 	elif [ -z "${sound-}" ] && ! plays_alike "$tmp/sound.lib"; then
-		verdict "not ok" "$1: fails without it"
+		verdict "not ok" "$1: the test fails without the bug"
 	elif sound=yes && grep -q '# SKIP' "$tmp/out"; then
-		verdict ok "$1" "its test does not run here"
+		verdict ok "$1" "the test is skipped here"
 	elif plays_alike "$tmp/mutant.lib"; then
 		verdict "not ok" "$1: not noticed"
 	else
@@ -197,9 +197,9 @@ board=iv_board
 page=iv_board_page
 event=iv_event
 
-# Where a mutant takes its time (3000), it is so that a race is soon lost.  The
-# fences are not among the mutants: a processor hardly ever shows what they are
-# for, with a system call between the two looks.  They are the model's part.
+# Some mutants pause (3000), so that a race is soon lost.  No mutant lacks a
+# fence, as a processor hardly ever shows its effect with a system call between
+# the two checks.  The models in test/model have such mutants.
 mutant "raw post: RUNG is set before the write" $raw \
 	'/^static void ring(/,/^}/s/^\tif (!write_ring/\
 	unsigned long before = state;\
@@ -871,7 +871,8 @@ mutant "kqueue: waits end after the nanosecond" $kq \
 		left->tv_nsec = (left->tv_nsec + 999999) \/ 1000000 * 1000000;/' \
 	timer_fuzz "$intime" kqueue/eventfd $kqueue.steps
 
-# With the libivykis that the system has installed as the oracle.
+# The differential test compares with the libivykis that the system has
+# installed.
 differs "events in reverse order" $event \
 	's/slot = st->event.tail + num;/slot = st->event.tail;/
 	s/enqueue(st, --slot, ev)/enqueue(st, slot++, ev)/'
@@ -910,7 +911,7 @@ differs "work of a pool in reverse order" iv_work \
 differs "the process is dead, and may be killed" iv_wait \
 	's/int ret = -ESRCH;/int ret = 0;/'
 
-# The library in steps, between which test/steps.c comes.
+# The library runs in steps, between which test/steps.c acts.
 echo "-DIV_STEPS -Wl,--wrap=realloc" >"$tmp/steps"
 at_steps=@$tmp/steps
 mutant "steps: rung is said before the write" $raw \

@@ -2,14 +2,14 @@
 # libivykis: bugs of earlier versions that are fixed in this one.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# A case of a test program shows each bug.  The same program, built with the
-# headers and the library that the system has installed, has to fail in the
-# described way with that library, and to pass with the one of this tree.
+# A case of a test program shows each bug.  The program is built with the
+# headers and the library that the system has installed.  It has to fail in the
+# described way with that library, and to pass with the library of this tree.
 #
 #	old_bugs.sh			all bugs
 #	old_bugs.sh TEXT		those whose line contains TEXT
 #
-# It fails if one line is wrong.  A bug that is not shown has a reason.
+# The script fails if one line is wrong.  A bug that is not shown has a reason.
 # Environment: CC, CXX, TOP_SRCDIR, TOP_BUILDDIR.
 set -u
 
@@ -83,8 +83,8 @@ run()
 	return $status
 }
 
-# passes_there SECONDS PROGRAM CASE VARIANT: some faults show by chance, so it
-# is run several times.
+# passes_there SECONDS PROGRAM CASE VARIANT: the case is run $times times, as
+# some bugs show by chance.
 passes_there()
 {
 	time=0
@@ -94,9 +94,9 @@ passes_there()
 	done
 }
 
-# row NAME DEFECT PROGRAM CASE VARIANT WORDS: what the program says on the
-# system's library, one of the lines of WORDS.  It has hung there if it takes ten times as long as here,
-# and five seconds more.
+# row NAME DEFECT PROGRAM CASE VARIANT WORDS: with the system's library the
+# program has to print one of the lines of WORDS.  It has hung if it takes ten
+# times as long as with this library, and five seconds more.
 row()
 {
 	wanted "$@" || return 0
@@ -128,7 +128,7 @@ row()
 	fi
 }
 
-# The same, found by memcheck.
+# A row whose bug memcheck finds.
 memcheck()
 {
 	if ! command -v valgrind >/dev/null; then
@@ -142,7 +142,7 @@ memcheck()
 	tool=
 }
 
-# The same, for what the system's library may be too old to have.
+# newer FUNCTION ROW...: a row for libraries that have this function.
 newer()
 {
 	if nm -D "$system/libivykis.so.0" | grep -q "$1"; then
@@ -223,13 +223,14 @@ null_pointer()
 # host LIBRARY MODE ROUNDS: as in test/plugin.
 host()
 (
-	# shellcheck disable=SC3045 # whatever sh is
+	# shellcheck disable=SC3045 # not in every sh
 	ulimit -s 128
 	MALLOC_ARENA_MAX=1 LD_LIBRARY_PATH=$1 \
 		./plugin_host "$3" "$2" ./plugin_part.so
 )
 
-# plugin NAME DEFECT MODE ROUNDS STATUS: a plugin that is unloaded.
+# plugin NAME DEFECT MODE ROUNDS STATUS: the exit status of a program that
+# unloads a plugin with the system's library.
 plugin()
 {
 	wanted "$@" || return 0
@@ -317,7 +318,7 @@ row limits "a soft limit above 131072 is lowered" \
 	process 'a limit above 131072 stays as it is' - rlim_cur
 cannot limits "hard limits above 2^31 are taken for small ones" \
 	"no kernel grants them"
-# What the stack happens to hold does no harm in half of the runs.
+# In half of the runs the random contents of the stack do no harm.
 times=50
 row limits "a failing getrlimit is not noticed" \
 	process 'a limit that can be neither read nor set' - Aborted
@@ -402,7 +403,7 @@ row raw "a pipe is inherited by exec for a moment" \
 row tls "sizes overflow unnoticed" \
 	tls 'sizes that overflow are fatal' - 'wait status 0,'
 
-# Depending on who comes first.
+# Which of these happens depends on a race.
 hangs_or_aborts='did not end
 Aborted
 status is 6'

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The Debian packages: `packages.sh DIRECTORY' lets lintian check those that
 # `make deb' has put there, and installs, uses and removes them in a fresh
-# system.  Needs lintian, too, and what fresh_system.sh needs.
+# system.  Needs lintian, and what fresh_system.sh needs.
 set -eu
 
 debs=$(cd "$1" && pwd)
@@ -16,7 +16,7 @@ version_of()
 	inside dpkg -s "$1" | sed -n 's/^Version: //p'
 }
 
-# A daemon that was built for the library of the distribution.
+# Runs a daemon that was built for the library of the distribution.
 syslog_runs()
 {
 	cat >"$root/tmp/syslog.conf" <<-END
@@ -69,13 +69,13 @@ removed_without_trace()
 		-name '*ivykis*' | grep .
 }
 
-step "lintian has nothing to say" \
+step "lintian has no complaints" \
 	lintian --allow-root --fail-on warning,error "$debs"/*.changes
-step "there is a system to try them in" make_root
+step "a fresh system is ready" make_root
 step "syslog-ng is installed with the library of the distribution" \
 	get syslog-ng-core bsdutils
-step "syslog-ng runs on that" syslog_runs
-step "the packages take its place" upgrade
-step "syslog-ng runs on them" syslog_runs
-step "programs are built with them, shared and static, and run" own_test_passes
-step "they are removed without a trace" removed_without_trace
+step "syslog-ng runs on that library" syslog_runs
+step "the packages replace that library" upgrade
+step "syslog-ng runs on this library" syslog_runs
+step "programs are built with it, shared and static, and run" own_test_passes
+step "the packages are removed without a trace" removed_without_trace

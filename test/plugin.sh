@@ -43,7 +43,7 @@ is_not_linked()
 # that each round leaves behind shows in the number of pages.
 host()
 (
-	# shellcheck disable=SC3045 # whatever sh is
+	# shellcheck disable=SC3045 # not in every sh
 	ulimit -s 128
 	MALLOC_ARENA_MAX=1 ./host "$@"
 )
@@ -52,15 +52,15 @@ verdict "plugins are linked with the library and with its archive" build
 verdict "the program is not linked with the library" is_not_linked
 for kind in shared archive; do
 	for mode in clean leave; do
-		verdict "it is unloaded before the thread ends ($kind, $mode)" \
+		verdict "unloading before the thread ends ($kind, $mode)" \
 			host 1 $mode ./$kind.so
-		verdict "a thousand times ($kind, $mode)" \
+		verdict "unloading a thousand times ($kind, $mode)" \
 			host 1000 $mode ./$kind.so
 	done
-	verdict "with an area for each loop, and another after it ($kind)" \
+	verdict "unloading plugins with and without an iv_tls area ($kind)" \
 		host 1000 leave ./${kind}_area.so ./$kind.so
 done
-verdict "all of them in turn" \
+verdict "unloading all of these plugins in turn" \
 	host 100 leave ./shared_area.so ./archive_area.so ./shared.so \
 	./archive.so
 echo "1..$num"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# libivykis: the static probes: each has a note in the library, is a nop in its
-# code, and is hit by a program in the right order, for which gdb is needed.
+# libivykis: the static probes: each has a note in the library and is a nop in
+# its code, and gdb sees a program reach them in the right order.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Environment: CC, ENABLE_PROBES (no: configured without), TOP_SRCDIR,
@@ -30,8 +30,8 @@ notes()
 	}' | tr -d , | sort
 }
 
-# Exactly these, some of them in two places.  Every post would have to read a
-# semaphore.
+# There are exactly these probes, some of them in two places.  None has a
+# semaphore, which every post would have to read.
 has_the_notes()
 {
 	cat >"$dir/wanted" <<-END
@@ -141,7 +141,7 @@ build_program()
 		-L"$lib" -livykis -Wl,-rpath,"$lib"
 }
 
-is_hit_in_order()
+are_reached_in_order()
 {
 	build_program &&
 	{
@@ -161,10 +161,10 @@ is_hit_in_order()
 	} >"$dir/script" &&
 	gdb -nx -batch -x "$dir/script" "$dir/posts" >"$dir/trace" 2>&1 &&
 	cat "$dir/trace" &&
-	grep '^probe' "$dir/trace" | diff - "$dir/way"
+	grep '^probe' "$dir/trace" | diff - "$dir/order"
 }
 
-cat >"$dir/way" <<END
+cat >"$dir/order" <<END
 probe raw_skipped
 probe raw_skipped
 probe raw_skipped
@@ -179,8 +179,8 @@ verdict "each probe has a note, and none has a semaphore" has_the_notes
 verdict "each probe is a nop" are_nops
 verdict "each probe is in the manual" are_in_the_manual
 if command -v gdb >/dev/null; then
-	verdict "a program hits the probes in order" is_hit_in_order
+	verdict "a program reaches the probes in order" are_reached_in_order
 else
-	skip "a program hits the probes in order" "gdb is not installed"
+	skip "a program reaches the probes in order" "gdb is not installed"
 fi
 echo "1..$num"

@@ -9,7 +9,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/test/fresh_system.sh"
 [ -z "${HERE-}" ] || root=$work
 
-# To read the manual, and to run the benchmarks.
+# The manual and the benchmarks need these.
 packages="man-db python3"
 
 commands()
@@ -23,7 +23,7 @@ commands()
 		fi
 }
 
-# All that is in the repository, and nothing that was built.
+# Copies what is in the repository, and nothing that was built.
 copy_sources()
 {
 	mkdir -p "$root/root/libivykis" && cd "$top" &&
@@ -31,7 +31,7 @@ copy_sources()
 		tar -xf - -C "$root/root/libivykis"
 }
 
-# The first failure ends it.  The benchmarks are only seen to run.
+# The script ends at the first failure.  QUICK=1 shortens the benchmarks.
 make_script()
 {
 	echo 'set -e; cd "$HOME/libivykis"; export QUICK=1'
@@ -52,7 +52,7 @@ paste()
 	fi
 }
 
-# prints REGEX: a whole line of what was printed.
+# prints REGEX: checks that a line of the output matches as a whole.
 prints()
 {
 	grep -Eqx "$1" "$work/pasted" || {
@@ -62,11 +62,11 @@ prints()
 }
 
 if [ -z "${HERE-}" ]; then
-	step "There is a fresh system" make_root
+	step "A fresh system is ready" make_root
 	# shellcheck disable=SC2086 # several of them
-	step "It has a manual and python" get $packages
+	step "man-db and python3 are installed" get $packages
 fi
-step "It has the sources" copy_sources
+step "The sources are copied" copy_sources
 make_script >"$root/root/paste.sh"
 paste >"$work/pasted" 2>&1 || {
 	tail -n 60 "$work/pasted"

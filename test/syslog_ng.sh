@@ -42,7 +42,7 @@ log { source(s); destination(d); flags(flow-control); };
 END
 }
 
-# start COMMAND...: run syslog-ng, by this command if there is one.
+# start [COMMAND...]: runs syslog-ng, by this command if there is one.
 start()
 {
 	rm -f log said sent.* persist
@@ -135,8 +135,8 @@ all_is_written()
 	test "$(wc -l <log)" -ge "$(cat sent.* | wc -l)"
 }
 
-# What each sender was acknowledged stands in the log once, in order, and
-# nothing else does.
+# The log has what was acknowledged to each sender, once and in order, and
+# nothing else.
 log_is_right()
 {
 	until_true "$server" all_is_written
@@ -147,7 +147,7 @@ log_is_right()
 	test "$(wc -l <log)" = "$(cat sent.* | wc -l)"
 }
 
-# Senders are there only if it went wrong.
+# Senders still run only if something has failed.
 ends()
 {
 	kill -TERM "$server"
@@ -161,7 +161,8 @@ ends()
 	test $status = 0
 }
 
-# An error is its innermost frame's that is neither the libc's nor valgrind's.
+# Prints the errors whose innermost frame is in this library, apart from frames
+# in the libc and in valgrind.
 errors_of_ours()
 {
 	awk -F '[<>]' '
@@ -193,23 +194,23 @@ nothing_found()
 
 verdict "the sender compiles" build_sender
 verdict "syslog-ng starts" start
-verdict "it has loaded the library of this tree and no other" uses_ours
-verdict "it reloads $RELOADS times while seven senders are at work" \
+verdict "syslog-ng has loaded the library of this tree and no other" uses_ours
+verdict "syslog-ng reloads $RELOADS times while seven senders send" \
 	reload_under_load "$RELOADS"
 verdict "the log has what was acknowledged, once and in order" log_is_right
 echo "# $(wc -l <log) messages"
-verdict "it ends with status 0 on SIGTERM" ends
+verdict "syslog-ng ends with status 0 on SIGTERM" ends
 
 if command -v valgrind >/dev/null; then
-	verdict "it starts under memcheck" start valgrind \
+	verdict "syslog-ng starts under memcheck" start valgrind \
 		--xml=yes --xml-file=memcheck --leak-check=full \
 		--show-leak-kinds=definite --num-callers=30 --
-	verdict "... reloads $RELOADS_MEMCHECK times" \
+	verdict "syslog-ng reloads $RELOADS_MEMCHECK times under memcheck" \
 		reload_under_load "$RELOADS_MEMCHECK"
-	verdict "... writes what was acknowledged" log_is_right
+	verdict "the log is right under memcheck" log_is_right
 	echo "# $(wc -l <log) messages"
-	verdict "... ends with status 0" ends
-	verdict "... and memcheck finds nothing in this library" nothing_found
+	verdict "syslog-ng ends with status 0 under memcheck" ends
+	verdict "memcheck finds nothing in this library" nothing_found
 	echo "# $(cat elsewhere)"
 else
 	skip "memcheck finds nothing in this library" \

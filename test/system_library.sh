@@ -1,11 +1,11 @@
-# libivykis: find the libivykis that the system has installed, and build test
+# libivykis: finds the libivykis that the system has installed, and builds test
 # programs with its headers, in $dir/system.  Sourced after tap.sh.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=sh disable=SC2154
 
 system=$dir/system
 
-# Returns 1 if there is none, without a message.
+# Returns 1, without a message, if no older libivykis is installed.
 find_system()
 {
 	[ -d "$system" ] && return
@@ -23,7 +23,8 @@ find_system()
 	done
 }
 
-# Programs that wrap functions of the libc are linked statically, so not those.
+# Lists the test programs, except those that wrap functions of the libc, which
+# are linked statically.
 all_programs()
 {
 	for source in "$TOP_SRCDIR"/test/*.c; do
@@ -33,8 +34,8 @@ all_programs()
 	true
 }
 
-# The old headers need others before them, and lack newer functions that some
-# tests call.
+# The old headers need another one before them, and lack newer functions that
+# some tests call.
 write_newer()
 {
 	cat >"$system/newer.h" <<-END

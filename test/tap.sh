@@ -3,8 +3,9 @@
 # written as TAP.
 # shellcheck shell=sh disable=SC2034
 
-# One that takes half an hour has hung.  It is a process group of its own, which
-# is stopped as a whole, whatever runs in it: at its limit, and with this shell.
+# A script that takes half an hour has hung.  It runs in its own process group,
+# of which all processes are killed: at this limit, and when this shell is
+# killed.
 if [ -z "${TAP_LIMITED-}" ]; then
 	export TAP_LIMITED=1
 	env --default-signal=INT,QUIT \
@@ -12,15 +13,15 @@ if [ -z "${TAP_LIMITED-}" ]; then
 	trap 'kill $! 2>/dev/null' HUP INT TERM
 	wait $! && exit
 	status=$?
-	# What came may have been a signal, so not the end yet.
+	# A signal may have interrupted the wait, so the script may still run.
 	wait $! 2>/dev/null
 	exit $status
 fi
 
 : "${TOP_BUILDDIR:=$TOP_SRCDIR/build}" "${CC:=cc}"
-# What configure has found, for programs that use check.h.
+# What configure has found, which programs that use check.h need.
 defs=$(sed -n 's/^IV_DEFS = //p' "$TOP_BUILDDIR/Makefile" 2>/dev/null)
-# What programs that are linked with the archive need besides.
+# Libraries that programs need if they are linked with the archive.
 uring=$(sed -n 's/^URING_LIBS = //p' "$TOP_BUILDDIR/Makefile" 2>/dev/null)
 dir=$(mktemp -d) || exit 1
 running=
@@ -38,7 +39,7 @@ clean_up()
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 
-# verdict NAME COMMAND...: what the command says is a comment of the verdict.
+# verdict NAME COMMAND...: the output of a command that fails is a comment.
 verdict()
 {
 	subject=$1
@@ -59,7 +60,7 @@ skip()
 	echo "ok $num - $1 # SKIP $2"
 }
 
-# needs COMMAND PACKAGE: nothing can be tested without.
+# needs COMMAND PACKAGE: without the command, the whole script is skipped.
 needs()
 {
 	command -v "$1" >/dev/null && return
@@ -67,8 +68,9 @@ needs()
 	exit 0
 }
 
-# until_true PID COMMAND...: for as long as the process lives, and has not hung.
-# The command may have become true right before the process ended.
+# until_true PID COMMAND...: repeats the command until it succeeds, the process
+# has ended, or ten minutes have passed.  The command is tried once more after
+# the process has ended.
 until_true()
 {
 	pid=$1

@@ -127,7 +127,7 @@ frequent_mistakes()
 		bootstrap
 }
 
-# What git leaves in a file when two changes meet.
+# git marks a conflict in a file by such lines.
 no_conflict_is_left()
 {
 	! all_files | xargs cat /dev/null | grep -q '^<<<<<<< \|^>>>>>>> ' || {
@@ -136,7 +136,7 @@ no_conflict_is_left()
 	}
 }
 
-# Such as iv_main(3).
+# Pages are named like iv_main(3).
 named_pages_exist()
 {
 	{
@@ -152,7 +152,7 @@ named_pages_exist()
 	test ! -s "$dir/missing"
 }
 
-# Such as src/iv_fd.c, or iv_fd.c without a directory.
+# Files are named like src/iv_fd.c, or like iv_fd.c without a directory.
 named_files_exist()
 {
 	for file in $documents; do
@@ -221,7 +221,7 @@ else
 	skip "there are no frequent mistakes" "codespell is not installed"
 fi
 verdict "no merge conflict is left" no_conflict_is_left
-verdict "pages of the manual that are named exist" named_pages_exist
-verdict "files that are named exist" named_files_exist
-verdict "links of documents have targets" links_have_targets
+verdict "each page of the manual that is named exists" named_pages_exist
+verdict "each file that is named exists" named_files_exist
+verdict "each link in a document has its target" links_have_targets
 echo "1..$num"

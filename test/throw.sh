@@ -2,7 +2,7 @@
 # libivykis: C++ exceptions through iv_main().
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# The cases are in leave.c.  Written as TAP.
+# The cases are in leave.c.  The output is TAP.
 # Environment: CC, CXX, TOP_SRCDIR, TOP_BUILDDIR.
 set -u
 
@@ -11,13 +11,13 @@ set -u
 . "$TOP_SRCDIR/test/tap.sh"
 : "${CXX:=c++}"
 
-# shellcheck disable=SC2086 # with options, maybe
+# shellcheck disable=SC2086 # there may be options
 if ! command -v ${CXX%% *} >/dev/null; then
 	echo "1..0 # SKIP there is no C++ compiler, $CXX"
 	exit
 fi
 
-# Frames of C that an exception crosses.
+# The exceptions cross frames of C.
 # shellcheck disable=SC2086 # a list
 $CC -g -O2 -Wall -fexceptions -DCXX $defs -I"$TOP_SRCDIR/src/include" \
 	-c "$TOP_SRCDIR/test/leave.c" -o "$dir/leave.o" &&

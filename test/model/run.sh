@@ -1,5 +1,6 @@
 #!/bin/sh
-# libivykis: verify the models of the protocols, and see each seeded bug caught.
+# libivykis: verifies the models of the protocols, and that each seeded bug is
+# caught.
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
 command -v spin >/dev/null || {
@@ -16,8 +17,8 @@ cd "$dir" || exit 1
 n=0
 failed=0
 
-# say STATUS TEXT: print a verdict, and the verifier's output if it failed.
-say()
+# verdict STATUS TEXT: prints the verifier's output, too, if it failed.
+verdict()
 {
 	n=$((n + 1))
 	if [ "$1" = 0 ]; then
@@ -31,7 +32,8 @@ say()
 
 # verify 'spin options' 'compiler options' 'verifier options' model
 #
-# -DNOREDUCE explores every order of steps, without leaving out equivalent ones.
+# With -DNOREDUCE no order of steps is left out, even if it is equivalent to
+# another one.
 verify()
 {
 	rm -f pan*
@@ -42,7 +44,7 @@ verify()
 	} >out 2>&1
 }
 
-# The whole state space was searched, and has no error.
+# Was the whole state space searched, without an error?
 good()
 {
 	grep -q 'errors: 0$' out &&
@@ -53,14 +55,14 @@ good()
 holds()
 {
 	verify "$2" "-O2 -DSAFETY $collapse" -w22 "$1" && good
-	say $? "$1 $2: the protocol holds ($(
+	verdict $? "$1 $2: the protocol holds ($(
 		sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' out) states)"
 }
 
 ends()
 {
 	verify "$2" '-O2 -DNP' '-l -w20' "$1" && good
-	say $? "$1 $2: every execution ends"
+	verdict $? "$1 $2: every execution ends"
 }
 
 # An assertion has to fail; another error is not enough.
@@ -72,7 +74,7 @@ caught()
 	for bug; do
 		verify "$options -D$bug" -DSAFETY -w20 "$model"
 		grep -q 'assertion violated' out
-		say $? "$model: $bug is caught"
+		verdict $? "$model: $bug is caught"
 	done
 }
 
