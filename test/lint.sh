@@ -49,8 +49,8 @@ tidy()
 }
 
 # cppcheck takes offsetof() and iv_container_of() for uses of null pointers.
-# The other analysers check for these without that mistake.  shellcheck
-# disable=SC2086
+# The other analysers check for these without that mistake.
+# shellcheck disable=SC2086
 checker()
 {
 	cppcheck -q --enable=warning,performance,portability --std=c11 \
