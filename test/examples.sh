@@ -116,8 +116,8 @@ worker_killed()
 	test $status = 1 && grep -q 'fifo.kill: the worker was killed' "$dir/err"
 }
 
-# is_notified N: wait until listen has been notified N times.
-is_notified()
+# wait_notified N: waits until listen has been notified N times.
+wait_notified()
 {
 	until test "$(grep -c notified "$dir/listen")" = "$1"; do
 		kill -0 $listen || return 1
@@ -138,8 +138,8 @@ notify_listen()
 	"$examples/listen" "$dir/socket" >"$dir/listen" &
 	listen=$!
 	until_true $listen is_listening $listen || return 1
-	"$examples/notify" "$dir/socket" && is_notified 1 &&
-	"$examples/notify" "$dir/socket" 2 && is_notified 3 &&
+	"$examples/notify" "$dir/socket" && wait_notified 1 &&
+	"$examples/notify" "$dir/socket" 2 && wait_notified 3 &&
 	kill $listen && wait $listen && test ! -e "$dir/socket" &&
 	! "$examples/notify" "$dir/socket"
 }

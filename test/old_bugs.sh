@@ -83,9 +83,9 @@ run()
 	return $status
 }
 
-# passes_there SECONDS PROGRAM CASE VARIANT: the case is run $times times, as
-# some bugs show by chance.
-passes_there()
+# passes_with_system SECONDS PROGRAM CASE VARIANT: the case is run $times times,
+# as some bugs show by chance.
+passes_with_system()
 {
 	time=0
 	while [ $time -lt $times ]; do
@@ -107,21 +107,21 @@ row()
 
 	begun=$(date +%s)
 	if ! run "$ours" 900 "$3" "$4" "$5" || ! grep -q '^ok' out; then
-		is_wrong "$1" "$2" "$3" "fails here" out
+		is_wrong "$1" "$2" "$3" "fails with this library" out
 		return
 	fi
 	if grep -q '^ok.* # SKIP' out; then
 		skipped=$((skipped + 1))
 		line "$1" "$2" "$3" \
-			"not here: $(sed -n 's/^# skipped: //p' out)"
+			"skipped: $(sed -n 's/^# skipped: //p' out)"
 		return
 	fi
 
 	limit=$((5 + 10 * ($(date +%s) - begun)))
-	if passes_there $limit "$3" "$4" "$5"; then
+	if passes_with_system $limit "$3" "$4" "$5"; then
 		is_wrong "$1" "$2" "$3" "passes on the system's library" out
 	elif ! grep -aqF -- "$6" out; then
-		is_wrong "$1" "$2" "$3" "fails otherwise than by \"$6\"" out
+		is_wrong "$1" "$2" "$3" "fails without printing \"$6\"" out
 	else
 		shown=$((shown + 1))
 		line "$1" "$2" "$3" "$(grep -aoF -- "$6" out | head -n 1)"
@@ -134,7 +134,7 @@ memcheck()
 	if ! command -v valgrind >/dev/null; then
 		wanted "$@" || return 0
 		skipped=$((skipped + 1))
-		line "$1" "$2" "$3" "not here: valgrind is not installed"
+		line "$1" "$2" "$3" "skipped: valgrind is not installed"
 		return
 	fi
 	tool="valgrind -q --error-exitcode=1"
@@ -173,9 +173,9 @@ header()
 	shift 4
 	if ! "$@" -fsyntax-only -I"$TOP_SRCDIR/src/include" "$text" \
 	     >out 2>&1; then
-		is_wrong "$id" "$defect" "$text" "does not compile here" out
+		is_wrong "$id" "$defect" "$text" "fails with our headers" out
 	elif "$@" -fsyntax-only -I"$system/include" "$text" >out 2>&1; then
-		is_wrong "$id" "$defect" "$text" "compiles there, too"
+		is_wrong "$id" "$defect" "$text" "compiles with both headers"
 	else
 		shown=$((shown + 1))
 		line "$id" "$defect" "$text" \
@@ -197,7 +197,7 @@ null_pointer()
 	wanted "$@" || return 0
 	if ! command -v clang >/dev/null; then
 		skipped=$((skipped + 1))
-		line "$1" "$2" "$3" "not here: clang is not installed"
+		line "$1" "$2" "$3" "skipped: clang is not installed"
 		return
 	fi
 	cat >container_of.c <<-END
@@ -216,7 +216,7 @@ null_pointer()
 		shown=$((shown + 1))
 		line "$1" "$2" "$3" "trapped by clang's sanitizer"
 	else
-		is_wrong "$1" "$2" "$3" "not there alone" out
+		is_wrong "$1" "$2" "$3" "not the system's library alone" out
 	fi
 }
 
@@ -244,7 +244,7 @@ plugin()
 		return
 	fi
 	if ! host "$ours" "$3" "$4" >out 2>&1; then
-		is_wrong "$1" "$2" plugin "fails here" out
+		is_wrong "$1" "$2" plugin "fails with this library" out
 		return
 	fi
 	host "$system" "$3" "$4" >out 2>&1
@@ -253,7 +253,7 @@ plugin()
 		shown=$((shown + 1))
 		line "$1" "$2" plugin "exit status $status"
 	else
-		is_wrong "$1" "$2" plugin "exit status $status there" out
+		is_wrong "$1" "$2" plugin "exit status $status, not $5" out
 	fi
 }
 
@@ -559,5 +559,5 @@ row L2 "without a system log nobody learns what was fatal" \
 row L3 "a fatal error in a cancelled thread ends the thread" \
 	fatal 'in a cancelled thread ends the process' - 'is 0, not 6'
 
-echo "$shown shown, $unshown cannot be, $skipped not here, $wrong wrong"
+echo "$shown shown, $unshown not shown, $skipped skipped, $wrong wrong"
 [ "$wrong" = 0 ] && [ "$shown" -gt 0 ]

@@ -414,7 +414,7 @@ static int uses_kqueue(void)
 	       !strcmp(iv_self->fd.method->name, "kqueue");
 }
 
-/* A kqueue reports such a descriptor before the wait. */
+/* A kqueue rejects such a descriptor, so the loop does not sleep. */
 static int is_broken(const struct fd *fd)
 {
 	struct pollfd pfd = { .fd = fd->iv.fd };
