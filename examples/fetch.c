@@ -106,7 +106,7 @@ static int watch(CURL *easy, curl_socket_t sock, int what, void *cookie,
 	return 0;
 }
 
-/* Called by curl to be called in msec, but not from here if that is 0. */
+/* Called by curl to have timed_out() called in msec, never from here. */
 static int set_timeout(CURLM *m, long msec, void *cookie)
 {
 	(void)m;

@@ -103,7 +103,7 @@ exports_all()
 }
 
 # A thread-local variable is allocated at its first use, which a signal handler
-# must not do.  iv_fatal() is not called by signal handlers.
+# must not do.  iv_fatal.c may have them, as signal handlers do not call it.
 no_thread_locals()
 {
 	for object in src/*.o; do
