@@ -665,20 +665,20 @@ mutant "timer memory: its refusal is the caller's errno" $timer \
 
 mutant "wait: an end without a status is not reported" iv_wait \
 	'/^static void lost_locked/,/^}/s/report_locked(.*/;/' \
-	wait 'somebody else waited for the end' poll/eventfd
-mutant "wait: without a pidfd nothing but SIGCHLD counts" iv_wait \
+	wait 'the end of a child that other code reaped' poll/eventfd
+mutant "wait: without a pidfd only SIGCHLD is noticed" iv_wait \
 	'/^static void begin/,/^}/s/check_later(.*/;/' \
-	wait 'where there is no pidfd, too' poll/eventfd
-mutant "wait: a stranger is taken for a child" iv_wait \
+	wait 'reaping by other code is reported' poll/eventfd
+mutant "wait: another process is taken for a child" iv_wait \
 	's/(has_ended || watch->is_child)/1/' \
-	wait 'somebody else waited for the end' poll/eventfd
-mutant "wait: what was never a child is not looked for" iv_wait \
+	wait 'the end of a child that other code reaped' poll/eventfd
+mutant "wait: a process that was never a child is not checked" iv_wait \
 	'/^static void look_locked/,/^}/s/errno == ESRCH/0/' \
-	wait 'somebody else waited for the end' poll/eventfd
+	wait 'the end of a child that other code reaped' poll/eventfd
 mutant "popen: children outlive their loop" iv_popen \
 	's/child->owner = NULL;/;/' \
 	popen 'a loop may end before' poll/eventfd
-mutant "wait: a signal that is refused ends the watch" iv_popen \
+mutant "popen: a refused signal ends the watch" iv_popen \
 	'/^static void send_signal/,/^}/s/ret == -ESRCH/ret < 0/' \
 	popen 'cannot be sent a signal' poll/eventfd
 

@@ -439,28 +439,28 @@ row signal "a handler on a stack that is too small" \
 	signal 'a thread whose stack is too small uses its alternate' - \
 	'Segmentation fault'
 
-row W1 "a child without an interest: NULL dereference" \
-	wait 'a child that is not watched any more may die' $each \
+row wait "a child without an interest: NULL dereference" \
+	wait 'a child may die after its interest was unregistered' $each \
 	'Segmentation fault'
-row W2 "all children are waited for" \
-	wait 'a child without an interest stops for who waits' $each \
+row wait "all children are waited for" \
+	wait 'the stop of a child without an interest is left' $each \
 	'WUNTRACED | WNOHANG) is 0'
-row W3 "no descriptor: registered all the same" \
-	wait 'without descriptors spawn fails and makes no child' $each \
+row wait "no descriptor: registered all the same" \
+	wait 'at the descriptor limit spawn fails' $each \
 	'is 0, not -1'
-row W4 "reports depend on one thread's loop" \
-	wait "reports wait for no other thread's loop" $each 'did not end'
-row W5 "a second interest corrupts the set" \
+row wait "reports depend on one thread's loop" \
+	wait "reports do not depend on another thread's loop" $each 'did not end'
+row wait "a second interest corrupts the set" \
 	wait 'two interests in one child get every report' $each 'did not end'
-row W6 "a spawned child inherits a held lock" \
-	wait 'iv_wait_interest_kill in a spawned child comes back' - \
+row wait "a spawned child inherits a held lock" \
+	wait 'iv_wait_interest_kill returns in a spawned child' - \
 	'did not end'
-row W7 "a spawned child swallows signals" \
+row wait "a spawned child swallows signals" \
 	wait 'a spawned child never swallows a signal' - 'did not end'
-row W8 "a forked child's interests stay silent" \
-	wait 'new interests of a forked child are served' $each 'did not end'
-row wait "a child that others waited for ends unnoticed" \
-	wait 'of a child that somebody else waited for the end is' $each \
+row wait "a forked child's interests get no reports" \
+	wait 'new interests of a forked child get reports' $each 'did not end'
+row wait "the end of a child that other code reaped is lost" \
+	wait 'the end of a child that other code reaped' $each \
 	'did not end'
 
 row P1 "a child inherits another one's pipe" \

@@ -25,7 +25,7 @@
 #define STOPPED		(SIGSTOP << 8 | 0x7f)
 #define CONTINUED	0xffff
 
-/* Older versions do not have it. */
+/* Older versions of the library do not define it. */
 #ifndef IV_WAIT_STATUS_UNKNOWN
 #define IV_WAIT_STATUS_UNKNOWN	0x1ff00
 #endif
@@ -38,7 +38,7 @@ struct watched {
 	int			quit_at;	/* this many reports */
 };
 
-static void write_down(void *_c, int status, const struct rusage *rusage)
+static void record(void *_c, int status, const struct rusage *rusage)
 {
 	struct watched *c = _c;
 
@@ -49,24 +49,24 @@ static void write_down(void *_c, int status, const struct rusage *rusage)
 		iv_quit();
 }
 
-/* Not initialised, as in a program that was compiled long ago. */
-static void set_up(struct watched *c, pid_t pid)
+/* The private members stay uninitialised, as in old programs. */
+static void prepare(struct watched *c, pid_t pid)
 {
 	memset(c, 0xa5, sizeof(*c));
 	c->w.pid = pid;
 	c->w.cookie = c;
-	c->w.handler = write_down;
+	c->w.handler = record;
 	c->num = 0;
 	c->quit_at = 1;
 }
 
-static void begin(struct watched *c, pid_t pid)
+static void watch(struct watched *c, pid_t pid)
 {
-	set_up(c, pid);
+	prepare(c, pid);
 	iv_wait_interest_register(&c->w);
 }
 
-static void end(struct watched *c)
+static void unwatch(struct watched *c)
 {
 	iv_wait_interest_unregister(&c->w);
 }
@@ -80,57 +80,58 @@ static void await(struct watched *c, int num)
 	check_int(c->num, num);
 }
 
-/* Some iterations, after which everything pending was delivered. */
-struct passes {
+/* A timer that stops the loop after some iterations. */
+struct countdown {
 	struct iv_timer		timer;
 	int			left;
-	int			ms;		/* between them, at the least */
+	int			ms;		/* between two, at least */
 };
 
-static void set_timer(struct passes *p)
+static void set_timer(struct countdown *d)
 {
 	iv_invalidate_now();
-	p->timer.expires = iv_now;
-	p->timer.expires.tv_nsec += p->ms * 1000000L;
-	if (p->timer.expires.tv_nsec >= 1000000000) {
-		p->timer.expires.tv_sec++;
-		p->timer.expires.tv_nsec -= 1000000000;
+	d->timer.expires = iv_now;
+	d->timer.expires.tv_nsec += d->ms * 1000000L;
+	if (d->timer.expires.tv_nsec >= 1000000000) {
+		d->timer.expires.tv_sec++;
+		d->timer.expires.tv_nsec -= 1000000000;
 	}
-	iv_timer_register(&p->timer);
+	iv_timer_register(&d->timer);
 }
 
-static void passed(void *_p)
+static void count_down(void *_d)
 {
-	struct passes *p = _p;
+	struct countdown *d = _d;
 
-	if (--p->left > 0)
-		set_timer(p);
+	if (--d->left > 0)
+		set_timer(d);
 	else
 		iv_quit();
 }
 
-static void run_a_while(int num, int ms)
+static void run_for(int num, int ms)
 {
-	struct passes p = { .left = num, .ms = ms };
+	struct countdown d = { .left = num, .ms = ms };
 
-	IV_TIMER_INIT(&p.timer);
-	p.timer.cookie = &p;
-	p.timer.handler = passed;
-	set_timer(&p);
+	IV_TIMER_INIT(&d.timer);
+	d.timer.cookie = &d;
+	d.timer.handler = count_down;
+	set_timer(&d);
 	iv_main();
 }
 
+/* Afterwards every pending report has been handled. */
 static void run_loop(void)
 {
-	run_a_while(5, 2);
+	run_for(5, 2);
 }
 
-/* Nothing keeps the loop busy. */
+/* Check that the loop sleeps. */
 static void check_idle(void)
 {
 	long cpu = cpu_ms();
 
-	run_a_while(1, 500);
+	run_for(1, 500);
 	check(cpu_ms() - cpu < 150);
 }
 
@@ -152,7 +153,7 @@ static void pause_for_ever(void *cookie)
 
 static void spawn(struct watched *c, void (*fn)(void *), void *cookie)
 {
-	set_up(c, -1);
+	prepare(c, -1);
 	check_int(iv_wait_interest_register_spawn(&c->w, fn, cookie), 0);
 	check(c->w.pid > 0);
 }
@@ -189,11 +190,11 @@ static pid_t fork_exiting(int status)
 }
 
 /* Wait until the child is dead, but do not reap it. */
-static void see_dead(pid_t pid)
+static void await_death(pid_t pid)
 {
 	siginfo_t info;
 
-	/* A child that is watched may have been waited for. */
+	/* If the child is watched, the library may have reaped it. */
 	check(waitid(P_PID, pid, &info, WEXITED | WNOWAIT) == 0 ||
 	      errno == ECHILD);
 }
@@ -217,13 +218,13 @@ static void death_of_spawned(void)
 	await(&c, 1);
 	check_int(c.status[0], 42 << 8);
 	check_errno(waitpid(c.w.pid, NULL, 0), ECHILD);
-	end(&c);
+	unwatch(&c);
 
 	spawn(&c, pause_for_ever, NULL);
 	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
 	await(&c, 1);
 	check_int(c.status[0], SIGKILL);
-	end(&c);
+	unwatch(&c);
 	iv_main();
 	iv_deinit();
 }
@@ -242,11 +243,11 @@ static void each_state_change(void)
 		await(&c, i + 1);
 		check_int(c.status[i], want[i]);
 	}
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
-static void *forks(void *pid)
+static void *fork_in_thread(void *pid)
 {
 	*(pid_t *)pid = fork_pausing();
 
@@ -259,42 +260,42 @@ static void forked_by_another_thread(void)
 	pid_t pid;
 
 	iv_init();
-	in_thread(forks, &pid);
-	begin(&c, pid);
+	in_thread(fork_in_thread, &pid);
+	watch(&c, pid);
 	run_loop();
 	check_int(c.num, 0);
 	check_int(iv_wait_interest_kill(&c.w, SIGINT), 0);
 	await(&c, 1);
 	check_int(c.status[0], SIGINT);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
-static void dead_before(void)
+static void dead_before_registered(void)
 {
 	struct watched c;
 	pid_t pid;
 
 	iv_init();
 	pid = fork_exiting(3);
-	see_dead(pid);
-	begin(&c, pid);
+	await_death(pid);
+	watch(&c, pid);
 	await(&c, 1);
 	check_int(c.status[0], 3 << 8);
-	end(&c);
+	unwatch(&c);
 
-	/* It is not called before the loop runs either. */
+	/* Registering does not call the handler: the loop does. */
 	pid = fork_exiting(4);
-	see_dead(pid);
-	begin(&c, pid);
+	await_death(pid);
+	watch(&c, pid);
 	check_int(c.num, 0);
-	end(&c);
+	unwatch(&c);
 	run_loop();
 	check_int(c.num, 0);
 	iv_deinit();
 }
 
-static void stopped_before(void)
+static void stopped_before_registered(void)
 {
 	struct watched c;
 	siginfo_t info;
@@ -304,25 +305,25 @@ static void stopped_before(void)
 	pid = fork_pausing();
 	check_int(kill(pid, SIGSTOP), 0);
 	check_int(waitid(P_PID, pid, &info, WSTOPPED | WNOWAIT), 0);
-	begin(&c, pid);
+	watch(&c, pid);
 	await(&c, 1);
 	check_int(c.status[0], STOPPED);
 	check_int(kill(pid, SIGKILL), 0);
 	await(&c, 2);
 	check_int(c.status[1], SIGKILL);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
-static void resources(void *_c, int status, const struct rusage *rusage)
+static void check_usage(void *_c, int status, const struct rusage *rusage)
 {
-	write_down(_c, status, rusage);
+	record(_c, status, rusage);
 	check(rusage->ru_maxrss > 0);
 	check(rusage->ru_utime.tv_sec * 1000000L + rusage->ru_utime.tv_usec +
 	      rusage->ru_stime.tv_sec * 1000000L + rusage->ru_stime.tv_usec > 0);
 }
 
-static void burn(void *cookie)
+static void use_cpu_time(void *cookie)
 {
 	(void)cookie;
 	while (cpu_ms() < 50)
@@ -335,22 +336,22 @@ static void resource_usage(void)
 	struct watched c;
 
 	iv_init();
-	spawn(&c, burn, NULL);
-	c.w.handler = resources;
+	spawn(&c, use_cpu_time, NULL);
+	c.w.handler = check_usage;
 	await(&c, 1);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
 static int ended;
 
-static void end_and_free(void *_c, int status, const struct rusage *rusage)
+static void unwatch_and_free(void *_c, int status, const struct rusage *rusage)
 {
 	struct watched *c = _c;
 
 	(void)status;
 	(void)rusage;
-	end(c);
+	unwatch(c);
 	memset(c, 0x5a, sizeof(*c));
 	free(c);
 	ended++;
@@ -363,13 +364,13 @@ static void freed_in_handler(void)
 
 	iv_init();
 	spawn(c, exit_with, &status);
-	c->w.handler = end_and_free;
+	c->w.handler = unwatch_and_free;
 	iv_main();
 	check_int(ended, 1);
 	iv_deinit();
 }
 
-static void holds_until_unregistered(void)
+static void keeps_loop_running(void)
 {
 	struct watched c;
 	int status = 0;
@@ -377,32 +378,32 @@ static void holds_until_unregistered(void)
 	iv_init();
 	spawn(&c, exit_with, &status);
 	await(&c, 1);
-	/* With nothing registered it would return at once, before the timer. */
+	/* The loop goes on for the interest alone. */
 	run_loop();
 	check_int(c.num, 1);
-	end(&c);
+	unwatch(&c);
 	iv_main();
 	iv_deinit();
 }
 
-/* Each handler call ends the other: its report is there and is discarded. */
+/* The first handler to run unregisters both: the other report is discarded. */
 struct pair {
 	struct watched	c[2];
 	int		calls;
 };
 
-static void end_both(void *_p, int status, const struct rusage *rusage)
+static void unwatch_both(void *_p, int status, const struct rusage *rusage)
 {
 	struct pair *p = _p;
 
 	(void)status;
 	(void)rusage;
 	p->calls++;
-	end(&p->c[0]);
-	end(&p->c[1]);
+	unwatch(&p->c[0]);
+	unwatch(&p->c[1]);
 }
 
-static void queued_is_discarded(void)
+static void unregistering_discards_report(void)
 {
 	struct pair p = { .calls = 0 };
 	int status = 0;
@@ -411,11 +412,11 @@ static void queued_is_discarded(void)
 	iv_init();
 	for (i = 0; i < 2; i++) {
 		spawn(&p.c[i], exit_with, &status);
-		p.c[i].w.handler = end_both;
+		p.c[i].w.handler = unwatch_both;
 		p.c[i].w.cookie = &p;
 	}
 	for (i = 0; i < 2; i++)
-		see_dead(p.c[i].w.pid);
+		await_death(p.c[i].w.pid);
 	iv_main();
 	check_int(p.calls, 1);
 	iv_deinit();
@@ -437,7 +438,7 @@ static void many(void)
 		check_int(c[i].status[0], i << 8);
 	}
 	for (i = 0; i < 100; i++)
-		end(&c[i]);
+		unwatch(&c[i]);
 	iv_deinit();
 }
 
@@ -456,7 +457,7 @@ static void kill_after_death(void)
 	check_int(iv_wait_interest_kill(&c.w, SIGKILL), -ESRCH);
 	check_int(iv_wait_interest_kill(&c.w, 1000), -ESRCH);
 	check_int(errno, ENOTTY);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -476,11 +477,11 @@ static void kill_from_another_thread(void)
 	in_thread(kill_it, &c);
 	await(&c, 1);
 	check_int(c.status[0], SIGKILL);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
-/* Let the kernel give the next process this number. */
+/* Make the kernel give the next process this ID. */
 static int set_next_pid(pid_t pid)
 {
 	FILE *f = fopen("/proc/sys/kernel/ns_last_pid", "w");
@@ -492,7 +493,7 @@ static int set_next_pid(pid_t pid)
 	return ok;
 }
 
-static void number_used_again(void)
+static void pid_reused(void)
 {
 	struct watched old, new;
 	int status = 0;
@@ -503,16 +504,16 @@ static void number_used_again(void)
 	await(&old, 1);
 	for (i = 0; i < 50; i++) {
 		if (!set_next_pid(old.w.pid))
-			skip("the next process number cannot be set");
+			skip("the next process ID cannot be set");
 		spawn(&new, pause_for_ever, NULL);
 		if (new.w.pid == old.w.pid)
 			break;
 		check_int(iv_wait_interest_kill(&new.w, SIGKILL), 0);
 		await(&new, 1);
-		end(&new);
+		unwatch(&new);
 	}
 	if (new.w.pid != old.w.pid)
-		skip("others are faster to take the process number");
+		skip("other processes took the process ID first");
 
 	check_int(iv_wait_interest_kill(&old.w, SIGKILL), -ESRCH);
 	run_loop();
@@ -521,8 +522,8 @@ static void number_used_again(void)
 	await(&new, 1);
 	check_int(new.status[0], SIGTERM);
 	check_int(old.num, 1);
-	end(&old);
-	end(&new);
+	unwatch(&old);
+	unwatch(&new);
 	iv_deinit();
 }
 
@@ -538,7 +539,7 @@ static void stop_of_another_child(void)
 	spawn(&c, pause_for_ever, NULL);
 	pid = fork_pausing();
 	check_int(kill(pid, SIGSTOP), 0);
-	/* It has stopped, and is still to be waited for. */
+	/* Wait until it has stopped, but leave its state for waitpid(). */
 	check_int(waitid(P_PID, pid, &info, WSTOPPED | WNOWAIT), 0);
 	run_loop();
 	check_int(c.num, 0);
@@ -547,7 +548,7 @@ static void stop_of_another_child(void)
 
 	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
 	await(&c, 1);
-	end(&c);
+	unwatch(&c);
 	check_int(kill(pid, SIGKILL), 0);
 	check_int(waitpid(pid, &status, 0), pid);
 	iv_deinit();
@@ -566,8 +567,8 @@ static void other_children_are_left_alone(void)
 	pid[2] = fork_pausing();
 	check_int(kill(pid[1], SIGSTOP), 0);
 	check_int(kill(pid[2], SIGKILL), 0);
-	see_dead(pid[0]);
-	see_dead(pid[2]);
+	await_death(pid[0]);
+	await_death(pid[2]);
 	run_loop();
 	check_int(c.num, 0);
 	check_int(iv_wait_interest_kill(&c.w, SIGSTOP), 0);
@@ -585,7 +586,7 @@ static void other_children_are_left_alone(void)
 	check_int(waitpid(pid[1], &status, 0), pid[1]);
 	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
 	await(&c, 2);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -597,9 +598,9 @@ static void unregistered_child_dies(void)
 	iv_init();
 	spawn(&c[0], pause_for_ever, NULL);
 	spawn(&c[1], pause_for_ever, NULL);
-	end(&c[1]);
+	unwatch(&c[1]);
 	check_int(kill(c[1].w.pid, SIGKILL), 0);
-	see_dead(c[1].w.pid);
+	await_death(c[1].w.pid);
 	run_loop();
 	check_int(c[0].num, 0);
 	check_int(c[1].num, 0);
@@ -607,7 +608,7 @@ static void unregistered_child_dies(void)
 	check_int(status, SIGKILL);
 	check_int(iv_wait_interest_kill(&c[0].w, SIGKILL), 0);
 	await(&c[0], 1);
-	end(&c[0]);
+	unwatch(&c[0]);
 	iv_deinit();
 }
 
@@ -641,7 +642,7 @@ static void next_child(void *_c, int status, const struct rusage *rusage)
 
 	(void)rusage;
 	check_int(status, 1 << 8);
-	end(c);
+	unwatch(c);
 	if (++num < 100)
 		spawn_next(c);
 }
@@ -671,7 +672,7 @@ static void two_interests(void)
 
 	iv_init();
 	spawn(&c[0], pause_for_ever, NULL);
-	begin(&c[1], c[0].w.pid);
+	watch(&c[1], c[0].w.pid);
 	for (i = 0; i < 3; i++) {
 		check_int(kill(c[0].w.pid, sig[i]), 0);
 		await(&c[0], i + 1);
@@ -679,19 +680,19 @@ static void two_interests(void)
 		check_int(c[0].status[i], want[i]);
 		check_int(c[1].status[i], want[i]);
 	}
-	end(&c[1]);
+	unwatch(&c[1]);
 	check_int(iv_wait_interest_kill(&c[0].w, 0), -ESRCH);
-	end(&c[0]);
+	unwatch(&c[0]);
 
-	/* One of them is unregistered before, in either order. */
+	/* Either of them is unregistered before the child dies. */
 	for (i = 0; i < 2; i++) {
 		spawn(&c[0], pause_for_ever, NULL);
-		begin(&c[1], c[0].w.pid);
-		end(&c[i]);
+		watch(&c[1], c[0].w.pid);
+		unwatch(&c[i]);
 		check_int(kill(c[0].w.pid, SIGTERM), 0);
 		await(&c[!i], 1);
 		check_int(c[i].num, 0);
-		end(&c[!i]);
+		unwatch(&c[!i]);
 	}
 	iv_deinit();
 }
@@ -707,11 +708,11 @@ static void *follow(void *_f)
 	struct follower *f = _f;
 
 	iv_init();
-	begin(&f->c, f->pid);
+	watch(&f->c, f->pid);
 	pthread_barrier_wait(f->barrier);
 	await(&f->c, 1);
 	check_int(f->c.status[0], SIGTERM);
-	end(&f->c);
+	unwatch(&f->c);
 	iv_deinit();
 
 	return NULL;
@@ -737,12 +738,12 @@ static void interests_in_two_threads(void)
 		await(&c, 1);
 		check_int(pthread_join(t, NULL), 0);
 		check_int(c.status[0], SIGTERM);
-		end(&c);
+		unwatch(&c);
 	}
 	iv_deinit();
 }
 
-/* A thread's reports come while another one, registered first, is busy. */
+/* A thread receives its reports while the main thread runs no loop. */
 static void *wait_in_thread(void *arg)
 {
 	static const int sig[] = { SIGSTOP, SIGCONT, SIGTERM };
@@ -755,7 +756,7 @@ static void *wait_in_thread(void *arg)
 		check_int(kill(c.w.pid, sig[i]), 0);
 		await(&c, i + 1);
 	}
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 
 	return arg;
@@ -767,11 +768,11 @@ static void thread_that_is_busy(void)
 
 	iv_init();
 	spawn(&c, pause_for_ever, NULL);
-	/* Until that thread has ended, this loop does not run. */
+	/* This loop does not run until that thread has ended. */
 	in_thread(wait_in_thread, NULL);
 	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
 	await(&c, 1);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -784,11 +785,11 @@ static void no_descriptors(void)
 	int former;
 
 	iv_init();
-	/* So it is the descriptor for SIGCHLD that cannot be opened. */
+	/* With the wakeup open, it is the descriptor for SIGCHLD that fails. */
 	IV_EVENT_INIT(&event);
 	check_int(iv_event_register(&event), 0);
 	former = limit_descriptors(3);
-	set_up(&c, -1);
+	prepare(&c, -1);
 	check_errno(iv_wait_interest_register_spawn(&c.w, exit_with, &status),
 		    EMFILE);
 	check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
@@ -798,7 +799,7 @@ static void no_descriptors(void)
 	iv_main();
 	spawn(&c, exit_with, &status);
 	await(&c, 1);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -808,7 +809,7 @@ static void register_without_descriptors(void)
 
 	iv_init();
 	limit_descriptors(3);
-	begin(&c, getpid());
+	watch(&c, getpid());
 }
 
 static void no_descriptors_for_register(void)
@@ -824,13 +825,13 @@ static void no_descriptors_for_try(void)
 	int former;
 
 	iv_init();
-	set_up(&c, fork_exiting(3));
+	prepare(&c, fork_exiting(3));
 	former = limit_descriptors(3);
 	check_errno(iv_wait_interest_register_try(&c.w), EMFILE);
 	check_errno(iv_wait_interest_register_try(&c.w), EMFILE);
 	limit_descriptors(former);
 	iv_main();
-	/* Nobody has waited for the child. */
+	/* The child has not been waited for. */
 	check_int(waitid(P_PID, c.w.pid, &info, WEXITED | WNOWAIT), 0);
 
 	errno = 77;
@@ -838,12 +839,12 @@ static void no_descriptors_for_try(void)
 	check_int(errno, 77);
 	await(&c, 1);
 	check_int(c.status[0], 3 << 8);
-	end(&c);
+	unwatch(&c);
 	iv_main();
 	iv_deinit();
 }
 
-/* A watch can do without a pidfd. */
+/* At the descriptor limit the child is watched without a pidfd. */
 static void no_descriptor_for_pidfd(void)
 {
 	struct watched c[2];
@@ -857,10 +858,10 @@ static void no_descriptor_for_pidfd(void)
 
 	check_int(iv_wait_interest_kill(&c[1].w, SIGKILL), 0);
 	await(&c[1], 1);
-	end(&c[1]);
+	unwatch(&c[1]);
 	check_int(iv_wait_interest_kill(&c[0].w, SIGKILL), 0);
 	await(&c[0], 1);
-	end(&c[0]);
+	unwatch(&c[0]);
 	iv_deinit();
 }
 
@@ -872,7 +873,7 @@ static void fork_fails(void)
 	iv_init();
 	refuse("clone", EAGAIN);
 	refuse("fork", EAGAIN);
-	set_up(&c, -1);
+	prepare(&c, -1);
 	check_errno(iv_wait_interest_register_spawn(&c.w, exit_with, &status),
 		    EAGAIN);
 	iv_main();
@@ -884,7 +885,7 @@ static void without_pidfd(int err)
 	refuse("pidfd_open", err);
 	each_state_change();
 	death_of_spawned();
-	dead_before();
+	dead_before_registered();
 	two_interests();
 	thread_that_is_busy();
 }
@@ -921,7 +922,7 @@ static void catch(int sig)
 	caught = sig;
 }
 
-static void foreign_handler(void)
+static void program_handles_sigchld(void)
 {
 	struct watched c;
 	int status = 9;
@@ -933,13 +934,13 @@ static void foreign_handler(void)
 	check(signal(SIGCHLD, catch) != SIG_ERR);
 	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
 	await(&c, 1);
-	end(&c);
+	unwatch(&c);
 	check_int(caught, SIGCHLD);
 
 	/* The program's handler is restored. */
 	spawn(&c, exit_with, &status);
 	await(&c, 1);
-	end(&c);
+	unwatch(&c);
 	caught = 0;
 	raise(SIGCHLD);
 	check_int(caught, SIGCHLD);
@@ -951,7 +952,7 @@ static void count(void *num)
 	++*(int *)num;
 }
 
-static void users_sigchld(void)
+static void iv_signal_for_sigchld(void)
 {
 	static const unsigned int flags[] = {
 		0, IV_SIGNAL_FLAG_EXCLUSIVE, IV_SIGNAL_FLAG_THIS_THREAD,
@@ -978,7 +979,7 @@ static void users_sigchld(void)
 		await(&c, 2);
 		run_loop();
 		check(num >= 1 && num <= 2);
-		end(&c);
+		unwatch(&c);
 		iv_signal_unregister(&s);
 	}
 	iv_deinit();
@@ -996,21 +997,21 @@ static void sigchld_is_restored(void)
 		  SA_RESTART | SA_ONSTACK);
 	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
 	await(&c, 1);
-	end(&c);
+	unwatch(&c);
 	check_int(sigaction(SIGCHLD, NULL, &sa), 0);
 	check(sa.sa_handler == SIG_DFL);
 	iv_deinit();
 }
 
 /*
- * Children that other code waits for, or that the kernel reaps: their end is
- * reported.
+ * Children that other code waits for, or that the kernel reaps.  The library
+ * reports that they have terminated, with an unknown status.
  */
 static void is_unknown(void *_c, int status, const struct rusage *rusage)
 {
 	static const struct rusage none;
 
-	write_down(_c, status, rusage);
+	record(_c, status, rusage);
 	check_int(status, IV_WAIT_STATUS_UNKNOWN);
 	check(WIFEXITED(status));
 	check_int(WEXITSTATUS(status), 255);
@@ -1029,13 +1030,13 @@ static void await_unknown(struct watched *c)
 	check_int(errno, ENOTTY);
 }
 
-static void reaped_by_somebody_else(void)
+static void reaped_by_program(void)
 {
 	struct watched c[2];
 
 	iv_init();
 	spawn(&c[0], pause_for_ever, NULL);
-	begin(&c[1], c[0].w.pid);
+	watch(&c[1], c[0].w.pid);
 	check_int(kill(c[0].w.pid, SIGKILL), 0);
 	check_int(waitpid(c[0].w.pid, NULL, 0), c[0].w.pid);
 	check_errno(iv_wait_interest_kill(&c[0].w, SIGKILL), ESRCH);
@@ -1044,8 +1045,8 @@ static void reaped_by_somebody_else(void)
 	check_idle();
 	check_int(c[0].num, 1);
 	check_int(c[1].num, 1);
-	end(&c[0]);
-	end(&c[1]);
+	unwatch(&c[0]);
+	unwatch(&c[1]);
 	iv_main();
 	iv_deinit();
 }
@@ -1058,10 +1059,10 @@ static void reaped_before_registered(void)
 	iv_init();
 	pid = fork_exiting(3);
 	check_int(waitpid(pid, NULL, 0), pid);
-	begin(&c, pid);
+	watch(&c, pid);
 	check_int(c.num, 0);
 	await_unknown(&c);
-	end(&c);
+	unwatch(&c);
 	iv_main();
 	iv_deinit();
 }
@@ -1075,12 +1076,12 @@ static void sigchld_is_ignored(void)
 	check(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
 	check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
 	await_unknown(&c);
-	end(&c);
+	unwatch(&c);
 	iv_main();
 	iv_deinit();
 }
 
-/* The library's signal handler is not called. */
+/* With SIGCHLD blocked, the library's signal handler is not called. */
 static void sigchld_is_blocked(void)
 {
 	struct watched c;
@@ -1094,19 +1095,20 @@ static void sigchld_is_blocked(void)
 	spawn(&c, exit_with, &status);
 	await(&c, 1);
 	check_int(c.status[0], 5 << 8);
-	end(&c);
+	unwatch(&c);
 	spawn(&c, pause_for_ever, NULL);
 	check_int(kill(c.w.pid, SIGKILL), 0);
 	check_int(waitpid(c.w.pid, NULL, 0), c.w.pid);
 	await_unknown(&c);
-	end(&c);
+	unwatch(&c);
 	iv_main();
 	iv_deinit();
 }
 
-/* In a program that is PID 1, and whose other threads have children. */
+/* Set to end the other thread. */
 static atomic_int stop;
 
+/* As a program does that is PID 1. */
 static void *wait_for_any(void *arg)
 {
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
@@ -1132,15 +1134,15 @@ static void reaped_by_another_thread(void)
 		await(&c, 1);
 		if (c.status[0] != IV_WAIT_STATUS_UNKNOWN)
 			check_int(c.status[0], status << 8);
-		end(&c);
+		unwatch(&c);
 	}
 	atomic_store_explicit(&stop, 1, memory_order_relaxed);
 	check_int(pthread_join(t, NULL), 0);
 	iv_deinit();
 }
 
-/* A process that is not a child, and that its parent waits for. */
-static void somebody_elses_child(void)
+/* A process that is not this one's child, and that its parent waits for. */
+static void child_of_another_process(void)
 {
 	struct watched c;
 	int fd[2], go[2];
@@ -1161,18 +1163,18 @@ static void somebody_elses_child(void)
 			_exit(0);
 		}
 		check_int(read(fd[0], &pid, sizeof(pid)), sizeof(pid));
-		begin(&c, pid);
+		watch(&c, pid);
 		run_loop();
 		check_int(c.num, 0);
 		check_int(iv_wait_interest_kill(&c.w, 0), 0);
 		check_int(write(go[1], "", 1), 1);
-		/* It may be waited for first, or reported first. */
+		/* Let its parent reap it before the loop runs, or meanwhile. */
 		if (i)
 			check_child(parent);
 		await_unknown(&c);
 		if (!i)
 			check_child(parent);
-		end(&c);
+		unwatch(&c);
 	}
 	close(fd[0]);
 	close(fd[1]);
@@ -1184,9 +1186,9 @@ static void somebody_elses_child(void)
 
 static void unknown_ends(void)
 {
-	reaped_by_somebody_else();
+	reaped_by_program();
 	reaped_before_registered();
-	somebody_elses_child();
+	child_of_another_process();
 	reaped_by_another_thread();
 	sigchld_is_blocked();
 	sigchld_is_ignored();
@@ -1198,8 +1200,8 @@ static void unknown_ends_without_pidfd(void)
 	unknown_ends();
 }
 
-/* The number of a child that was reaped is reused at once. */
-static void number_of_reaped_used_again(void)
+/* The process ID of a child that was reaped is reused at once. */
+static void pid_of_reaped_reused(void)
 {
 	struct watched c;
 	int status;
@@ -1214,27 +1216,27 @@ static void number_of_reaped_used_again(void)
 		check_int(kill(c.w.pid, SIGKILL), 0);
 		check_int(waitpid(c.w.pid, NULL, 0), c.w.pid);
 		if (!set_next_pid(c.w.pid))
-			skip("the next process number cannot be set");
+			skip("the next process ID cannot be set");
 		pid = fork_exiting(4);
 		if (pid == c.w.pid)
 			break;
 		check_int(waitpid(pid, NULL, 0), pid);
-		end(&c);
+		unwatch(&c);
 	}
 	if (i == 50)
-		skip("others are faster to take the process number");
+		skip("other processes took the process ID first");
 
-	see_dead(pid);
+	await_death(pid);
 	check_errno(iv_wait_interest_kill(&c.w, 0), ESRCH);
 	await_unknown(&c);
-	/* The other one is the program's to wait for. */
+	/* The new process has been left for the program to wait for. */
 	check_int(waitpid(pid, &status, 0), pid);
 	check_int(status, 4 << 8);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
-/* Wait for all children that have ended, as the manual recommends. */
+/* Reap all children that have terminated, as the manual recommends. */
 static void wait_for_all(void *num)
 {
 	struct iv_wait_interest w;
@@ -1257,7 +1259,7 @@ static void leave_orphan(void *_fd)
 
 	close(fd[1]);
 	if (fork() == 0) {
-		/* Until the other end is closed. */
+		/* This waits until the other end is closed. */
 		check_int(read(fd[0], &byte, 1), 0);
 		_exit(0);
 	}
@@ -1286,7 +1288,7 @@ static void orphans(void)
 		close(fd[0]);
 		await(&c, 1);
 		check_int(c.status[0], 6 << 8);
-		end(&c);
+		unwatch(&c);
 		num = 0;
 		close(fd[1]);
 		while (num == 0)
@@ -1297,7 +1299,7 @@ static void orphans(void)
 	iv_deinit();
 }
 
-/* A dead child that is traced belongs to the tracer first. */
+/* While its tracer lives, a dead child cannot be reaped by the parent. */
 static pid_t fork_tracer(pid_t pid)
 {
 	int ready[2];
@@ -1307,7 +1309,7 @@ static pid_t fork_tracer(pid_t pid)
 	check_int(pipe2(ready, O_CLOEXEC), 0);
 	tracer = fork_checked();
 	if (tracer == 0) {
-		/* SIGCHLD for the traced child must not interrupt it. */
+		/* SIGCHLD of the traced child must not cut the sleep short. */
 		signal(SIGCHLD, SIG_DFL);
 		if (trace_running(pid) < 0)
 			_exit(1);
@@ -1339,18 +1341,22 @@ static void traced_child_dies(void)
 	check_int(kill(c.w.pid, SIGKILL), 0);
 	await(&c, 1);
 	check_int(c.status[0], SIGKILL);
-	/* It took a second, in which there was nothing to do. */
+	/* The loop slept for the second that the tracer lived. */
 	check(cpu_ms() - cpu < 250);
-	end(&c);
+	unwatch(&c);
 	check_child(tracer);
 	iv_deinit();
 }
 
 
-/* What a spawned child inherits. */
-static struct watched spawner;
+/*
+ * What a spawned child inherits.
+ */
 
-static void (*before[_NSIG])(int);
+/* The interest in a spawned child, of which the child has a copy. */
+static struct watched spawned;
+
+static void (*dispositions[_NSIG])(int);
 
 static void note_dispositions(void)
 {
@@ -1359,7 +1365,7 @@ static void note_dispositions(void)
 
 	for (sig = 1; sig < _NSIG; sig++) {
 		if (sigaction(sig, NULL, &sa) == 0)
-			before[sig] = sa.sa_handler;
+			dispositions[sig] = sa.sa_handler;
 	}
 }
 
@@ -1374,7 +1380,7 @@ static void check_signals(void *_want)
 	for (sig = 1; sig < _NSIG; sig++) {
 		check_int(sigismember(&mask, sig), sigismember(want, sig));
 		if (sigaction(sig, NULL, &sa) == 0)
-			check(sa.sa_handler == before[sig]);
+			check(sa.sa_handler == dispositions[sig]);
 	}
 	_exit(0);
 }
@@ -1392,8 +1398,8 @@ static void signals_of_spawned(void)
 	sigaddset(&mask, SIGUSR2);
 	check_int(pthread_sigmask(SIG_SETMASK, &mask, NULL), 0);
 	note_dispositions();
-	check(before[SIGPIPE] == SIG_IGN);
-	check(before[SIGHUP] == SIG_DFL);
+	check(dispositions[SIGPIPE] == SIG_IGN);
+	check(dispositions[SIGHUP] == SIG_DFL);
 	for (i = 0; i < 2; i++) {
 		IV_SIGNAL_INIT(&s[i]);
 		s[i].signum = i ? SIGTERM : SIGHUP;
@@ -1404,15 +1410,15 @@ static void signals_of_spawned(void)
 	spawn(&c, check_signals, &mask);
 	await(&c, 1);
 	check_int(c.status[0], 0);
-	end(&c);
+	unwatch(&c);
 	iv_signal_unregister(&s[0]);
 	iv_signal_unregister(&s[1]);
 	iv_deinit();
 }
 
 /*
- * SIGTERM is sent right after the fork, many times: sooner or later it comes
- * before the child has reset its signal handlers.
+ * SIGTERM is sent right after the fork, so often that some arrive before the
+ * child has reset its signal handlers.
  */
 static void signal_right_after_spawn(void)
 {
@@ -1433,7 +1439,7 @@ static void signal_right_after_spawn(void)
 		check_int(iv_wait_interest_kill(&c.w, SIGTERM), 0);
 		await(&c, 1);
 		check_int(c.status[0], SIGTERM);
-		end(&c);
+		unwatch(&c);
 	}
 	check_int(calls, 0);
 	iv_signal_unregister(&s);
@@ -1467,7 +1473,7 @@ static void spawned_returns(void)
 	check_int(read(fd[0], text, sizeof(text)), 7);
 	check(!memcmp(text, "flushed", 7));
 	close(fd[0]);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -1477,7 +1483,7 @@ static void use_inherited(void *other)
 
 	alarm(30);
 	check(iv_wait_interest_kill(&c->w, SIGKILL) < 0);
-	check(iv_wait_interest_kill(&spawner.w, SIGKILL) < 0);
+	check(iv_wait_interest_kill(&spawned.w, SIGKILL) < 0);
 	_exit(0);
 }
 
@@ -1493,7 +1499,7 @@ static void spawned_uses_module(void *cookie)
 	spawn(&c, exit_with, &status);
 	await(&c, 1);
 	check_int(c.status[0], 8 << 8);
-	end(&c);
+	unwatch(&c);
 	iv_main();
 	iv_deinit();
 	_exit(0);
@@ -1505,12 +1511,12 @@ static void spawned_unregisters(void *other)
 	int status = 8;
 
 	alarm(30);
-	end(other);
+	unwatch(other);
 	spawn(&c, exit_with, &status);
 	await(&c, 1);
 	check_int(c.status[0], 8 << 8);
-	end(&c);
-	end(&spawner);
+	unwatch(&c);
+	unwatch(&spawned);
 	_exit(0);
 }
 
@@ -1520,16 +1526,16 @@ static void in_spawned(void (*fn)(void *))
 
 	iv_init();
 	spawn(&c, pause_for_ever, NULL);
-	spawn(&spawner, fn, &c);
-	await(&spawner, 1);
-	check_int(spawner.status[0], 0);
-	end(&spawner);
-	/* The parent's other child is not affected. */
+	spawn(&spawned, fn, &c);
+	await(&spawned, 1);
+	check_int(spawned.status[0], 0);
+	unwatch(&spawned);
+	/* The child's calls have not affected the parent's other child. */
 	check_int(c.num, 0);
 	check_int(iv_wait_interest_kill(&c.w, SIGTERM), 0);
 	await(&c, 1);
 	check_int(c.status[0], SIGTERM);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -1561,26 +1567,26 @@ static void new_interests_after_fork(void)
 		spawn(&own, exit_with, &status);
 		await(&own, 1);
 		check_int(own.status[0], 8 << 8);
-		end(&own);
+		unwatch(&own);
 		spawn(&own, pause_for_ever, NULL);
 		check_int(kill(own.w.pid, SIGSTOP), 0);
 		await(&own, 1);
 		check_int(own.status[0], STOPPED);
 		check_int(kill(own.w.pid, SIGKILL), 0);
 		await(&own, 2);
-		end(&own);
+		unwatch(&own);
 		_exit(0);
 	}
 	check_child(pid);
 	check_int(iv_wait_interest_kill(&c.w, SIGTERM), 0);
 	await(&c, 1);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
 /*
- * Like a daemon, the child closes all descriptors that it does not know, and
- * opens others.  Then the number of a pidfd is another file's.
+ * Like a daemon, the child closes all descriptors that it does not know and
+ * opens others.  One of these gets the number of the pidfd, and must stay open.
  */
 static void closes_and_opens(struct watched *c)
 {
@@ -1594,7 +1600,7 @@ static void closes_and_opens(struct watched *c)
 	for (num = 0; num < 40; num++)
 		check(dup(null) >= 0);
 	num = num_descriptors();
-	end(&c[0]);
+	unwatch(&c[0]);
 	check_int(num_descriptors(), num);
 	_exit(0);
 }
@@ -1614,13 +1620,13 @@ static void pidfd_closed_in_child(void)
 	for (pid = 0; pid < 2; pid++) {
 		check_int(iv_wait_interest_kill(&c[pid].w, SIGTERM), 0);
 		await(&c[pid], 1);
-		end(&c[pid]);
+		unwatch(&c[pid]);
 	}
 	iv_deinit();
 }
 
-/* The report was collected, and is queued, when the child is made. */
-static void inherited_stay_silent(void)
+/* At the fork the report has been collected, and is pending. */
+static void inherited_not_called(void)
 {
 	struct watched c[2];
 	pid_t pid;
@@ -1629,8 +1635,8 @@ static void inherited_stay_silent(void)
 	iv_init();
 	spawn(&c[0], pause_for_ever, NULL);
 	check_int(kill(c[0].w.pid, SIGKILL), 0);
-	see_dead(c[0].w.pid);
-	begin(&c[1], c[0].w.pid);
+	await_death(c[0].w.pid);
+	watch(&c[1], c[0].w.pid);
 	pid = fork_checked();
 	if (pid == 0) {
 		run_loop();
@@ -1642,12 +1648,12 @@ static void inherited_stay_silent(void)
 	for (i = 0; i < 2; i++) {
 		await(&c[i], 1);
 		check_int(c[i].status[0], SIGKILL);
-		end(&c[i]);
+		unwatch(&c[i]);
 	}
 	iv_deinit();
 }
 
-/* At random points of what the other thread does. */
+/* Forked by the main thread at random points. */
 static void *spawn_and_kill(void *arg)
 {
 	struct watched c;
@@ -1657,7 +1663,7 @@ static void *spawn_and_kill(void *arg)
 		spawn(&c, pause_for_ever, NULL);
 		check_int(iv_wait_interest_kill(&c.w, SIGKILL), 0);
 		await(&c, 1);
-		end(&c);
+		unwatch(&c);
 	}
 	iv_deinit();
 
@@ -1676,8 +1682,8 @@ static void fork_while_others_wait(void)
 	iv_init();
 	check_int(pthread_create(&t, NULL, spawn_and_kill, NULL), 0);
 	/*
-	 * For that thread alone: qemu, unlike a kernel, may call a handler as
-	 * another thread takes it away, and then jumps to SIG_DFL.
+	 * Only that thread takes SIGCHLD: unlike a kernel, qemu may deliver it
+	 * here while that thread removes the handler, and jump to SIG_DFL.
 	 */
 	sigemptyset(&sigchld);
 	sigaddset(&sigchld, SIGCHLD);
@@ -1690,7 +1696,7 @@ static void fork_while_others_wait(void)
 			spawn(&c, exit_with, &status);
 			await(&c, 1);
 			check_int(c.status[0], 8 << 8);
-			end(&c);
+			unwatch(&c);
 			_exit(0);
 		}
 		check_child(pid);
@@ -1700,26 +1706,26 @@ static void fork_while_others_wait(void)
 	iv_deinit();
 }
 
-/* At each instruction of a call that the other thread makes. */
+/* Another thread forks at each instruction of these calls. */
 static void register_and_unregister(void)
 {
 	static struct watched c[3];
 	pid_t pid = fork_pausing();
 
 	iv_init();
-	/* The dynamic linker takes many instructions for the first calls. */
-	begin(&c[0], pid);
-	end(&c[0]);
-	begin(&c[0], pid);
+	/* The first calls run the dynamic linker, for many instructions. */
+	watch(&c[0], pid);
+	unwatch(&c[0]);
+	watch(&c[0], pid);
 
 	forks_begin(NULL);
-	begin(&c[1], pid);
+	watch(&c[1], pid);
 	check_int(iv_wait_interest_kill(&c[1].w, SIGKILL), 0);
-	end(&c[1]);
+	unwatch(&c[1]);
 	forks_end();
 	await(&c[0], 1);
 	check_int(c[0].status[0], SIGKILL);
-	end(&c[0]);
+	unwatch(&c[0]);
 }
 
 static void spawn_in_child(void)
@@ -1730,7 +1736,7 @@ static void spawn_in_child(void)
 	spawn(&c, exit_with, &status);
 	await(&c, 1);
 	check_int(c.status[0], 8 << 8);
-	end(&c);
+	unwatch(&c);
 }
 
 static void fork_anywhere_in_calls(void)
@@ -1749,7 +1755,7 @@ static void *spawn_many(void *arg)
 		spawn(&c, exit_with, &status);
 		await(&c, 1);
 		check_int(c.status[0], (i & 255) << 8);
-		end(&c);
+		unwatch(&c);
 	}
 	iv_deinit();
 
@@ -1768,7 +1774,7 @@ static void several_threads(void)
 	check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
 }
 
-/* If a program forgets an interest, no memory is overwritten. */
+/* An interest that is still registered at iv_deinit() may be freed. */
 static void loop_ends_first(void)
 {
 	struct watched *c = malloc(sizeof(*c));
@@ -1783,17 +1789,17 @@ static void loop_ends_first(void)
 	free(c);
 
 	iv_init();
-	begin(&other, pid);
+	watch(&other, pid);
 	check_int(kill(pid, SIGTERM), 0);
 	await(&other, 1);
 	check_int(other.status[0], SIGTERM);
-	end(&other);
+	unwatch(&other);
 	iv_deinit();
 }
 
 
-/* The calls are not cancellation points, and the child inherits none. */
-static void be_no_cancellation_point(void *status)
+/* The calls are not cancellation points, and the child is not cancelled. */
+static void exit_after_testcancel(void *status)
 {
 	pthread_testcancel();
 	_exit(*(int *)status);
@@ -1806,13 +1812,13 @@ static void *call_cancelled(void *calls)
 
 	iv_init();
 	pthread_cancel(pthread_self());
-	spawn(&c[0], be_no_cancellation_point, &status);
-	end(&c[0]);
+	spawn(&c[0], exit_after_testcancel, &status);
+	unwatch(&c[0]);
 	spawn(&c[0], pause_for_ever, NULL);
-	begin(&c[1], c[0].w.pid);
+	watch(&c[1], c[0].w.pid);
 	check_int(iv_wait_interest_kill(&c[0].w, SIGKILL), 0);
-	end(&c[1]);
-	end(&c[0]);
+	unwatch(&c[1]);
+	unwatch(&c[0]);
 	*(int *)calls = 1;
 	pthread_testcancel();
 
@@ -1830,7 +1836,7 @@ static void pending_cancellation(void)
 	check_int(pthread_join(t, &ret), 0);
 	check(ret == PTHREAD_CANCELED);
 	check_int(calls, 1);
-	/* One of them may have been collected. */
+	/* The library may have reaped one of them. */
 	while (waitpid(-1, &status, 0) > 0)
 		check(status == SIGKILL || status == 3 << 8);
 }
@@ -1840,7 +1846,7 @@ static struct watched misused;
 
 static void no_loop(void)
 {
-	begin(&misused, getpid());
+	watch(&misused, getpid());
 }
 
 static void spawn_without_loop(void)
@@ -1851,20 +1857,20 @@ static void spawn_without_loop(void)
 static void no_pid(void)
 {
 	iv_init();
-	begin(&misused, -1);
+	watch(&misused, -1);
 }
 
 static void twice(void)
 {
 	iv_init();
-	begin(&misused, getpid());
+	watch(&misused, getpid());
 	iv_wait_interest_register(&misused.w);
 }
 
 static void twice_for_others(void)
 {
 	iv_init();
-	begin(&misused, getpid());
+	watch(&misused, getpid());
 	misused.w.pid = getppid();
 	iv_wait_interest_register(&misused.w);
 }
@@ -1872,29 +1878,29 @@ static void twice_for_others(void)
 static void try_twice(void)
 {
 	iv_init();
-	begin(&misused, getpid());
+	watch(&misused, getpid());
 	(void)iv_wait_interest_register_try(&misused.w);
 }
 
 static void spawn_twice(void)
 {
 	iv_init();
-	begin(&misused, getpid());
+	watch(&misused, getpid());
 	(void)iv_wait_interest_register_spawn(&misused.w, pause_for_ever, NULL);
 }
 
 static void unregister_twice(void)
 {
 	iv_init();
-	begin(&misused, getpid());
-	end(&misused);
-	end(&misused);
+	watch(&misused, getpid());
+	unwatch(&misused);
+	unwatch(&misused);
 }
 
-static void *end_misused(void *arg)
+static void *unwatch_misused(void *arg)
 {
 	iv_init();
-	end(&misused);
+	unwatch(&misused);
 
 	return arg;
 }
@@ -1902,8 +1908,8 @@ static void *end_misused(void *arg)
 static void wrong_thread(void)
 {
 	iv_init();
-	begin(&misused, getpid());
-	in_thread(end_misused, NULL);
+	watch(&misused, getpid());
+	in_thread(unwatch_misused, NULL);
 }
 
 static void kill_not_registered(void)
@@ -1944,11 +1950,11 @@ static void initialiser(void)
 
 	w.pid = 12;
 	w.cookie = &w;
-	w.handler = write_down;
+	w.handler = record;
 	IV_WAIT_INTEREST_INIT(&w);
 	check_int(w.pid, 12);
 	check(w.cookie == &w);
-	check(w.handler == write_down);
+	check(w.handler == record);
 }
 
 int main(int argc, char **argv)
@@ -1956,100 +1962,101 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{ "the death of a spawned child is reported",
 		  death_of_spawned, EACH, 0 },
-		{ "stopping, continuing and dying are reported as they happen",
+		{ "stopping, continuing and termination are each reported",
 		  each_state_change, EACH, 0 },
-		{ "a child that another thread forked is watched",
+		{ "a child forked by another thread can be watched",
 		  forked_by_another_thread, EACH_METHOD, 0 },
-		{ "a child that was dead before is reported",
-		  dead_before, EACH, 0 },
-		{ "a child that was stopped before is reported",
-		  stopped_before, EACH_METHOD, 0 },
-		{ "a report has the child's resource usage",
+		{ "the death of a child before registration is reported",
+		  dead_before_registered, EACH, 0 },
+		{ "the stop of a child before registration is reported",
+		  stopped_before_registered, EACH_METHOD, 0 },
+		{ "a report contains the child's resource usage",
 		  resource_usage, ONCE, 0 },
-		{ "the interest may be unregistered and freed in its handler",
+		{ "an interest may be unregistered and freed in its handler",
 		  freed_in_handler, EACH, 0 },
-		{ "an interest holds the loop until it is unregistered",
-		  holds_until_unregistered, EACH_METHOD, 0 },
-		{ "what is queued is discarded by unregistering",
-		  queued_is_discarded, EACH_METHOD, 0 },
-		{ "a hundred children are told apart", many, EACH_METHOD, 0 },
-		{ "a child whose death was collected is sent no signal",
+		{ "an interest keeps the loop running until unregistered",
+		  keeps_loop_running, EACH_METHOD, 0 },
+		{ "unregistering discards a pending report",
+		  unregistering_discards_report, EACH_METHOD, 0 },
+		{ "each of a hundred children is reported to its interest",
+		  many, EACH_METHOD, 0 },
+		{ "no signal is sent after the child has been reaped",
 		  kill_after_death, ONCE, 0 },
 		{ "any thread may send the child a signal",
 		  kill_from_another_thread, ONCE, 0 },
-		{ "a process with the same number later is another one",
-		  number_used_again, ONCE, 0 },
-		{ "children without an interest are not waited for (W1, W2)",
+		{ "a later process with the same ID is not taken for the child",
+		  pid_reused, ONCE, 0 },
+		{ "children without an interest are not waited for",
 		  other_children_are_left_alone, EACH_METHOD, 0 },
-		{ "a child without an interest stops for who waits for it (W2)",
-	  stop_of_another_child, EACH_METHOD, 0 },
-	{ "a child that is not watched any more may die (W1)",
+		{ "the stop of a child without an interest is left to waitpid",
+		  stop_of_another_child, EACH_METHOD, 0 },
+		{ "a child may die after its interest was unregistered",
 		  unregistered_child_dies, EACH_METHOD, 0 },
-		{ "system(3) in another thread gets its status (W2)",
+		{ "system(3) in another thread gets its child's status",
 		  system_in_another_thread, ONCE, 0 },
-		{ "two interests in one child get every report (W5)",
+		{ "two interests in one child get every report",
 		  two_interests, EACH_METHOD, 0 },
-		{ "so do interests in different threads (W5)",
+		{ "interests of two threads in one child get every report",
 		  interests_in_two_threads, EACH_METHOD, 0 },
-		{ "reports wait for no other thread's loop (W4)",
+		{ "reports do not depend on another thread's loop",
 		  thread_that_is_busy, EACH_METHOD, 0 },
-		{ "without descriptors spawn fails and makes no child (W3)",
+		{ "at the descriptor limit spawn fails and makes no child",
 		  no_descriptors, EACH, 0 },
-		{ "without descriptors register is fatal (W3)",
+		{ "at the descriptor limit register is fatal",
 		  no_descriptors_for_register, ONCE, 0 },
-		{ "... but register_try says so, and can be called again",
+		{ "at the descriptor limit register_try fails, and works later",
 		  no_descriptors_for_try, EACH, 0 },
-		{ "a child without a pidfd of its own is watched",
+		{ "a child is watched if no descriptor is left for a pidfd",
 		  no_descriptor_for_pidfd, EACH, 0 },
-		{ "when fork fails, spawn fails and leaves nothing",
+		{ "spawn fails if fork fails, and leaves nothing behind",
 		  fork_fails, ONCE, 0 },
-		{ "all is the same where there is no pidfd (ENOSYS)",
+		{ "children are watched without pidfd_open(2): ENOSYS",
 		  pidfd_absent, EACH_METHOD, 0 },
-		{ "all is the same where there is no pidfd (EPERM)",
+		{ "children are watched without pidfd_open(2): EPERM",
 		  pidfd_forbidden, ONCE, 0 },
-		{ "the program's own handler of SIGCHLD takes no death away",
-		  foreign_handler, EACH_METHOD, 0 },
-		{ "iv_signal objects hear SIGCHLD, and take nothing away",
-		  users_sigchld, EACH, 0 },
-		{ "SIGCHLD has a handler meanwhile, and is then as before",
+		{ "deaths are reported if the program handles SIGCHLD itself",
+		  program_handles_sigchld, EACH_METHOD, 0 },
+		{ "an iv_signal object for SIGCHLD takes no report away",
+		  iv_signal_for_sigchld, EACH, 0 },
+		{ "the disposition of SIGCHLD is restored afterwards",
 		  sigchld_is_restored, ONCE, 0 },
-		{ "of a child that somebody else waited for the end is reported",
+		{ "the end of a child that other code reaped is reported",
 		  unknown_ends, EACH_METHOD, 0 },
-		{ "it is where there is no pidfd, too",
+		{ "without pidfd_open(2), reaping by other code is reported",
 		  unknown_ends_without_pidfd, EACH_METHOD, 0 },
-		{ "another process that got such a child's number is left alone",
-		  number_of_reaped_used_again, ONCE, 0 },
-		{ "orphans can be waited for, and interests get their reports",
+		{ "a process that reuses a reaped child's ID is left alone",
+		  pid_of_reaped_reused, ONCE, 0 },
+		{ "orphans can be waited for without losing reports",
 		  orphans, EACH_METHOD, 0 },
-		{ "a dead child that is traced does not keep the loop busy",
+		{ "a dead child that is traced does not make the loop spin",
 		  traced_child_dies, ONCE, 0 },
-		{ "a spawned child has the caller's mask and default signals",
+		{ "a spawned child gets the signal mask and dispositions",
 		  signals_of_spawned, ONCE, 0 },
-		{ "a spawned child never swallows a signal (W7)",
+		{ "a spawned child never swallows a signal",
 		  signal_right_after_spawn, ONCE, 0 },
 		{ "a spawned child that returns exits with 1",
 		  spawned_returns, ONCE, 0 },
-		{ "iv_wait_interest_kill in a spawned child comes back (W6)",
+		{ "iv_wait_interest_kill returns in a spawned child",
 		  kill_in_spawned, ONCE, 0 },
-		{ "a spawned child may use the module (W6)",
+		{ "a spawned child may use iv_wait",
 		  module_in_spawned, EACH, 0 },
-		{ "a spawned child may unregister what it inherited (W6)",
+		{ "a spawned child may unregister inherited interests",
 		  unregister_in_spawned, EACH, 0 },
-		{ "new interests of a forked child are served (W8)",
+		{ "new interests of a forked child get reports",
 		  new_interests_after_fork, EACH, 0 },
-		{ "a child that closed all that it inherited loses nothing else",
+		{ "a file that reuses a pidfd's number in a child stays open",
 		  pidfd_closed_in_child, EACH, 0 },
-		{ "a forked child's copies of interests are not called",
-		  inherited_stay_silent, EACH, 0 },
-		{ "a child made while others wait has a usable module (W6)",
+		{ "a forked child does not call inherited interests",
+		  inherited_not_called, EACH, 0 },
+		{ "a child forked while another thread waits may use iv_wait",
 		  fork_while_others_wait, ONCE, 0 },
-		{ "so has one made at each instruction of another thread's call",
+		{ "a child forked at any point of a call may use iv_wait",
 		  fork_anywhere_in_calls, ONCE, 240 },
-		{ "threads watch their children side by side",
+		{ "several threads watch children at the same time",
 		  several_threads, ONCE, 0 },
-		{ "an interest that is forgotten is not touched any more",
+		{ "iv_deinit gives up interests that are still registered",
 		  loop_ends_first, ONCE, 0 },
-		{ "the calls are no cancellation points",
+		{ "the calls are not cancellation points",
 		  pending_cancellation, EACH_METHOD, 0 },
 		{ "mistakes are fatal", mistakes, ONCE, 0 },
 		{ "the initialiser leaves public members alone",
