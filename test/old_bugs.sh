@@ -420,23 +420,22 @@ row fork "a child takes the parent's timer" \
 row fork "a child that closed all cannot unregister" \
 	fork 'closed all that it inherited loses' $each 'status is 6'
 
-row S1 "no descriptor: registered all the same" \
-	signal 'without a descriptor nothing is registered' $each \
+row signal "no descriptor: registered all the same" \
+	signal 'at the descriptor limit registering fails' $each \
 	'(iv_signal_register(&c.s)) is 0, not -1'
-row S2 "unusable signal numbers are fatal" \
-	signal "a number that is no usable signal's is refused" - Aborted
-row S3 "a child that unregisters counts wrong" \
+row signal "unusable signal numbers are fatal" \
+	signal 'an unusable signal number is refused' - Aborted
+row signal "a child that unregisters counts wrong" \
 	signal 'a child may unregister inherited objects' $each 'status is 10'
-row S4 "SIGPIPE is not ignored afterwards" \
-	signal 'the last object restores an ignored signal' - \
+row signal "SIGPIPE is not ignored afterwards" \
+	signal 'unregistering the last object restores SIG_IGN' - \
 	'not so: disposition(SIGPIPE) == SIG_IGN'
-row S5 "a signal changes errno" \
+row signal "a signal changes errno" \
 	signal 'the signal handler keeps errno' eventfd 'status is 1280'
-row signal "a fault of the own thread is repeated for ever" \
-	signal 'a fault of the own thread ends the process as' - \
-	'did not end'
-row signal "a handler on a stack that is too small" \
-	signal 'a thread whose stack is too small uses its alternate' - \
+row signal "a thread's own fault is repeated for ever" \
+	signal "a thread's own fault has the same effect" - 'did not end'
+row signal "the handler runs on a stack that is too small" \
+	signal "the signal handler runs on a thread's alternate stack" - \
 	'Segmentation fault'
 
 row wait "a child without an interest: NULL dereference" \

@@ -38,8 +38,8 @@ static void count(void *_c)
 	c->thread = pthread_self();
 }
 
-/* Not initialised, as in a program that was compiled long ago. */
-static void set_up(struct counted *c, int signum, unsigned int flags)
+/* The private members stay uninitialised, as in old programs. */
+static void prepare(struct counted *c, int signum, unsigned int flags)
 {
 	memset(c, 0xa5, sizeof(*c));
 	c->s.signum = signum;
@@ -49,49 +49,50 @@ static void set_up(struct counted *c, int signum, unsigned int flags)
 	c->calls = 0;
 }
 
-static void begin(struct counted *c, int signum, unsigned int flags)
+static void watch(struct counted *c, int signum, unsigned int flags)
 {
-	set_up(c, signum, flags);
+	prepare(c, signum, flags);
 	check_int(iv_signal_register(&c->s), 0);
 }
 
-static void end(struct counted *c)
+static void unwatch(struct counted *c)
 {
 	iv_signal_unregister(&c->s);
 }
 
-/* Three iterations, after which everything pending was delivered. */
-struct passes {
+/* A timer that stops the loop after some iterations. */
+struct countdown {
 	struct iv_timer		timer;
 	int			left;
 };
 
-static void set_timer(struct passes *p)
+static void set_timer(struct countdown *d)
 {
 	iv_invalidate_now();
-	p->timer.expires = iv_now;
-	p->timer.expires.tv_nsec += 1000000;
-	iv_timer_register(&p->timer);
+	d->timer.expires = iv_now;
+	d->timer.expires.tv_nsec += 1000000;
+	iv_timer_register(&d->timer);
 }
 
-static void passed(void *_p)
+static void count_down(void *_d)
 {
-	struct passes *p = _p;
+	struct countdown *d = _d;
 
-	if (--p->left > 0)
-		set_timer(p);
+	if (--d->left > 0)
+		set_timer(d);
 	else
 		iv_quit();
 }
 
+/* Afterwards every pending signal has been handled. */
 static void run_loop(void)
 {
-	struct passes p = { .left = 3 };
+	struct countdown d = { .left = 3 };
 
-	IV_TIMER_INIT(&p.timer);
-	p.timer.cookie = &p;
-	p.timer.handler = passed;
-	set_timer(&p);
+	IV_TIMER_INIT(&d.timer);
+	d.timer.cookie = &d;
+	d.timer.handler = count_down;
+	set_timer(&d);
 	iv_main();
 }
 
@@ -133,7 +134,7 @@ static void handler_runs_once(void)
 	int i;
 
 	iv_init();
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	for (i = 0; i < 10; i++)
 		raise(SIGUSR1);
 	check_int(c.calls, 0);
@@ -142,7 +143,7 @@ static void handler_runs_once(void)
 	raise(SIGUSR1);
 	run_loop();
 	check_int(c.calls, 2);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -162,7 +163,7 @@ static void sleeping_loop_wakes_up(void)
 	sigset_t set;
 
 	iv_init();
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	c.s.handler = count_and_quit;
 	count_to = 1;
 
@@ -171,7 +172,7 @@ static void sleeping_loop_wakes_up(void)
 	check_int(pthread_join(t, NULL), 0);
 	check_int(c.calls, 1);
 
-	/* It is delivered to the other thread. */
+	/* Blocked here, the signal is delivered to the other thread. */
 	count_to = 2;
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
@@ -182,7 +183,7 @@ static void sleeping_loop_wakes_up(void)
 	check_int(c.calls, 2);
 	check(pthread_equal(c.thread, pthread_self()));
 
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -193,7 +194,7 @@ static void raise_again(void *_c)
 	if (++c->calls < 1000)
 		raise(SIGUSR1);
 	else
-		end(c);
+		unwatch(c);
 }
 
 static void raised_in_handler(void)
@@ -201,7 +202,7 @@ static void raised_in_handler(void)
 	struct counted c;
 
 	iv_init();
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	c.s.handler = raise_again;
 	raise(SIGUSR1);
 	iv_main();
@@ -211,11 +212,11 @@ static void raised_in_handler(void)
 
 static int ended;
 
-static void end_and_free(void *_c)
+static void unwatch_and_free(void *_c)
 {
 	struct counted *c = _c;
 
-	end(c);
+	unwatch(c);
 	memset(c, 0x5a, sizeof(*c));
 	free(c);
 	ended++;
@@ -226,29 +227,29 @@ static void freed_in_handler(void)
 	struct counted *c = malloc(sizeof(*c));
 
 	iv_init();
-	begin(c, SIGUSR1, 0);
-	c->s.handler = end_and_free;
+	watch(c, SIGUSR1, 0);
+	c->s.handler = unwatch_and_free;
 	raise(SIGUSR1);
 	iv_main();
 	check_int(ended, 1);
 	iv_deinit();
 }
 
-static void pending_is_dropped(void)
+static void pending_is_discarded(void)
 {
 	struct counted c;
 
 	iv_init();
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	raise(SIGUSR1);
-	end(&c);
+	unwatch(&c);
 	run_loop();
 	check_int(c.calls, 0);
 
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	run_loop();
 	check_int(c.calls, 0);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -260,8 +261,8 @@ static void each_signal_to_its_objects(void)
 
 	iv_init();
 	for (i = 0; i < 3; i++) {
-		begin(&usr1[i], SIGUSR1, 0);
-		begin(&usr2[i], SIGUSR2, 0);
+		watch(&usr1[i], SIGUSR1, 0);
+		watch(&usr2[i], SIGUSR2, 0);
 	}
 	raise(SIGUSR2);
 	run_loop();
@@ -274,15 +275,15 @@ static void each_signal_to_its_objects(void)
 	for (i = 0; i < 3; i++) {
 		check_int(usr1[i].calls, 1);
 		check_int(usr2[i].calls, 1);
-		end(&usr1[i]);
-		end(&usr2[i]);
+		unwatch(&usr1[i]);
+		unwatch(&usr2[i]);
 	}
 	iv_deinit();
 }
 
 static volatile sig_atomic_t delivered;
 
-static void note_delivery(int sig)
+static void record_delivery(int sig)
 {
 	delivered = sig;
 }
@@ -290,7 +291,7 @@ static void note_delivery(int sig)
 /* Emulators reserve some signals for themselves. */
 static int can_be_raised(int sig)
 {
-	struct sigaction sa = { .sa_handler = note_delivery }, old;
+	struct sigaction sa = { .sa_handler = record_delivery }, old;
 
 	if (sigaction(sig, &sa, &old) < 0)
 		return 0;
@@ -301,7 +302,7 @@ static int can_be_raised(int sig)
 	return delivered == sig;
 }
 
-/* All signals that can be caught, so that their numbers are neighbours. */
+/* All signals that can be caught at once, so that each has its neighbours. */
 static void all_signals(void)
 {
 	static struct counted c[_NSIG];
@@ -309,8 +310,8 @@ static void all_signals(void)
 
 	iv_init();
 	for (sig = 1; sig < _NSIG; sig++) {
-		set_up(&c[sig], sig, 0);
-		/* SIGALRM is the time limit's. */
+		prepare(&c[sig], sig, 0);
+		/* SIGALRM is used for the time limit. */
 		if (sig == SIGALRM || !can_be_raised(sig) ||
 		    iv_signal_register(&c[sig].s) < 0)
 			c[sig].calls = -1;
@@ -327,7 +328,7 @@ static void all_signals(void)
 	}
 	for (sig = 1; sig < _NSIG; sig++) {
 		if (c[sig].calls >= 0)
-			end(&c[sig]);
+			unwatch(&c[sig]);
 	}
 	iv_deinit();
 }
@@ -343,7 +344,7 @@ static void unusable_numbers(void)
 
 	iv_init();
 	for (i = 0; i < sizeof(unusable) / sizeof(unusable[0]); i++) {
-		set_up(&c, unusable[i], 0);
+		prepare(&c, unusable[i], 0);
 		check_errno(iv_signal_register(&c.s), EINVAL);
 	}
 	iv_main();
@@ -356,24 +357,24 @@ static void no_descriptor_left(void)
 	int former;
 
 	iv_init();
-	set_up(&c, SIGUSR1, 0);
+	prepare(&c, SIGUSR1, 0);
 	former = limit_descriptors(3);
 	check_errno(iv_signal_register(&c.s), EMFILE);
 	check(disposition(SIGUSR1) == SIG_DFL);
 	limit_descriptors(former);
 
-	/* Nothing is left that keeps the loop running. */
+	/* Nothing keeps the loop running. */
 	iv_main();
 	check_int(iv_signal_register(&c.s), 0);
 	raise(SIGUSR1);
 	run_loop();
 	check_int(c.calls, 1);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
 
-/* Which objects are notified: they are in an array, so addresses ascend. */
+/* Objects for a signal are in the order of their addresses, as in the array. */
 static void check_calls(const struct counted *c, int a, int b, int d)
 {
 	check_int(c[0].calls, a);
@@ -381,29 +382,29 @@ static void check_calls(const struct counted *c, int a, int b, int d)
 	check_int(c[2].calls, d);
 }
 
-static void exclusive_alone(void)
+static void exclusive_called_alone(void)
 {
 	struct counted c[3];
 
 	iv_init();
 	c[1].calls = 0;
-	begin(&c[0], SIGUSR1, 0);
-	begin(&c[2], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	watch(&c[0], SIGUSR1, 0);
+	watch(&c[2], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
 	raise(SIGUSR1);
 	run_loop();
 	check_calls(c, 0, 0, 1);
 
-	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	watch(&c[1], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
 	raise(SIGUSR1);
 	run_loop();
 	check_calls(c, 0, 1, 1);
 
-	end(&c[1]);
-	end(&c[2]);
+	unwatch(&c[1]);
+	unwatch(&c[2]);
 	raise(SIGUSR1);
 	run_loop();
 	check_calls(c, 1, 1, 1);
-	end(&c[0]);
+	unwatch(&c[0]);
 	iv_deinit();
 }
 
@@ -412,22 +413,22 @@ static void own_before_process_wide(void)
 	struct counted c[3];
 
 	iv_init();
-	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
-	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
-	begin(&c[2], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	watch(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	watch(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	watch(&c[2], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
 	raise(SIGUSR1);
 	run_loop();
 	check_calls(c, 0, 1, 1);
-	end(&c[1]);
-	end(&c[2]);
+	unwatch(&c[1]);
+	unwatch(&c[2]);
 	raise(SIGUSR1);
 	run_loop();
 	check_calls(c, 1, 1, 1);
-	end(&c[0]);
+	unwatch(&c[0]);
 	iv_deinit();
 }
 
-static void *with_loop_raise(void *signum)
+static void *raise_with_loop(void *signum)
 {
 	iv_init();
 	raise(*(int *)signum);
@@ -436,7 +437,7 @@ static void *with_loop_raise(void *signum)
 	return NULL;
 }
 
-static void *raise_it(void *signum)
+static void *raise_without_loop(void *signum)
 {
 	raise(*(int *)signum);
 
@@ -456,24 +457,24 @@ static void other_threads_own_objects(void)
 	struct counted c[3];
 
 	iv_init();
-	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
-	in_thread(with_loop_raise, SIGUSR1);
-	in_thread(raise_it, SIGUSR1);
+	watch(&c[0], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	in_thread(raise_with_loop, SIGUSR1);
+	in_thread(raise_without_loop, SIGUSR1);
 	run_loop();
 	check_int(c[0].calls, 0);
 
-	begin(&c[1], SIGUSR1, 0);
-	in_thread(with_loop_raise, SIGUSR1);
+	watch(&c[1], SIGUSR1, 0);
+	in_thread(raise_with_loop, SIGUSR1);
 	run_loop();
 	check_int(c[0].calls, 0);
 	check_int(c[1].calls, 1);
-	in_thread(raise_it, SIGUSR1);
+	in_thread(raise_without_loop, SIGUSR1);
 	run_loop();
 	check_int(c[0].calls, 0);
 	check_int(c[1].calls, 2);
 	check(pthread_equal(c[1].thread, pthread_self()));
-	end(&c[0]);
-	end(&c[1]);
+	unwatch(&c[0]);
+	unwatch(&c[1]);
 	iv_deinit();
 }
 
@@ -483,17 +484,17 @@ struct member {
 	pthread_barrier_t	*barrier;
 };
 
-static void *be_member(void *_m)
+static void *run_member(void *_m)
 {
 	struct member *m = _m;
 
 	iv_init();
-	begin(&m->c, SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	watch(&m->c, SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
 	pthread_barrier_wait(m->barrier);
-	/* The signals were sent, which means that they were delivered. */
+	/* The signals have been sent, and with that delivered. */
 	pthread_barrier_wait(m->barrier);
 	run_loop();
-	end(&m->c);
+	unwatch(&m->c);
 	iv_deinit();
 
 	return NULL;
@@ -509,7 +510,7 @@ static void signal_to_one_thread(void)
 	check_int(pthread_barrier_init(&barrier, NULL, 5), 0);
 	for (i = 0; i < 4; i++) {
 		m[i].barrier = &barrier;
-		check_int(pthread_create(&m[i].t, NULL, be_member, &m[i]), 0);
+		check_int(pthread_create(&m[i].t, NULL, run_member, &m[i]), 0);
 	}
 	pthread_barrier_wait(&barrier);
 	pthread_kill(m[1].t, SIGUSR1);
@@ -529,35 +530,35 @@ static void exclusive_passes_on(void)
 	struct counted c[3];
 
 	iv_init();
-	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
-	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
-	begin(&c[2], SIGUSR1, 0);
+	watch(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	watch(&c[1], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	watch(&c[2], SIGUSR1, 0);
 	raise(SIGUSR1);
-	end(&c[0]);
+	unwatch(&c[0]);
 	run_loop();
 	check_calls(c, 0, 1, 0);
 
-	/* It is passed on down to those that are not exclusive. */
+	/* It is passed on even to an object that is not exclusive. */
 	raise(SIGUSR1);
-	end(&c[1]);
+	unwatch(&c[1]);
 	run_loop();
 	check_calls(c, 0, 1, 1);
 
 	/* An object that was not notified passes nothing on. */
-	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
-	end(&c[0]);
+	watch(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	unwatch(&c[0]);
 	run_loop();
 	check_calls(c, 0, 1, 1);
-	end(&c[2]);
+	unwatch(&c[2]);
 	iv_deinit();
 }
 
-static void end_other(void *_c)
+static void count_and_unwatch(void *_c)
 {
 	struct counted *c = _c;
 
 	count(c);
-	end(c);
+	unwatch(c);
 }
 
 static void called_passes_nothing_on(void)
@@ -565,14 +566,14 @@ static void called_passes_nothing_on(void)
 	struct counted c[2];
 
 	iv_init();
-	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
-	c[0].s.handler = end_other;
-	begin(&c[1], SIGUSR1, 0);
+	watch(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	c[0].s.handler = count_and_unwatch;
+	watch(&c[1], SIGUSR1, 0);
 	raise(SIGUSR1);
 	run_loop();
 	check_int(c[0].calls, 1);
 	check_int(c[1].calls, 0);
-	end(&c[1]);
+	unwatch(&c[1]);
 	iv_deinit();
 }
 
@@ -581,50 +582,50 @@ static void passes_on_within_group(void)
 	struct counted c[3];
 
 	iv_init();
-	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE |
+	watch(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE |
 			      IV_SIGNAL_FLAG_THIS_THREAD);
-	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
-	begin(&c[2], SIGUSR1, 0);
+	watch(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	watch(&c[2], SIGUSR1, 0);
 	raise(SIGUSR1);
-	end(&c[0]);
+	unwatch(&c[0]);
 	run_loop();
 	check_calls(c, 0, 1, 0);
 
-	end(&c[1]);
-	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE |
+	unwatch(&c[1]);
+	watch(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE |
 			      IV_SIGNAL_FLAG_THIS_THREAD);
 	raise(SIGUSR1);
-	end(&c[0]);
+	unwatch(&c[0]);
 	run_loop();
 	check_calls(c, 0, 1, 0);
-	end(&c[2]);
+	unwatch(&c[2]);
 
-	/* Neither does one that is not exclusive. */
-	begin(&c[0], SIGUSR1, 0);
-	begin(&c[1], SIGUSR1, 0);
+	/* An object that is not exclusive passes nothing on. */
+	watch(&c[0], SIGUSR1, 0);
+	watch(&c[1], SIGUSR1, 0);
 	raise(SIGUSR1);
-	end(&c[0]);
+	unwatch(&c[0]);
 	run_loop();
 	check_calls(c, 0, 1, 0);
-	end(&c[1]);
+	unwatch(&c[1]);
 	iv_deinit();
 }
 
 /*
- * A thread registers exclusive objects that it never serves.  No signal is
- * lost: if iv_signal_unregister() did not pass it on, or did so without the
- * lock, the loop below would miss one at some time.
+ * Threads register exclusive objects, whose handlers never run.  If
+ * iv_signal_unregister() did not pass a pending signal on, or did so without
+ * the lock, the main thread's loop would sooner or later miss one and hang.
  */
 static atomic_int stop;
 
-static void *come_and_go(void *arg)
+static void *register_often(void *arg)
 {
 	struct counted c;
 
 	iv_init();
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
-		begin(&c, SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
-		end(&c);
+		watch(&c, SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+		unwatch(&c);
 	}
 	iv_deinit();
 
@@ -636,7 +637,7 @@ static void send_next(void *_c)
 	struct counted *c = _c;
 
 	if (++c->calls == 5000)
-		end(c);
+		unwatch(c);
 	else
 		kill(getpid(), SIGUSR1);
 }
@@ -648,14 +649,14 @@ static void none_is_lost(void)
 	int i;
 
 	iv_init();
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	c.s.handler = send_next;
 	for (i = 0; i < 2; i++)
-		check_int(pthread_create(&t[i], NULL, come_and_go, NULL), 0);
+		check_int(pthread_create(&t[i], NULL, register_often, NULL), 0);
 	kill(getpid(), SIGUSR1);
 	iv_main();
 	check_int(c.calls, 5000);
-	/* No signal is likely to come any more, but SIG_DFL would kill. */
+	/* Should a signal come late, SIG_DFL would end the process. */
 	signal(SIGUSR1, SIG_IGN);
 	atomic_store_explicit(&stop, 1, memory_order_relaxed);
 	for (i = 0; i < 2; i++)
@@ -670,17 +671,17 @@ static void disposition_is_restored(void)
 
 	iv_init();
 	check(disposition(SIGPIPE) == SIG_IGN);
-	begin(&c[0], SIGPIPE, 0);
-	begin(&c[1], SIGPIPE, 0);
-	end(&c[0]);
+	watch(&c[0], SIGPIPE, 0);
+	watch(&c[1], SIGPIPE, 0);
+	unwatch(&c[0]);
 	raise(SIGPIPE);
 	run_loop();
 	check_int(c[1].calls, 1);
-	end(&c[1]);
+	unwatch(&c[1]);
 	check(disposition(SIGPIPE) == SIG_IGN);
 
-	begin(&c[0], SIGUSR1, 0);
-	end(&c[0]);
+	watch(&c[0], SIGUSR1, 0);
+	unwatch(&c[0]);
 	check(disposition(SIGUSR1) == SIG_DFL);
 	iv_deinit();
 }
@@ -710,10 +711,10 @@ static void handlers_are_restored(void)
 	sigemptyset(&sa.sa_mask);
 	sigaddset(&sa.sa_mask, SIGHUP);
 	check_int(sigaction(SIGUSR1, &sa, NULL), 0);
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	raise(SIGUSR1);
 	check_int(caught, 0);
-	end(&c);
+	unwatch(&c);
 	check_int(sigaction(SIGUSR1, NULL, &now), 0);
 	check(now.sa_sigaction == catch_info);
 	check_int(now.sa_flags & (SA_SIGINFO | SA_NODEFER),
@@ -721,9 +722,9 @@ static void handlers_are_restored(void)
 	check_int(sigismember(&now.sa_mask, SIGHUP), 1);
 
 	/* A disposition that the program has installed since is kept. */
-	begin(&c, SIGUSR2, 0);
+	watch(&c, SIGUSR2, 0);
 	check(signal(SIGUSR2, catch) != SIG_ERR);
-	end(&c);
+	unwatch(&c);
 	check(disposition(SIGUSR2) == catch);
 	iv_deinit();
 }
@@ -735,7 +736,7 @@ static void installed_handler(void)
 	int sig;
 
 	iv_init();
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	check_int(sigaction(SIGUSR1, NULL, &sa), 0);
 	check_int(sa.sa_flags & (SA_RESTART | SA_SIGINFO | SA_ONSTACK |
 				 SA_NODEFER | SA_RESETHAND | SA_NOCLDSTOP),
@@ -744,7 +745,7 @@ static void installed_handler(void)
 		if (sig != SIGKILL && sig != SIGSTOP)
 			check_int(sigismember(&sa.sa_mask, sig), 1);
 	}
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -768,7 +769,7 @@ static void mask_is_kept(void)
 	sigaddset(&mask, SIGUSR1);
 	sigaddset(&mask, SIGTERM);
 	check_int(pthread_sigmask(SIG_SETMASK, &mask, NULL), 0);
-	begin(&c, SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	watch(&c, SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
 	check_mask(&mask);
 	raise(SIGUSR1);
 	run_loop();
@@ -779,28 +780,28 @@ static void mask_is_kept(void)
 	check_int(pthread_sigmask(SIG_SETMASK, &mask, NULL), 0);
 	run_loop();
 	check_int(c.calls, 1);
-	end(&c);
+	unwatch(&c);
 	check_mask(&mask);
 
-	set_up(&c, SIGKILL, 0);
+	prepare(&c, SIGKILL, 0);
 	check_int(iv_signal_register(&c.s), -1);
 	check_mask(&mask);
 	iv_deinit();
 }
 
-/* If write(2) fails, the child cannot report that; the parent does. */
-static void errno_of_write_is_not_seen(void)
+/* Without write(2) a child can only report errors by its exit status. */
+static void keep_errno_if_write_fails(void)
 {
 	struct counted c;
 	int err;
 
 	iv_init();
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	refuse("write", EIO);
 	errno = ENOTTY;
 	raise(SIGUSR1);
 	err = errno;
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 	_exit(err == ENOTTY ? 0 : err);
 }
@@ -811,23 +812,24 @@ static void errno_is_kept(void)
 	pid_t pid = fork();
 
 	if (pid == 0)
-		errno_of_write_is_not_seen();
+		keep_errno_if_write_fails();
 	check_child(pid);
 
 	iv_init();
-	begin(&c[0], SIGUSR1, 0);
-	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	watch(&c[0], SIGUSR1, 0);
+	watch(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
 	errno = ENOTTY;
 	raise(SIGUSR1);
 	check_int(errno, ENOTTY);
-	end(&c[1]);
-	end(&c[0]);
+	unwatch(&c[1]);
+	unwatch(&c[0]);
 	iv_deinit();
 }
 
 /*
- * Faults of the own thread, each in a process of its own.  Objects for them are
- * registered; the process has to die, or the earlier handler has to be called.
+ * Faults that a thread causes itself, each in a separate process.  Although
+ * objects are registered for them, the process has to die, or the handler that
+ * the program had installed before has to be called.
  */
 static char *page_without_access(void)
 {
@@ -839,7 +841,7 @@ static char *page_without_access(void)
 	return page;
 }
 
-static char *page_behind_end_of_file(void)
+static char *page_beyond_end_of_file(void)
 {
 	FILE *empty = tmpfile();
 	char *page;
@@ -865,20 +867,20 @@ static void exit_at_fault(int sig, siginfo_t *info, void *context)
 	_exit(sig);
 }
 
-static void begin_for_faults(struct counted *c)
+static void watch_faults(struct counted *c)
 {
 	signal(SIGSEGV, SIG_DFL);
 	signal(SIGBUS, SIG_DFL);
 	iv_init();
-	begin(&c[0], SIGSEGV, 0);
-	begin(&c[1], SIGBUS, 0);
+	watch(&c[0], SIGSEGV, 0);
+	watch(&c[1], SIGBUS, 0);
 }
 
 static void die_of_access(void)
 {
 	struct counted c[2];
 
-	begin_for_faults(c);
+	watch_faults(c);
 	touch(page_without_access());
 }
 
@@ -886,33 +888,33 @@ static void die_of_end_of_file(void)
 {
 	struct counted c[2];
 
-	begin_for_faults(c);
-	touch(page_behind_end_of_file());
+	watch_faults(c);
+	touch(page_beyond_end_of_file());
 }
 
-/* A child has the signal handler, but no objects. */
+/* A child inherits the library's signal handler, but no objects. */
 static void die_in_child(void)
 {
 	struct counted c[2];
 	int status;
 	pid_t pid;
 
-	begin_for_faults(c);
+	watch_faults(c);
 	pid = fork_checked();
 	if (pid == 0)
 		touch(page_without_access());
 	check_int(waitpid(pid, &status, 0), pid);
 	check_int(status & ~0x80, SIGSEGV);
-	/* The parent's objects are as before. */
+	/* The parent's objects still work. */
 	raise(SIGSEGV);
 	run_loop();
 	check_int(c[0].calls, 1);
-	end(&c[0]);
-	end(&c[1]);
+	unwatch(&c[0]);
+	unwatch(&c[1]);
 	touch(page_without_access());
 }
 
-static void leave_to_earlier_handler(void)
+static void call_earlier_handler(void)
 {
 	struct sigaction sa = { .sa_flags = SA_SIGINFO };
 	struct counted c;
@@ -920,23 +922,23 @@ static void leave_to_earlier_handler(void)
 	sa.sa_sigaction = exit_at_fault;
 	iv_init();
 	check_int(sigaction(SIGSEGV, &sa, NULL), 0);
-	begin(&c, SIGSEGV, 0);
+	watch(&c, SIGSEGV, 0);
 	touch(page_without_access());
 }
 
-/* The program saved our handler and restores it when the object is gone. */
-static void die_with_handler_put_back(void)
+/* The program saves the library's handler and installs it again later. */
+static void die_with_reinstalled_handler(void)
 {
 	struct sigaction saved;
 	struct counted c;
 
 	signal(SIGSEGV, SIG_DFL);
 	iv_init();
-	begin(&c, SIGSEGV, 0);
+	watch(&c, SIGSEGV, 0);
 	check_int(sigaction(SIGSEGV, NULL, &saved), 0);
-	end(&c);
+	unwatch(&c);
 	check_int(sigaction(SIGSEGV, &saved, NULL), 0);
-	begin(&c, SIGSEGV, 0);
+	watch(&c, SIGSEGV, 0);
 	touch(page_without_access());
 }
 
@@ -962,8 +964,8 @@ static void own_faults(void)
 	check_ends(die_of_access, SIGSEGV);
 	check_ends(die_of_end_of_file, SIGBUS);
 	check_ends(die_in_child, SIGSEGV);
-	check_ends(die_with_handler_put_back, SIGSEGV);
-	check_ends(leave_to_earlier_handler, SIGSEGV << 8);
+	check_ends(die_with_reinstalled_handler, SIGSEGV);
+	check_ends(call_earlier_handler, SIGSEGV << 8);
 }
 
 static void faults_sent_by_others(void)
@@ -974,7 +976,7 @@ static void faults_sent_by_others(void)
 
 	iv_init();
 	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-		begin(&c, signals[i], 0);
+		watch(&c, signals[i], 0);
 		raise(signals[i]);
 		check_int(kill(getpid(), signals[i]), 0);
 		run_loop();
@@ -982,14 +984,15 @@ static void faults_sent_by_others(void)
 		raise(signals[i]);
 		run_loop();
 		check_int(c.calls, 2);
-		end(&c);
+		unwatch(&c);
 	}
 	iv_deinit();
 }
 
 /*
- * As in a runtime with small stacks and an alternate stack for signals: what is
- * left of the thread's stack is enough for a system call and no more.
+ * As in a runtime whose threads have small stacks, and an alternate stack for
+ * signals.  The room left on the thread's stack is enough for a system call and
+ * no more.
  */
 #define SMALL_STACK	65536
 #define ROOM_LEFT	400
@@ -1000,7 +1003,7 @@ static char *stack_end;
 __attribute__((noinline))
 static void raise_at_end_of_stack(void)
 {
-	/* Not below: the first call of a function may need a lot of stack. */
+	/* Called while there is room: the first call may run the linker. */
 	long tid = syscall(SYS_gettid);
 	long pid = syscall(SYS_getpid);
 	char *here = __builtin_frame_address(0);
@@ -1040,12 +1043,12 @@ static void small_stack(void)
 	pthread_t t;
 	char *stack;
 
-	skip_under(TSAN, "has a signal handler of its own");
-	skip_under(ASAN, "has more on the stack");
+	skip_under(TSAN, "has its own signal handler");
+	skip_under(ASAN, "needs more stack");
 	if (sysconf(_SC_THREAD_STACK_MIN) > SMALL_STACK)
-		skip("threads cannot have a stack so small here");
+		skip("threads cannot have such a small stack here");
 	iv_init();
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	stack = mmap(NULL, page + SMALL_STACK, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	check(stack != MAP_FAILED);
@@ -1060,12 +1063,12 @@ static void small_stack(void)
 	check_int(munmap(stack, page + SMALL_STACK), 0);
 	run_loop();
 	check_int(c.calls, 1);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
-/* The signal handler calls a function that is a cancellation point. */
-static void *be_cancelled(void *_c)
+/* The signal handler runs while a cancellation is pending. */
+static void *raise_when_cancelled(void *_c)
 {
 	int state;
 
@@ -1085,8 +1088,8 @@ static void pending_cancellation(void)
 	void *ret;
 
 	iv_init();
-	begin(&c, SIGUSR1, 0);
-	check_int(pthread_create(&t, NULL, be_cancelled, NULL), 0);
+	watch(&c, SIGUSR1, 0);
+	check_int(pthread_create(&t, NULL, raise_when_cancelled, NULL), 0);
 	check_int(pthread_join(t, &ret), 0);
 	check(ret == &stop);
 	run_loop();
@@ -1094,7 +1097,7 @@ static void pending_cancellation(void)
 	raise(SIGUSR1);
 	run_loop();
 	check_int(c.calls, 2);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -1106,14 +1109,14 @@ static void *call_cancelled(void *calls)
 	int former;
 
 	iv_init();
-	set_up(&c, SIGUSR2, 0);
+	prepare(&c, SIGUSR2, 0);
 	pthread_cancel(pthread_self());
 	former = limit_descriptors(3);
 	check_int(iv_signal_register(&c.s), -1);
 	limit_descriptors(former);
 	check_int(iv_signal_register(&c.s), 0);
-	end(&c);
-	set_up(&c, SIGKILL, 0);
+	unwatch(&c);
+	prepare(&c, SIGKILL, 0);
 	check_int(iv_signal_register(&c.s), -1);
 	*(int *)calls = 4;
 	pthread_testcancel();
@@ -1141,8 +1144,8 @@ static void inert_in_child(void)
 	pid_t pid;
 
 	iv_init();
-	begin(&c[0], SIGTERM, 0);
-	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	watch(&c[0], SIGTERM, 0);
+	watch(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
 	pid = fork_checked();
 	if (pid == 0) {
 		raise(SIGTERM);
@@ -1155,18 +1158,18 @@ static void inert_in_child(void)
 	check_int(c[0].calls, 0);
 	check_int(c[1].calls, 0);
 
-	/* The parent's are as before. */
+	/* The parent's objects still work. */
 	raise(SIGTERM);
 	raise(SIGUSR1);
 	run_loop();
 	check_int(c[0].calls, 1);
 	check_int(c[1].calls, 1);
-	end(&c[0]);
-	end(&c[1]);
+	unwatch(&c[0]);
+	unwatch(&c[1]);
 	iv_deinit();
 }
 
-/* The child of a vfork has the parent's memory. */
+/* The child of vfork(2) shares the parent's memory. */
 static void inert_after_vfork(void)
 {
 	struct counted c;
@@ -1174,7 +1177,7 @@ static void inert_after_vfork(void)
 	pid_t pid;
 
 	iv_init();
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	pid = vfork();
 	if (pid == 0) {
 		kill(getpid(), SIGUSR1);
@@ -1185,7 +1188,7 @@ static void inert_after_vfork(void)
 	check_int(status, 0);
 	run_loop();
 	check_int(c.calls, 0);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
@@ -1196,19 +1199,19 @@ static void child_begins_anew(void)
 	pid_t pid;
 
 	iv_init();
-	begin(&c[0], SIGTERM, 0);
-	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
-	begin(&c[2], SIGPIPE, 0);
+	watch(&c[0], SIGTERM, 0);
+	watch(&c[1], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	watch(&c[2], SIGPIPE, 0);
 	pid = fork_checked();
 	if (pid == 0) {
-		begin(&own, SIGUSR1, 0);
+		watch(&own, SIGUSR1, 0);
 		check(disposition(SIGTERM) == SIG_DFL);
 		check(disposition(SIGPIPE) == SIG_IGN);
 		raise(SIGUSR1);
 		run_loop();
 		check_int(own.calls, 1);
 		check_int(c[1].calls, 0);
-		end(&own);
+		unwatch(&own);
 		check(disposition(SIGUSR1) == SIG_DFL);
 		_exit(0);
 	}
@@ -1218,9 +1221,9 @@ static void child_begins_anew(void)
 	raise(SIGTERM);
 	run_loop();
 	check_int(c[0].calls, 1);
-	end(&c[0]);
-	end(&c[1]);
-	end(&c[2]);
+	unwatch(&c[0]);
+	unwatch(&c[1]);
+	unwatch(&c[2]);
 	iv_deinit();
 }
 
@@ -1231,19 +1234,19 @@ static void child_unregisters_inherited(void)
 	pid_t pid;
 
 	iv_init();
-	begin(&c[0], SIGUSR1, 0);
-	begin(&c[1], SIGUSR1, 0);
+	watch(&c[0], SIGUSR1, 0);
+	watch(&c[1], SIGUSR1, 0);
 	pid = fork_checked();
 	if (pid == 0) {
-		end(&c[0]);
-		begin(&own, SIGUSR1, 0);
-		end(&own);
-		end(&c[1]);
-		begin(&own, SIGUSR1, 0);
+		unwatch(&c[0]);
+		watch(&own, SIGUSR1, 0);
+		unwatch(&own);
+		unwatch(&c[1]);
+		watch(&own, SIGUSR1, 0);
 		raise(SIGUSR1);
 		run_loop();
 		check_int(own.calls, 1);
-		end(&own);
+		unwatch(&own);
 		iv_deinit();
 		_exit(0);
 	}
@@ -1252,8 +1255,8 @@ static void child_unregisters_inherited(void)
 	run_loop();
 	check_int(c[0].calls, 1);
 	check_int(c[1].calls, 1);
-	end(&c[0]);
-	end(&c[1]);
+	unwatch(&c[0]);
+	unwatch(&c[1]);
 	iv_deinit();
 }
 
@@ -1263,14 +1266,14 @@ static void child_with_new_loop(void)
 	pid_t pid;
 
 	iv_init();
-	begin(&c[0], SIGUSR1, 0);
-	begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	watch(&c[0], SIGUSR1, 0);
+	watch(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
 	pid = fork_checked();
 	if (pid == 0) {
 		iv_deinit();
 		iv_init();
-		begin(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
-		begin(&c[0], SIGUSR1, 0);
+		watch(&c[1], SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+		watch(&c[0], SIGUSR1, 0);
 		raise(SIGUSR1);
 		run_loop();
 		check_int(c[0].calls, 0);
@@ -1278,18 +1281,18 @@ static void child_with_new_loop(void)
 		_exit(0);
 	}
 	check_child(pid);
-	end(&c[0]);
-	end(&c[1]);
+	unwatch(&c[0]);
+	unwatch(&c[1]);
 	iv_deinit();
 }
 
-static void child_leaves_it_to_parent(void)
+static void child_takes_no_pending_signal(void)
 {
 	struct counted c;
 	pid_t pid;
 
 	iv_init();
-	begin(&c, SIGUSR1, 0);
+	watch(&c, SIGUSR1, 0);
 	raise(SIGUSR1);
 	pid = fork_checked();
 	if (pid == 0) {
@@ -1299,11 +1302,11 @@ static void child_leaves_it_to_parent(void)
 	check_child(pid);
 	run_loop();
 	check_int(c.calls, 1);
-	end(&c);
+	unwatch(&c);
 	iv_deinit();
 }
 
-/* At random points of what other threads do. */
+/* The forks are at random points of the other threads' calls. */
 static void fork_while_others_register(void)
 {
 	struct counted own;
@@ -1316,17 +1319,17 @@ static void fork_while_others_register(void)
 	iv_init();
 	sigemptyset(&none);
 	for (i = 0; i < 2; i++)
-		check_int(pthread_create(&t[i], NULL, come_and_go, NULL), 0);
+		check_int(pthread_create(&t[i], NULL, register_often, NULL), 0);
 	for (i = 0; i < 300; i++) {
 		pid = fork_checked();
 		if (pid == 0) {
 			alarm(30);
 			check_mask(&none);
-			begin(&own, SIGUSR1, 0);
+			watch(&own, SIGUSR1, 0);
 			raise(SIGUSR1);
 			run_loop();
 			check_int(own.calls, 1);
-			end(&own);
+			unwatch(&own);
 			check(disposition(SIGUSR1) == SIG_DFL);
 			check_mask(&none);
 			_exit(0);
@@ -1340,50 +1343,50 @@ static void fork_while_others_register(void)
 	iv_deinit();
 }
 
-/* At each instruction of a call that another thread makes. */
+/* Another thread forks at each instruction of these calls. */
 static void register_and_unregister(void)
 {
 	static struct counted c[2];
 
 	iv_init();
 	signal(SIGUSR2, SIG_IGN);
-	/* The dynamic linker takes many instructions for the first calls. */
-	begin(&c[0], SIGUSR1, 0);
-	end(&c[0]);
-	begin(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
+	/* The first calls run the dynamic linker, for many instructions. */
+	watch(&c[0], SIGUSR1, 0);
+	unwatch(&c[0]);
+	watch(&c[0], SIGUSR1, IV_SIGNAL_FLAG_EXCLUSIVE);
 
 	forks_begin(NULL);
-	begin(&c[1], SIGUSR2, 0);
-	end(&c[0]);
-	end(&c[1]);
+	watch(&c[1], SIGUSR2, 0);
+	unwatch(&c[0]);
+	unwatch(&c[1]);
 	forks_end();
 	check(disposition(SIGUSR1) == SIG_DFL);
 	check(disposition(SIGUSR2) == SIG_IGN);
 }
 
-static void watch_in_child(void)
+static void use_in_child(void)
 {
 	struct counted own;
 
-	begin(&own, SIGHUP, 0);
+	watch(&own, SIGHUP, 0);
 	check(disposition(SIGUSR1) == SIG_DFL);
 	check(disposition(SIGUSR2) == SIG_IGN);
 	own.s.handler = count_and_quit;
 	count_to = 1;
 	raise(SIGHUP);
 	iv_main();
-	end(&own);
+	unwatch(&own);
 	check(disposition(SIGHUP) == SIG_DFL);
 }
 
 static void fork_anywhere_in_calls(void)
 {
-	check_forks(register_and_unregister, watch_in_child);
+	check_forks(register_and_unregister, use_in_child);
 }
 
 /*
- * A signal handler forks after so many instructions of the calls.  The calls
- * go on in both processes; to the child, the objects are inherited ones.
+ * A signal handler forks after some instructions of the calls, which then go on
+ * in both processes.  The child has inherited the objects.
  */
 static struct {
 	int	forked;
@@ -1406,31 +1409,31 @@ static void fork_in_handler(int sig)
 	check_int(status, 0);
 }
 
-static void be_interrupted(void)
+static void run_interrupted(void)
 {
 	struct counted c[2], own;
 	pid_t parent = getpid();
 
 	iv_init();
-	begin(&c[0], SIGHUP, 0);
-	end(&c[0]);
-	begin(&c[0], SIGHUP, IV_SIGNAL_FLAG_EXCLUSIVE);
+	watch(&c[0], SIGHUP, 0);
+	unwatch(&c[0]);
+	watch(&c[0], SIGHUP, IV_SIGNAL_FLAG_EXCLUSIVE);
 	signal(SIGUSR1, fork_in_handler);
 
 	tracee_begins();
-	begin(&c[1], SIGUSR2, 0);
-	end(&c[0]);
+	watch(&c[1], SIGUSR2, 0);
+	unwatch(&c[0]);
 	shared->ended = 1;
 
-	begin(&own, SIGTERM, 0);
+	watch(&own, SIGTERM, 0);
 	if (getpid() == parent)
 		raise(SIGUSR2);
 	raise(SIGTERM);
 	run_loop();
 	check_int(c[1].calls, getpid() == parent);
 	check_int(own.calls, 1);
-	end(&own);
-	end(&c[1]);
+	unwatch(&own);
+	unwatch(&c[1]);
 	check(disposition(SIGUSR2) == SIG_DFL);
 	iv_deinit();
 	_exit(0);
@@ -1441,7 +1444,7 @@ static void fork_in_signal_handler(void)
 	int last = 0;
 	int num;
 
-	skip_under(TSAN | MEMCHECK, "lets signals wait");
+	skip_under(TSAN | MEMCHECK, "delays signals");
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(shared != MAP_FAILED);
@@ -1451,7 +1454,7 @@ static void fork_in_signal_handler(void)
 		memset(shared, 0, sizeof(*shared));
 		pid = fork_checked();
 		if (pid == 0)
-			be_interrupted();
+			run_interrupted();
 		tracee_trace(pid);
 		tracee_steps(pid, num);
 		last = shared->ended;
@@ -1467,21 +1470,21 @@ static struct counted misused;
 
 static void no_loop(void)
 {
-	set_up(&misused, SIGUSR1, 0);
+	prepare(&misused, SIGUSR1, 0);
 	iv_signal_register(&misused.s);
 }
 
 static void twice(void)
 {
 	iv_init();
-	begin(&misused, SIGUSR1, 0);
+	watch(&misused, SIGUSR1, 0);
 	iv_signal_register(&misused.s);
 }
 
 static void not_registered(void)
 {
 	iv_init();
-	set_up(&misused, SIGUSR1, 0);
+	prepare(&misused, SIGUSR1, 0);
 	IV_SIGNAL_INIT(&misused.s);
 	iv_signal_unregister(&misused.s);
 }
@@ -1489,14 +1492,14 @@ static void not_registered(void)
 static void not_a_signal(void)
 {
 	iv_init();
-	set_up(&misused, -1, 0);
+	prepare(&misused, -1, 0);
 	iv_signal_unregister(&misused.s);
 }
 
-static void *end_misused(void *arg)
+static void *unwatch_misused(void *arg)
 {
 	iv_init();
-	end(&misused);
+	unwatch(&misused);
 
 	return arg;
 }
@@ -1504,14 +1507,14 @@ static void *end_misused(void *arg)
 static void wrong_thread(void)
 {
 	iv_init();
-	begin(&misused, SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
-	in_thread(end_misused, 0);
+	watch(&misused, SIGUSR1, IV_SIGNAL_FLAG_THIS_THREAD);
+	in_thread(unwatch_misused, 0);
 }
 
 static void no_handler(void)
 {
 	iv_init();
-	begin(&misused, SIGUSR1, 0);
+	watch(&misused, SIGUSR1, 0);
 	misused.s.handler = NULL;
 	raise(SIGUSR1);
 	iv_main();
@@ -1545,76 +1548,77 @@ static void initialiser(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "signals that came before the loop runs are one call",
+		{ "signals before the loop runs are coalesced into one call",
 		  handler_runs_once, EACH, 0 },
 		{ "a signal to any thread wakes the owner's sleeping loop",
 		  sleeping_loop_wakes_up, EACH, 0 },
 		{ "a signal raised in the handler makes it run again",
 		  raised_in_handler, EACH, 0 },
-		{ "the object may be unregistered and freed in its handler",
+		{ "an object may be unregistered and freed in its handler",
 		  freed_in_handler, EACH, 0 },
-		{ "what is not handled yet is dropped by unregistering",
-		  pending_is_dropped, EACH, 0 },
+		{ "unregistering discards a pending signal",
+		  pending_is_discarded, EACH, 0 },
 		{ "a signal calls all objects for it and no others",
 		  each_signal_to_its_objects, EACH, 0 },
-		{ "every signal that can be caught is", all_signals, ONCE, 0 },
-		{ "a number that is no usable signal's is refused (S2)",
+		{ "every signal that can be caught calls its object",
+		  all_signals, ONCE, 0 },
+		{ "an unusable signal number is refused with EINVAL",
 		  unusable_numbers, ONCE, 0 },
-		{ "without a descriptor nothing is registered (S1)",
+		{ "at the descriptor limit registering fails with EMFILE",
 		  no_descriptor_left, EACH, 0 },
-		{ "of several objects, the first exclusive one is called alone",
-		  exclusive_alone, ONCE, 0 },
+		{ "the first exclusive object is called alone",
+		  exclusive_called_alone, ONCE, 0 },
 		{ "a thread's own objects come before the process-wide ones",
 		  own_before_process_wide, ONCE, 0 },
-		{ "other threads' own objects do not hear a thread's signal",
+		{ "a thread's signal does not call other threads' own objects",
 		  other_threads_own_objects, ONCE, 0 },
-		{ "of four threads the one that a signal is sent to hears it",
+		{ "a signal to a thread calls that thread's own object",
 		  signal_to_one_thread, EACH_METHOD, 0 },
-		{ "an exclusive object that goes passes its signal on",
+		{ "unregistering an exclusive object passes its signal on",
 		  exclusive_passes_on, ONCE, 0 },
 		{ "an exclusive object that was called passes nothing on",
 		  called_passes_nothing_on, ONCE, 0 },
-		{ "a signal is passed on in its group and by exclusive ones",
+		{ "only exclusive objects pass a signal on, in their group",
 		  passes_on_within_group, ONCE, 0 },
-		{ "none is lost while exclusive objects come and go",
+		{ "no signal is lost while exclusive objects come and go",
 		  none_is_lost, EACH_BACKEND, 0 },
-		{ "the last object restores an ignored signal (S4)",
+		{ "unregistering the last object restores SIG_IGN",
 		  disposition_is_restored, ONCE, 0 },
-		{ "the last object restores what it replaced, and only that",
+		{ "unregistering the last object restores an earlier handler",
 		  handlers_are_restored, ONCE, 0 },
 		{ "the signal handler restarts calls and blocks all signals",
 		  installed_handler, ONCE, 0 },
-		{ "a thread whose stack is too small uses its alternate one",
+		{ "the signal handler runs on a thread's alternate stack",
 		  small_stack, ONCE, 0 },
-		{ "a fault of the own thread ends the process as without objects",
+		{ "a thread's own fault has the same effect as without objects",
 		  own_faults, ONCE, 0 },
-		{ "a fault's signal that somebody sent is a signal like others",
+		{ "a fault's signal that was sent is like any other signal",
 		  faults_sent_by_others, ONCE, 0 },
-		{ "the signal mask is neither consulted nor changed",
+		{ "the signal mask is respected and not changed",
 		  mask_is_kept, ONCE, 0 },
-		{ "the signal handler keeps errno (S5)",
+		{ "the signal handler keeps errno",
 		  errno_is_kept, EACH_BACKEND, 0 },
-		{ "the signal handler is no cancellation point",
+		{ "the signal handler is not a cancellation point",
 		  pending_cancellation, EACH_BACKEND, 0 },
-		{ "nor are the calls, which leave nothing half done",
+		{ "the calls are not cancellation points",
 		  calls_with_pending_cancellation, EACH, 0 },
-		{ "a forked child's signal calls nobody's handler",
+		{ "a signal in a forked child calls no handler",
 		  inert_in_child, EACH, 0 },
-		{ "a vforked child's signal calls nobody's handler",
+		{ "a signal in a vforked child calls no handler",
 		  inert_after_vfork, ONCE, 0 },
-		{ "a child's first object makes it forget the inherited ones",
+		{ "a child's first object replaces all inherited ones",
 		  child_begins_anew, EACH, 0 },
-		{ "a child may unregister inherited objects (S3)",
+		{ "a child may unregister inherited objects",
 		  child_unregisters_inherited, EACH, 0 },
-		{ "a child may begin a loop of its own",
+		{ "a child may begin a new loop",
 		  child_with_new_loop, EACH, 0 },
-		{ "a child's loop leaves the parent's signals to the parent",
-		  child_leaves_it_to_parent, EACH, 0 },
-		{ "a child made while others register has a usable module",
+		{ "a child's loop does not take the parent's pending signal",
+		  child_takes_no_pending_signal, EACH, 0 },
+		{ "a child forked while others register may use iv_signal",
 		  fork_while_others_register, ONCE, 0 },
-		{ "so has one made at each instruction of another thread's call",
+		{ "a child forked at any point of a call may use iv_signal",
 		  fork_anywhere_in_calls, ONCE, 120 },
-		{ "a signal handler that forks in a call gives a usable child",
+		{ "a signal handler may fork during a call",
 		  fork_in_signal_handler, ONCE, 120 },
 		{ "mistakes are fatal", mistakes, ONCE, 0 },
 		{ "the initialiser leaves public members alone",
