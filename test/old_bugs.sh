@@ -462,28 +462,29 @@ row wait "the end of a child that other code reaped is lost" \
 	wait 'the end of a child that other code reaped' $each \
 	'did not end'
 
-row P1 "a child inherits another one's pipe" \
-	popen "a child does not hold another one's pipe" - 'did not end'
-row P2 "closed standard descriptors lose the output" \
+row popen "a child inherits another request's pipe" \
+	popen "a child does not inherit another request's pipe" - 'did not end'
+row popen "closed standard descriptors lose the output" \
 	popen "the caller's standard descriptors may be closed" - 'read ""'
-row P3 "closing twice crashes" \
-	popen 'a request that is closed again does nothing' $each Aborted
-row P3 "closing after a failure crashes" \
-	popen 'without descriptors submit fails and leaves' $each \
+row popen "closing twice crashes" \
+	popen 'closing a request again does nothing' $each Aborted
+row popen "closing after a failure crashes" \
+	popen 'at the descriptor limit submit fails' $each \
 	'Segmentation fault'
-row P4 "the child of a failed exec prints what was pending" \
-	popen 'a program that cannot be executed says nothing' - \
+row popen "the child of a failed exec prints buffered text" \
+	popen 'the child of a failed exec prints nothing' - \
 	'read "pending text"'
-row P5 "the child swallows the signal of an early close" \
+row popen "a child swallows the signal of an early close" \
 	popen 'a child never swallows the signal of an early' - 'did not end'
-row P6 "a request submitted again forgets its program" \
+row popen "a request submitted again forgets its program" \
 	popen 'a request may be submitted again while' $each 'did not end'
-row popen "no program runs where there is no /dev/null" \
-	popen 'where there is no /dev/null, reading ends and' - 'read ""'
+row popen "no program runs without /dev/null" \
+	popen 'without /dev/null a child reads nothing' - 'read ""'
 row popen "the caller's end is standard output" \
-	popen "the caller's end is none of the standard" - 'not so: fd > 2'
-row popen "a child that others waited for ends unnoticed" \
-	popen 'a child that others wait for is not waited for' $each \
+	popen "the caller's end is never a standard descriptor" - \
+	'not so: fd > 2'
+row popen "the end of a child that other code reaped is lost" \
+	popen 'the end of a child that other code reaped' $each \
 	'did not end'
 row popen "a child that cannot be sent a signal is given up" \
 	popen 'a child that cannot be sent a signal is waited for' $each \

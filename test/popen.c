@@ -20,7 +20,7 @@
 
 static int submit_argv(struct iv_popen_request *r, char *type, char **argv)
 {
-	/* Not initialised, as in a program that was compiled long ago. */
+	/* The private members stay uninitialised, as in old programs. */
 	memset(r, 0xa5, sizeof(*r));
 	r->file = argv[0];
 	r->argv = argv;
@@ -39,7 +39,7 @@ static int submit(struct iv_popen_request *r, char *type, char *command)
 	return fd;
 }
 
-/* Blocking reads to the end of file. */
+/* Read to the end of the file, and block if necessary. */
 static void check_reads(int fd, const char *want)
 {
 	char text[1024];
@@ -55,12 +55,12 @@ static void check_reads(int fd, const char *want)
 	check(strcmp(text, want) == 0);
 }
 
-static void say(int fd, const char *text)
+static void write_text(int fd, const char *text)
 {
 	check_int(write(fd, text, strlen(text)), (long)strlen(text));
 }
 
-static void no_child_is_left(void)
+static void check_no_child(void)
 {
 	check_errno(waitpid(-1, NULL, WNOHANG), ECHILD);
 }
@@ -79,7 +79,7 @@ static void read_output(void)
 	check_reads(fd, "out\nsh\n");
 	close(fd);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	iv_popen_request_close(&r);
 	iv_main();
 	iv_deinit();
@@ -99,10 +99,10 @@ static void write_input(void)
 	iv_init();
 	fd = submit(&r, "w", command);
 	check_int(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
-	say(fd, "to the child\n");
+	write_text(fd, "to the child\n");
 	close(fd);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	check_reads(file, "to the child\n");
 	close(file);
 	unlink(path);
@@ -139,7 +139,7 @@ static void readable(void *_rd)
 	free(rd);
 }
 
-static void begin_reader(char *command, const char *want)
+static void start_reader(char *command, const char *want)
 {
 	struct reader *rd = malloc(sizeof(*rd));
 
@@ -155,14 +155,14 @@ static void begin_reader(char *command, const char *want)
 static void several(void)
 {
 	iv_init();
-	begin_reader("echo one", "one\n");
-	begin_reader("sleep 0.05; echo two", "two\n");
-	begin_reader("echo three; exec >&-; exec sleep 1000", "three\n");
-	begin_reader("exit 3", "");
-	begin_reader("(sleep 0.05; kill -CONT $$) & kill -STOP $$; echo four",
+	start_reader("echo one", "one\n");
+	start_reader("sleep 0.05; echo two", "two\n");
+	start_reader("echo three; exec >&-; exec sleep 1000", "three\n");
+	start_reader("exit 3", "");
+	start_reader("(sleep 0.05; kill -CONT $$) & kill -STOP $$; echo four",
 		     "four\n");
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	iv_deinit();
 }
 
@@ -178,7 +178,7 @@ static void closed_at_once(void)
 	free(r);
 	close(fd);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	iv_deinit();
 }
 
@@ -203,7 +203,7 @@ static void closed_on_timer(void)
 	timer.handler = close_it;
 	iv_timer_register(&timer);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	close(fd);
 	iv_deinit();
 }
@@ -215,19 +215,19 @@ static void closed_after_death(void)
 	int fd;
 
 	iv_init();
-	/* It is dead, but was not waited for yet. */
+	/* The child is dead, but has not been reaped. */
 	fd = submit(&r, "r", "exit 0");
 	check_reads(fd, "");
 	(void)waitid(P_ALL, 0, &info, WEXITED | WNOWAIT);
 	iv_popen_request_close(&r);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	close(fd);
 
-	/* It was waited for. */
+	/* The child has been reaped. */
 	fd = submit(&r, "r", "exit 0");
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	iv_popen_request_close(&r);
 	iv_main();
 	close(fd);
@@ -245,7 +245,7 @@ static void closed_twice(void)
 	iv_popen_request_close(&r);
 	iv_main();
 	iv_popen_request_close(&r);
-	no_child_is_left();
+	check_no_child();
 	close(fd);
 	iv_deinit();
 }
@@ -263,11 +263,11 @@ static void wrong_types(void)
 		iv_popen_request_close(&r);
 	}
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	iv_deinit();
 }
 
-/* With no descriptor, with one, and so on. */
+/* With no descriptor left, with one, and so on. */
 static void no_descriptors(void)
 {
 	char *argv[] = { "true", NULL };
@@ -290,12 +290,12 @@ static void no_descriptors(void)
 		limit_descriptors(former);
 		check_int(num_descriptors(), open);
 		iv_main();
-		no_child_is_left();
+		check_no_child();
 	}
 	check(num > 0);
 	iv_main();
 	close(fd);
-	no_child_is_left();
+	check_no_child();
 	limit_descriptors(former);
 	iv_deinit();
 }
@@ -336,7 +336,7 @@ static void exec_fails(void)
 
 	skip_under(TSAN, "flushes streams at an _exit()");
 	out = silence();
-	/* What stdio has buffered is written once, and by this process. */
+	/* The buffered text must be written by this process alone. */
 	setvbuf(stdout, NULL, _IOFBF, 1024);
 	printf("pending text");
 
@@ -346,7 +346,7 @@ static void exec_fails(void)
 	check_reads(fd, "");
 	close(fd);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	iv_deinit();
 
 	fflush(stdout);
@@ -356,7 +356,7 @@ static void exec_fails(void)
 
 
 /*
- * The child's descriptors, with any descriptors of the caller closed.
+ * The child's standard descriptors, with any of the caller's closed.
  */
 static void close_standard(int bits)
 {
@@ -368,7 +368,7 @@ static void close_standard(int bits)
 	}
 }
 
-/* In a child, as it closes the descriptor of the verdicts. */
+/* This runs in a child, as it closes the descriptor for the test's output. */
 static void with_closed(int bits, int since_init)
 {
 	struct iv_popen_request r;
@@ -420,8 +420,8 @@ static void closed_standard_descriptors(void)
 	}
 }
 
-/* In a child, too. */
-static void with_standard_closed(int bits)
+/* This runs in a child, too. */
+static void check_callers_end(int bits)
 {
 	struct iv_popen_request r;
 	int fd;
@@ -430,7 +430,7 @@ static void with_standard_closed(int bits)
 	iv_init();
 	fd = submit(&r, "w", "read a");
 	check(fd > 2);
-	say(fd, "in\n");
+	write_text(fd, "in\n");
 	close(fd);
 	fd = submit(&r, "r", "echo out");
 	check(fd > 2);
@@ -451,7 +451,7 @@ static void callers_end(void)
 		pid = fork();
 		check(pid >= 0);
 		if (pid == 0)
-			with_standard_closed(bits);
+			check_callers_end(bits);
 		check_child(pid);
 	}
 }
@@ -465,7 +465,7 @@ static void standard_descriptors(void)
 
 	check(other >= 0);
 	iv_init();
-	/* It has what the caller left open on purpose, and nothing of ours. */
+	/* The child has the file that the caller left open, and no others. */
 	fd = submit(&r, "r", "for i in 0 2; do readlink /proc/$$/fd/$i; done; "
 			     "for i in 3 4 5 6 7 8 9; do "
 			     "test ! -e /proc/$$/fd/$i || "
@@ -481,7 +481,8 @@ static void standard_descriptors(void)
 }
 
 /*
- * Without /dev/null, as in a chroot: reading ends at once, and writing fails.
+ * Without /dev/null, as in a chroot, the child reads an end of file, and its
+ * writes fail.
  */
 static void without_null(int closed)
 {
@@ -495,7 +496,7 @@ static void without_null(int closed)
 	check_reads(fd, "refused\nout\n");
 	close(fd);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	iv_deinit();
 	_exit(0);
 }
@@ -524,20 +525,16 @@ static void pipe_is_not_inherited(void)
 	iv_init();
 	fd[0] = submit(&r[0], "w", "exec cat");
 	fd[1] = submit(&r[1], "w", "exec cat");
-	/* The first child's input ends, although the second one lives. */
+	/* The first child reads the end of its input while the second lives. */
 	close(fd[0]);
 	check_int(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
 	close(fd[1]);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	iv_deinit();
 }
 
 
-/*
- * A program that handles SIGTERM to exit in an orderly way.  The child must not
- * inherit that, even if the signal comes immediately.
- */
 static void count(void *num)
 {
 	++*(int *)num;
@@ -549,7 +546,7 @@ static void quit(void *cookie)
 	iv_quit();
 }
 
-/* A signal that is due is sent in the same iteration. */
+/* A signal to a child is due as soon as its request is closed. */
 static void send_first_signal(void)
 {
 	struct iv_timer timer;
@@ -561,7 +558,7 @@ static void send_first_signal(void)
 	iv_main();
 }
 
-/* An end that has happened is handled before a timer that is due. */
+/* Long enough to handle the termination of a child that is dead. */
 static void run_for_a_moment(void)
 {
 	struct iv_timer timer;
@@ -590,13 +587,13 @@ static void submitted_again(void)
 		check_int(errno, EINTR);
 	run_for_a_moment();
 
-	/* The first one's end does not affect the second one. */
+	/* The first program's end does not affect the second one. */
 	iv_popen_request_close(r);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	close(second);
 
-	/* The other way round: the first one's end touches no memory. */
+	/* The first program ends after the request was freed. */
 	first = submit(r, "w", "exec cat");
 	second = submit(r, "w", "exec sleep 1000");
 	iv_popen_request_close(r);
@@ -604,11 +601,15 @@ static void submitted_again(void)
 	free(r);
 	close(first);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	close(second);
 	iv_deinit();
 }
 
+/*
+ * The program handles SIGTERM, as it does to exit in an orderly way.  The child
+ * must not inherit the handler, even if the signal is sent immediately.
+ */
 static void early_close(void)
 {
 	struct iv_popen_request r;
@@ -628,13 +629,13 @@ static void early_close(void)
 		fd = submit(&r, "r", "exec sleep 1000");
 		iv_popen_request_close(&r);
 		send_first_signal();
-		/* No other one follows, as the loop does not run. */
+		/* It is the only signal, as the loop does not run. */
 		check_int(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
 		iv_signal_unregister(&s);
 		iv_main();
 		close(fd);
 	}
-	no_child_is_left();
+	check_no_child();
 	check_int(calls, 0);
 	iv_deinit();
 }
@@ -670,7 +671,7 @@ static void dispositions(void)
 	s.cookie = &calls;
 	s.handler = count;
 	check_int(iv_signal_register(&s), 0);
-	/* SIGPIPE is 13, SIGURG 23, SIGWINCH 28; the libc may have its own. */
+	/* iv_init() ignores SIGPIPE (13) and SIGURG (23); SIGWINCH is 28. */
 	ignored = ignored_signals();
 	check_int(ignored & 0x7fffffff, 0x08401000);
 	snprintf(want, sizeof(want), "SigBlk:\t%016llx\nSigIgn:\t%016llx\n",
@@ -684,7 +685,7 @@ static void dispositions(void)
 	iv_deinit();
 }
 
-/* Signals at 0, 5, 10, 15 and 20 s, and the last one at 25 s. */
+/* SIGTERM is sent at 0, 5, 10, 15 and 20 s, and SIGKILL at 25 s. */
 static void stubborn_child(void)
 {
 	struct iv_popen_request r;
@@ -702,7 +703,7 @@ static void stubborn_child(void)
 	iv_popen_request_close(&r);
 	iv_main();
 	check(now_ms() - begin >= 25000);
-	no_child_is_left();
+	check_no_child();
 	while ((ret = read(fd, text + len, sizeof(text) - len)) > 0)
 		len += ret;
 	close(fd);
@@ -712,8 +713,8 @@ static void stubborn_child(void)
 }
 
 /*
- * As if the program ran as another user.  It ends by itself later, and is
- * waited for.
+ * Signals to a child are refused, as if it ran as another user.  The child ends
+ * when its input does.
  */
 static void close_descriptor(void *fd)
 {
@@ -742,20 +743,20 @@ static void refused_signals(void)
 	timer.handler = close_descriptor;
 	iv_timer_register(&timer);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 
-	/* Other programs are not delayed by that. */
+	/* Other requests are not delayed by that. */
 	fd[0] = submit(&r[0], "w", "exec cat");
 	iv_popen_request_close(&r[0]);
-	begin_reader("echo one", "one\n");
-	begin_reader("sleep 0.05; echo two", "two\n");
+	start_reader("echo one", "one\n");
+	start_reader("sleep 0.05; echo two", "two\n");
 	close(fd[0]);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	iv_deinit();
 }
 
-/* Other code of this program waits for all children. */
+/* Other code in this program waits for all children. */
 static atomic_int stop;
 
 static void *wait_for_any(void *arg)
@@ -790,7 +791,7 @@ static void reaped_by_others(void)
 	check_int(pthread_join(t, NULL), 0);
 }
 
-static void reaped_by_nobody(void)
+static void reaped_by_kernel(void)
 {
 	struct iv_popen_request r;
 	int fd = submit(&r, "w", "exec cat");
@@ -805,7 +806,7 @@ static void reaped(void)
 {
 	iv_init();
 	reaped_by_others();
-	reaped_by_nobody();
+	reaped_by_kernel();
 	iv_deinit();
 }
 
@@ -832,7 +833,7 @@ static void in_forked_child(void)
 		iv_popen_request_close(&own);
 		iv_popen_request_close(&r);
 		iv_main();
-		no_child_is_left();
+		check_no_child();
 		_exit(0);
 	}
 	check_child(pid);
@@ -840,12 +841,12 @@ static void in_forked_child(void)
 	check(r.child != NULL);
 	close(fd);
 	iv_main();
-	no_child_is_left();
+	check_no_child();
 	iv_deinit();
 }
 
 
-/* The programs run on, and closing a request has no effect any more. */
+/* The programs go on, and closing their requests has no effect. */
 static void loop_ends_first(void)
 {
 	struct iv_popen_request r, closed;
@@ -857,7 +858,7 @@ static void loop_ends_first(void)
 	iv_popen_request_close(&closed);
 	iv_deinit();
 
-	/* It may have the memory of the former one. */
+	/* The new loop may be in the memory of the old one. */
 	iv_init();
 	iv_popen_request_close(&r);
 	iv_popen_request_close(&r);
@@ -871,10 +872,10 @@ static void loop_ends_first(void)
 		check(waitpid(-1, &status, 0) > 0);
 		check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	}
-	no_child_is_left();
+	check_no_child();
 }
 
-/* The calls are not cancellation points, and the program inherits none. */
+/* The calls are not cancellation points, and the child is not cancelled. */
 static void *call_cancelled(void *calls)
 {
 	struct iv_popen_request r;
@@ -961,53 +962,53 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{ "the caller reads the child's output", read_output, EACH, 0 },
 		{ "the caller writes the child's input", write_input, EACH, 0 },
-		{ "several children are served side by side",
+		{ "several requests are served at the same time",
 		  several, EACH_METHOD, 0 },
-		{ "a request that is closed at once ends the child",
+		{ "closing a request immediately ends the child",
 		  closed_at_once, EACH, 0 },
-		{ "a request that is closed by a timer ends the child",
+		{ "closing a request in a timer ends the child",
 		  closed_on_timer, EACH_METHOD, 0 },
-		{ "a request may be closed when the child is dead",
+		{ "a request may be closed after the child has died",
 		  closed_after_death, EACH_METHOD, 0 },
-		{ "a request that is closed again does nothing (P3)",
+		{ "closing a request again does nothing",
 		  closed_twice, EACH_METHOD, 0 },
 		{ "a request may be submitted again while its program runs",
 		  submitted_again, EACH_METHOD, 0 },
-		{ "a type that is neither r nor w is refused (P3)",
+		{ "a type that is neither r nor w is refused",
 		  wrong_types, ONCE, 0 },
-		{ "without descriptors submit fails and leaves nothing (P3)",
+		{ "at the descriptor limit submit fails and leaks nothing",
 		  no_descriptors, EACH, 0 },
-		{ "when fork fails, submit fails and leaves nothing (P3)",
+		{ "submit fails if fork fails, and leaks nothing",
 		  fork_fails, ONCE, 0 },
-		{ "a program that cannot be executed says nothing (P4)",
+		{ "the child of a failed exec prints nothing",
 		  exec_fails, ONCE, 0 },
 		{ "the child's other standard descriptors are /dev/null",
 		  standard_descriptors, ONCE, 0 },
-		{ "the caller's standard descriptors may be closed (P2)",
+		{ "the caller's standard descriptors may be closed",
 		  closed_standard_descriptors, ONCE, 0 },
-		{ "where there is no /dev/null, reading ends and writing fails",
+		{ "without /dev/null a child reads nothing and fails to write",
 		  no_null, ONCE, 0 },
-		{ "the caller's end is none of the standard descriptors",
+		{ "the caller's end is never a standard descriptor",
 		  callers_end, ONCE, 0 },
-		{ "a child does not hold another one's pipe (P1)",
+		{ "a child does not inherit another request's pipe",
 		  pipe_is_not_inherited, ONCE, 0 },
-		{ "a child never swallows the signal of an early close (P5)",
+		{ "a child never swallows the signal of an early close",
 		  early_close, ONCE, 0 },
-		{ "the child's signals are ignored as the caller's, or default",
+		{ "the child inherits ignored signals, and no handlers",
 		  dispositions, ONCE, 0 },
-		{ "five times SIGTERM, then SIGKILL", stubborn_child, ONCE,
-		  120 },
+		{ "closing a request sends SIGTERM five times, then SIGKILL",
+		  stubborn_child, ONCE, 120 },
 		{ "a child that cannot be sent a signal is waited for",
 		  refused_signals, EACH_METHOD, 0 },
-		{ "a child that others wait for is not waited for any more",
+		{ "the end of a child that other code reaped is noticed",
 		  reaped, EACH_METHOD, 0 },
-		{ "nor is it where there is no pidfd",
+		{ "without pidfd_open(2), reaping by other code is noticed",
 		  reaped_without_pidfd, EACH_METHOD, 0 },
-		{ "a forked child leaves the parent's children alone",
+		{ "a forked child does not affect the parent's requests",
 		  in_forked_child, EACH_METHOD, 0 },
 		{ "a loop may end before the programs that it runs",
 		  loop_ends_first, EACH_METHOD, 0 },
-		{ "the calls are no cancellation points",
+		{ "the calls are not cancellation points",
 		  pending_cancellation, EACH_METHOD, 0 },
 		{ "mistakes are fatal", mistakes, ONCE, 0 },
 		{ "the initialiser leaves public members alone",
