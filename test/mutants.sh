@@ -780,10 +780,10 @@ mutant "thread: its name is cut within a character" iv_sys \
 	thread 'its name, too' ''
 mutant "thread: its name is too long for the kernel" iv_sys \
 	's/char buf\[16\]/char buf[17]/' \
-	thread 'its name, too' ''
-mutant "work: put posts to the owner where a thread does" iv_work \
+	thread 'as much of the name' ''
+mutant "work: put posts to the owner although a thread does" iv_work \
 	's/if (p->refs == 2)/if (1)/' \
-	work 'put leaves' poll/eventfd
+	work 'put keeps the order' poll/eventfd
 
 kq=iv_fd_kqueue
 mutant "kqueue: EV_EOF is an error" $kq \

@@ -490,19 +490,22 @@ row popen "a child that cannot be sent a signal is given up" \
 	popen 'a child that cannot be sent a signal is waited for' $each \
 	'not -1 (errno 0)'
 
-row K1 "idle threads are not woken for a burst" \
-	work '... also in threads that have been idle' $each 'did not end'
-newer iv_work_pool_submit_continuation K2 "nor for continuations" \
-	work '... also if one item continues in many' $each 'did not end'
-row K3 "no thread allowed: items are dropped" \
-	work 'with no threads allowed the owner works the items' $each \
-	'worked is 0, not 1'
-row K3 "no thread to be had: items are dropped" \
-	work 'so it does if the kernel refuses threads' $each \
-	'worked is 0, not 1'
-row K4 "no descriptor: created all the same" \
-	work 'no descriptor for a pool: -1 and EMFILE' $poll 'is 0, not -1'
-newer iv_work_pool_submit_continuation K5 "thread_stop runs locked" \
+row work "idle threads are not woken for a burst" \
+	work 'as many run at once in threads that have been idle' $each \
+	'did not end'
+newer iv_work_pool_submit_continuation work \
+	"idle threads are not woken for continuations" \
+	work 'as many run at once if one item submits' $each 'did not end'
+row work "no thread allowed: items are dropped" \
+	work 'the owner runs the items if no threads are allowed' $each \
+	'runs is 0, not 1'
+row work "threads refused: items are dropped" \
+	work 'the owner runs the items if the kernel refuses' $each \
+	'runs is 0, not 1'
+row work "no descriptor: created all the same" \
+	work 'at the descriptor limit creating a pool fails' $poll \
+	'is 0, not -1'
+newer iv_work_pool_submit_continuation work "thread_stop runs locked" \
 	work 'threads idle for ten seconds end' - 'did not end'
 
 row T1 "threads that outlive their creator's loop crash" \

@@ -19,10 +19,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
+#include "trace.h"
 
 #define MANY	8
 
-/* Programs are compiled with these, so they can never change. */
+/* Sizes and offsets are compiled into programs, so they can never change. */
 #define OF(lp64, ilp32)	(sizeof(void *) == 8 ? (lp64) : (ilp32))
 
 #define PLACE(type, member, lp64, ilp32)				\
@@ -46,24 +47,11 @@ PLACE(iv_work_item, list, 24, 12);
 static struct iv_work_pool pool;
 static pthread_t owner;
 
-/* What happened in the owner's thread, one letter for each event. */
-static char trace[64];
-
-static void note(void *letter)
+/* A handler that runs in the owner's thread. */
+static void mark_in_owner(void *letter)
 {
-	size_t len = strlen(trace);
-
 	check(pthread_equal(pthread_self(), owner));
-	check(len < sizeof(trace) - 1);
-	trace[len] = *(char *)letter;
-}
-
-static void expect_trace(const char *want)
-{
-	if (strcmp(trace, want))
-		fprintf(stderr, "# \"%s\" instead of \"%s\"\n", trace, want);
-	check(!strcmp(trace, want));
-	memset(trace, 0, sizeof(trace));
+	mark(letter);
 }
 
 static atomic_int starts;
@@ -109,7 +97,7 @@ static void begin(int max_threads)
 	create_pool(max_threads);
 }
 
-/* Everything that is left ends. */
+/* Put the pool, and run the loop until its threads have ended. */
 static void end(void)
 {
 	iv_work_pool_put(&pool);
@@ -125,7 +113,7 @@ struct job {
 	pthread_t		thread;
 	pid_t			tid;
 	int			number;
-	int			worked;
+	int			runs;
 	int			completed;
 };
 
@@ -140,7 +128,7 @@ static void run_job(void *_j)
 	j->tid = gettid();
 	if (j->fn != NULL)
 		j->fn(j);
-	j->worked++;
+	j->runs++;
 }
 
 static void job_done(void *_j)
@@ -149,7 +137,7 @@ static void job_done(void *_j)
 
 	check(pthread_equal(pthread_self(), owner));
 	j->completed++;
-	check_int(j->worked, j->completed);
+	check_int(j->runs, j->completed);
 	if (++completed == quit_at)
 		iv_quit();
 	/* The function may free the job. */
@@ -167,7 +155,7 @@ static void set_job(struct job *j, void (*fn)(struct job *),
 	j->item.completion = job_done;
 	j->fn = fn;
 	j->then = then;
-	j->worked = 0;
+	j->runs = 0;
 	j->completed = 0;
 	j->number = 0;
 }
@@ -187,12 +175,12 @@ static void complete(int num)
 	check_int(completed, quit_at);
 }
 
-static int worked_by_owner(const struct job *j)
+static int ran_in_owner(const struct job *j)
 {
 	return pthread_equal(j->thread, owner) != 0;
 }
 
-/* The threads are not joined, so this is all that can be seen of them. */
+/* A pool's threads cannot be joined. */
 static void wait_until_gone(pid_t tid)
 {
 	char path[64];
@@ -236,7 +224,7 @@ static void work_and_completion(void)
 		j.number = i;
 		iv_work_pool_submit_work(&pool, &j.item);
 		complete(1);
-		check_int(j.worked, 1);
+		check_int(j.runs, 1);
 		check_int(j.completed, 1);
 	}
 	check_int(starts, 1);
@@ -244,7 +232,7 @@ static void work_and_completion(void)
 	check_int(stops, 1);
 }
 
-/* They can leave only when all of them are in it. */
+/* For items that return only when all of them are running. */
 static pthread_barrier_t barrier;
 
 static void meet(struct job *j)
@@ -253,7 +241,7 @@ static void meet(struct job *j)
 	pthread_barrier_wait(&barrier);
 }
 
-static void submit_many_to_meet(struct job *jobs)
+static void submit_meeting(struct job *jobs)
 {
 	int i;
 
@@ -267,7 +255,7 @@ static void parallel(void)
 
 	begin(MANY);
 	pthread_barrier_init(&barrier, NULL, MANY);
-	submit_many_to_meet(jobs);
+	submit_meeting(jobs);
 	complete(MANY);
 	check_int(starts, MANY);
 	end();
@@ -281,9 +269,9 @@ static void parallel_when_idle(void)
 	begin(MANY);
 	pthread_barrier_init(&barrier, NULL, MANY);
 	for (i = 0; i < 20; i++) {
-		submit_many_to_meet(jobs);
+		submit_meeting(jobs);
 		complete(MANY);
-		/* For a library whose threads rest some time after that. */
+		/* Threads may become idle some time after their last item. */
 		usleep(10000);
 	}
 	check_int(starts, MANY);
@@ -313,7 +301,7 @@ static void parallel_continuations(void)
 	complete(MANY + 1);
 	check_int(starts, MANY);
 
-	/* Once more, when all threads are idle. */
+	/* The same when all threads are idle. */
 	usleep(10000);
 	submit(&j, continue_many, NULL);
 	complete(MANY + 1);
@@ -321,7 +309,7 @@ static void parallel_continuations(void)
 	end();
 }
 
-/* It needs all the threads at the same time. */
+/* This item and its continuations have to run at the same time. */
 static void continue_and_meet(struct job *j)
 {
 	int i;
@@ -333,7 +321,7 @@ static void continue_and_meet(struct job *j)
 	meet(j);
 }
 
-static void continuations_beside_their_parent(void)
+static void continuations_with_their_parent(void)
 {
 	struct job j;
 
@@ -363,12 +351,12 @@ static int begun[1000];
 static int num_begun;
 static int num_ended;
 
-static void note_begin(struct job *j)
+static void record_begin(struct job *j)
 {
 	begun[num_begun++] = j->number;
 }
 
-static void note_end(struct job *j)
+static void check_order(struct job *j)
 {
 	check_int(j->number, num_ended);
 	num_ended++;
@@ -381,7 +369,7 @@ static void first_in_first_out(void)
 
 	begin(1);
 	for (i = 0; i < 1000; i++) {
-		set_job(&jobs[i], note_begin, note_end);
+		set_job(&jobs[i], record_begin, check_order);
 		jobs[i].number = i;
 		iv_work_pool_submit_work(&pool, &jobs[i].item);
 	}
@@ -401,7 +389,7 @@ static void wait_at_gate(struct job *j)
 
 static void open_next_gate(struct job *j)
 {
-	note((void *)&"abc"[j->number]);
+	mark_in_owner((void *)&"abc"[j->number]);
 	if (j->number > 0)
 		sem_post(&gates[j->number - 1]);
 }
@@ -426,7 +414,7 @@ static void order_of_finishing(void)
 	submit_gated(jobs);
 	sem_post(&gates[2]);
 	complete(3);
-	expect_trace("cba");
+	expect("cba");
 	end();
 }
 
@@ -466,7 +454,7 @@ static void put_at_once(void)
 	for (i = 0; i < 50; i++)
 		submit(&jobs[i], wait_a_little, NULL);
 	iv_work_pool_put(&pool);
-	/* Its members were copied. */
+	/* The library has copied its members. */
 	memset((void *)&pool, 0xff, sizeof(pool));
 	iv_main();
 	check_int(completed, 50);
@@ -586,7 +574,7 @@ static void completion_owns_item(void)
 	submit(freed, NULL, free_job);
 	submit(&again, NULL, submit_again);
 	complete(101);
-	check_int(again.worked, 100);
+	check_int(again.runs, 100);
 	end();
 }
 
@@ -600,7 +588,7 @@ static void more_threads_later(void)
 	complete(1);
 	pool.max_threads = MANY;
 	pthread_barrier_init(&barrier, NULL, MANY);
-	submit_many_to_meet(jobs);
+	submit_meeting(jobs);
 	complete(MANY);
 	check_int(starts, MANY);
 	end();
@@ -629,7 +617,9 @@ static void initialisers(void)
 }
 
 
-/* The worker's loop. */
+/*
+ * The loops of the pool's threads.
+ */
 static struct iv_fd left_behind;
 static int left_pipe[2];
 static atomic_int left_behind_ran;
@@ -713,7 +703,7 @@ static void loop_of_busy_worker(void)
 
 static struct timespec seen;
 
-static void look_at_time(struct job *j)
+static void check_time(struct job *j)
 {
 	struct timespec before = iv_now;
 
@@ -736,7 +726,7 @@ static void time_of_worker(void)
 
 	begin(1);
 	for (i = 0; i < 10; i++)
-		submit(&jobs[i], look_at_time, NULL);
+		submit(&jobs[i], check_time, NULL);
 	complete(10);
 	end();
 }
@@ -749,7 +739,7 @@ static void quit_worker(struct job *j)
 
 static void exit_worker(struct job *j)
 {
-	j->worked++;
+	j->runs++;
 	pthread_exit(NULL);
 }
 
@@ -799,7 +789,7 @@ static void idle_worker_is_lost(void)
 
 static sigset_t worker_mask;
 
-static void note_mask(struct job *j)
+static void record_mask(struct job *j)
 {
 	(void)j;
 	check_int(pthread_sigmask(SIG_BLOCK, NULL, &worker_mask), 0);
@@ -814,7 +804,7 @@ static void signal_mask(void)
 	sigaddset(&set, SIGUSR1);
 	check_int(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
 	begin(1);
-	submit(&j, note_mask, NULL);
+	submit(&j, record_mask, NULL);
 	complete(1);
 	check_int(sigismember(&worker_mask, SIGUSR1), 1);
 	check_int(sigismember(&worker_mask, SIGUSR2), 0);
@@ -822,7 +812,9 @@ static void signal_mask(void)
 }
 
 
-/* Continuations. */
+/*
+ * Continuations.
+ */
 static void continue_once(struct job *j)
 {
 	if (j->number < 100) {
@@ -862,7 +854,7 @@ static void continuations_from_anywhere(void)
 	check_int(pthread_create(&thread, NULL, continue_from_outside, &b), 0);
 	complete(2);
 	check_int(pthread_join(thread, NULL), 0);
-	check(!worked_by_owner(&a) && !worked_by_owner(&b));
+	check(!ran_in_owner(&a) && !ran_in_owner(&b));
 	check_int(starts, 1);
 	end();
 }
@@ -881,20 +873,22 @@ static void continuations_without_threads(void)
 	submit(&a, continue_once, NULL);
 	a.number = 100;
 	complete(1);
-	check(worked_by_owner(&a) && worked_by_owner(&b));
+	check(ran_in_owner(&a) && ran_in_owner(&b));
 	end();
 }
 
 
-/* Threads cannot be created. */
+/*
+ * If no thread can be created, the owner runs the items.
+ */
 static void expect_own_work(struct job *jobs, int num)
 {
 	int i;
 
 	for (i = 0; i < num; i++) {
-		check_int(jobs[i].worked, 1);
+		check_int(jobs[i].runs, 1);
 		check_int(jobs[i].completed, 1);
-		check(worked_by_owner(&jobs[i]));
+		check(ran_in_owner(&jobs[i]));
 	}
 }
 
@@ -926,7 +920,7 @@ static void threads_refused(void)
 	put_and_expect_own_work();
 }
 
-/* The limit does not apply to root. */
+/* Not as root, to whom the limit does not apply. */
 static void at_process_limit(void)
 {
 	const struct rlimit lim = { 1, 1 };
@@ -965,7 +959,7 @@ static void some_threads_refused(void)
 	sem_post(&gates[0]);
 	complete(21);
 	for (i = 0; i < 20; i++)
-		check(!worked_by_owner(&jobs[i]));
+		check(!ran_in_owner(&jobs[i]));
 	check_int(starts, 1);
 	end();
 }
@@ -980,7 +974,7 @@ static void got_input(void *unused)
 	iv_fd_unregister(&input);
 }
 
-static void loop_runs_beside_own_work(void)
+static void own_work_starves_nothing(void)
 {
 	struct job jobs[1000];
 	int fds[2];
@@ -1010,7 +1004,7 @@ static void read_name(struct job *j)
 	get_thread_name(name);
 }
 
-static void kernels_name(void)
+static void thread_name(void)
 {
 	struct job j;
 
@@ -1020,7 +1014,7 @@ static void kernels_name(void)
 	begin(1);
 	submit(&j, read_name, NULL);
 	complete(1);
-	check(!worked_by_owner(&j));
+	check(!ran_in_owner(&j));
 	check(!strcmp(name, "iv_work"));
 	end();
 }
@@ -1058,15 +1052,17 @@ static void no_descriptor_for_thread(void)
 }
 
 
-/* Without a pool: the calling thread runs the items. */
+/*
+ * Without a pool, the calling thread runs the items.
+ */
 static struct iv_work_item items[4];
 static struct iv_task between;
 
-static void note_upper(void *letter)
+static void mark_upper(void *letter)
 {
 	char upper = *(char *)letter - 'a' + 'A';
 
-	note(&upper);
+	mark_in_owner(&upper);
 }
 
 static void set_item(int i, void (*work)(void *), void (*completion)(void *))
@@ -1080,9 +1076,9 @@ static void set_item(int i, void (*work)(void *), void (*completion)(void *))
 
 static void submit_d_after_task(void *letter)
 {
-	note_upper(letter);
+	mark_upper(letter);
 	if (*(char *)letter == 'a') {
-		start_task(&between, note, "-");
+		start_task(&between, mark_in_owner, "-");
 		iv_work_pool_submit_work(NULL, &items[3]);
 	}
 }
@@ -1091,23 +1087,23 @@ static void items_of_own_thread(void)
 {
 	owner = pthread_self();
 	iv_init();
-	set_item(0, note, note_upper);
-	set_item(1, note, note_upper);
-	set_item(2, note, note_upper);
+	set_item(0, mark_in_owner, mark_upper);
+	set_item(1, mark_in_owner, mark_upper);
+	set_item(2, mark_in_owner, mark_upper);
 	iv_work_pool_submit_work(NULL, &items[0]);
 	iv_work_pool_submit_continuation(NULL, &items[1]);
 	iv_work_pool_submit_work(NULL, &items[2]);
-	expect_trace("");
+	expect("");
 	iv_main();
-	expect_trace("aAbBcC");
+	expect("aAbBcC");
 
-	/* An item's items run after tasks that were registered before. */
-	set_item(0, note, submit_d_after_task);
-	set_item(3, note, note_upper);
+	/* An item that is submitted after a task was registered runs later. */
+	set_item(0, mark_in_owner, submit_d_after_task);
+	set_item(3, mark_in_owner, mark_upper);
 	iv_work_pool_submit_work(NULL, &items[0]);
 	iv_work_pool_submit_work(NULL, &items[1]);
 	iv_main();
-	expect_trace("aAbB-dD");
+	expect("aAbB-dD");
 	iv_deinit();
 }
 
@@ -1122,7 +1118,7 @@ static void count_rounds(void *_item)
 		iv_work_pool_submit_work(NULL, item);
 }
 
-static void note_readable(void *unused)
+static void record_readable(void *unused)
 {
 	(void)unused;
 	readable_at = rounds;
@@ -1145,7 +1141,7 @@ static void own_items_for_ever(void)
 	check_int(pipe(fds), 0);
 	IV_FD_INIT(&input);
 	input.fd = fds[0];
-	input.handler_in = note_readable;
+	input.handler_in = record_readable;
 	iv_fd_register(&input);
 	check_int(write(fds[1], "", 1), 1);
 	iv_work_pool_submit_work(NULL, &item);
@@ -1159,13 +1155,13 @@ static void own_items_for_ever(void)
 static pthread_t nested_work;
 static pthread_t nested_completion;
 
-static void note_nested_work(void *unused)
+static void record_nested_work(void *unused)
 {
 	(void)unused;
 	nested_work = pthread_self();
 }
 
-static void note_nested_completion(void *unused)
+static void record_nested_completion(void *unused)
 {
 	(void)unused;
 	nested_completion = pthread_self();
@@ -1174,7 +1170,7 @@ static void note_nested_completion(void *unused)
 static void submit_to_own_thread(struct job *j)
 {
 	(void)j;
-	set_item(0, note_nested_work, note_nested_completion);
+	set_item(0, record_nested_work, record_nested_completion);
 	iv_work_pool_submit_continuation(NULL, &items[0]);
 }
 
@@ -1185,20 +1181,22 @@ static void items_of_worker(void)
 	begin(1);
 	submit(&j, submit_to_own_thread, NULL);
 	end();
-	check(!worked_by_owner(&j));
+	check(!ran_in_owner(&j));
 	check(pthread_equal(nested_work, j.thread));
 	check(pthread_equal(nested_completion, j.thread));
 }
 
 
-/* Called from the hook that begins a loop. */
+/*
+ * A pool in a loop's iv_tls memory, which hooks create and put.
+ */
 static struct iv_tls_user tls_user;
 
 static void create_in_hook(void *_pool)
 {
 	struct iv_work_pool *p = _pool;
 
-	/* The pool's threads have loops, too. */
+	/* The hooks also run in the pool's threads, which have loops. */
 	if (!pthread_equal(pthread_self(), owner))
 		return;
 	IV_WORK_POOL_INIT(p);
@@ -1213,7 +1211,7 @@ static void put_in_hook(void *_pool)
 	iv_work_pool_put(_pool);
 }
 
-static void put_area(struct job *j)
+static void free_and_put_pool(struct job *j)
 {
 	int number = j->number;
 
@@ -1228,7 +1226,7 @@ static void submit_to_area(int num)
 		struct job *j = malloc(sizeof(*j));
 
 		check(j != NULL);
-		set_job(j, NULL, put_area);
+		set_job(j, NULL, free_and_put_pool);
 		j->number = num;
 		iv_work_pool_submit_work(iv_tls_user_ptr(&tls_user), &j->item);
 	}
@@ -1275,16 +1273,18 @@ static void pool_put_in_tls_hook(void)
 }
 
 
-/* The owner's loop ends, the pool is alive. */
-static sem_t worker_is_in;
+/*
+ * The owner's loop ends before the pool is put.
+ */
+static sem_t worker_arrived;
 
 static atomic_int tids[2];
 static atomic_int num_tids;
 
-static void come_in_and_wait(struct job *j)
+static void arrive_and_wait(struct job *j)
 {
 	tids[num_tids++] = j->tid;
-	sem_post(&worker_is_in);
+	sem_post(&worker_arrived);
 	wait_at_gate(j);
 }
 
@@ -1302,13 +1302,13 @@ static void owner_deinits(void)
 	static struct job jobs[20];
 	int i;
 
-	sem_init(&worker_is_in, 0, 0);
+	sem_init(&worker_arrived, 0, 0);
 	sem_init(&gates[0], 0, 0);
 	begin(2);
 	for (i = 0; i < 20; i++)
-		submit(&jobs[i], come_in_and_wait, NULL);
-	sem_wait(&worker_is_in);
-	sem_wait(&worker_is_in);
+		submit(&jobs[i], arrive_and_wait, NULL);
+	sem_wait(&worker_arrived);
+	sem_wait(&worker_arrived);
 	iv_deinit();
 	sem_post(&gates[0]);
 	sem_post(&gates[0]);
@@ -1316,7 +1316,7 @@ static void owner_deinits(void)
 	check_int(completed, 0);
 	iv_work_pool_put(&pool);
 
-	/* The thread may go on with another loop. */
+	/* The thread may begin another loop. */
 	begin(2);
 	submit(&jobs[0], NULL, NULL);
 	complete(1);
@@ -1333,7 +1333,7 @@ static void owner_deinits_with_own_work(void)
 	iv_work_pool_put(&pool);
 	iv_init();
 	iv_main();
-	check_int(j.worked, 0);
+	check_int(j.runs, 0);
 	iv_deinit();
 }
 
@@ -1355,12 +1355,12 @@ static void created_in_deinit(void)
 
 static struct job job_of_other;
 
-static void *own_and_wait(void *unused)
+static void *own_pool(void *unused)
 {
 	owner = pthread_self();
 	iv_init();
 	create_pool(1);
-	submit(&job_of_other, come_in_and_wait, NULL);
+	submit(&job_of_other, arrive_and_wait, NULL);
 	iv_main();
 
 	return unused;
@@ -1371,11 +1371,11 @@ static void owner_is_cancelled(void)
 	pthread_t thread;
 
 	skip_under(TSAN, "loses track of a thread that is cancelled");
-	sem_init(&worker_is_in, 0, 0);
+	sem_init(&worker_arrived, 0, 0);
 	sem_init(&gates[0], 0, 0);
 	iv_init();
-	check_int(pthread_create(&thread, NULL, own_and_wait, NULL), 0);
-	sem_wait(&worker_is_in);
+	check_int(pthread_create(&thread, NULL, own_pool, NULL), 0);
+	sem_wait(&worker_arrived);
 	check_int(pthread_cancel(thread), 0);
 	check_int(pthread_join(thread, NULL), 0);
 	sem_post(&gates[0]);
@@ -1386,7 +1386,10 @@ static void owner_is_cancelled(void)
 }
 
 
-/* Ten seconds of idleness.  One thread is kept busy, the others are idle. */
+/*
+ * Threads end after ten idle seconds.  One of the three gets an item each
+ * second, and the others are idle.
+ */
 static struct job late;
 static struct job poked;
 static struct iv_timer poke;
@@ -1438,7 +1441,7 @@ static void idle_threads_end(void)
 	iv_timer_register(&poke);
 	iv_main();
 
-	check_int(late.worked, 1);
+	check_int(late.runs, 1);
 	end();
 }
 
@@ -1486,18 +1489,18 @@ static void fork_with_pool(void)
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
-		/* Its own pools, in the inherited loop and in a new one. */
+		/* The child's own pools, in the inherited and in a new loop. */
 		skip_under(TSAN, "knows no threads in a child");
 		inherited = pool;
 		create_pool(MANY);
 		pthread_barrier_init(&barrier, NULL, MANY);
-		submit_many_to_meet(jobs);
+		submit_meeting(jobs);
 		complete(MANY);
 		iv_work_pool_put(&pool);
 		iv_deinit();
 		iv_init();
 		create_pool(MANY);
-		submit_many_to_meet(jobs);
+		submit_meeting(jobs);
 		iv_work_pool_put(&pool);
 		iv_main();
 		check_int(completed, 1 + 2 * MANY);
@@ -1574,7 +1577,7 @@ static void continue_without_loop(void)
 static void no_work_function(void)
 {
 	begin(0);
-	set_item(0, NULL, note);
+	set_item(0, NULL, mark_in_owner);
 	iv_work_pool_submit_work(&pool, &items[0]);
 	iv_main();
 }
@@ -1596,7 +1599,6 @@ static void mistakes(void)
 	check_fatal(no_work_function, "has no work function");
 }
 
-/* Several owners create and put pools. */
 static void *use_pools(void *unused)
 {
 	struct iv_work_item own[4];
@@ -1636,7 +1638,7 @@ static void several_owners(void)
 	iv_deinit();
 }
 
-/* The thread that forked continues in the child, and uses no pool there. */
+/* In the child the work function returns to a pool that is the parent's. */
 static pid_t forked_in_work;
 
 static void fork_in_work(void *cookie)
@@ -1649,7 +1651,7 @@ static void fork_in_work(void *cookie)
 static void wait_for_forked(void *_pool)
 {
 	check(forked_in_work > 0);
-	/* Its only thread has ended. */
+	/* The child exits because its only thread has ended. */
 	check_child(forked_in_work);
 	iv_work_pool_put(_pool);
 }
@@ -1667,7 +1669,7 @@ static void work_forks(void)
 	static struct iv_work_pool forking;
 	static struct iv_work_item forker;
 
-	skip_under(ASAN, "misses in the child what a thread of the parent had");
+	skip_under(ASAN, "reports what the parent's threads own as leaks");
 	iv_init();
 	IV_WORK_POOL_INIT(&forking);
 	owner_of_pool = getpid();
@@ -1683,174 +1685,178 @@ static void work_forks(void)
 	iv_deinit();
 }
 
-/* With a thread that is idle, or that has just finished its only item. */
+/*
+ * The owner puts the pool, registers a task and posts an event, in this order.
+ * The event's handler runs after the task, whether put finds the pool's thread
+ * idle (put_later) or just done with its item.
+ */
 static struct {
 	struct iv_work_pool	pool;
 	struct iv_work_item	item;
 	struct iv_event		event;
 	struct iv_task		task;
 	struct iv_timer		timer;
-	int			later;
+	int			put_later;
 	int			tasks, events;
-} places;
+} order;
 
-static void place_task(void *unused)
+static void order_task(void *unused)
 {
 	(void)unused;
-	check_int(places.events, 0);
-	places.tasks++;
+	check_int(order.events, 0);
+	order.tasks++;
 }
 
-static void place_event(void *unused)
+static void order_event(void *unused)
 {
 	(void)unused;
-	check_int(places.tasks, 1);
-	places.events++;
-	iv_event_unregister(&places.event);
+	check_int(order.tasks, 1);
+	order.events++;
+	iv_event_unregister(&order.event);
 }
 
 static void put_and_post(void *unused)
 {
 	(void)unused;
-	iv_work_pool_put(&places.pool);
-	iv_task_register(&places.task);
-	iv_event_post(&places.event);
+	iv_work_pool_put(&order.pool);
+	iv_task_register(&order.task);
+	iv_event_post(&order.event);
 }
 
-static void place_work(void *unused)
+static void order_completed(void *unused)
 {
-	(void)unused;
-}
-
-static void place_completed(void *unused)
-{
-	if (!places.later) {
+	if (!order.put_later) {
 		put_and_post(unused);
 		return;
 	}
 	iv_validate_now();
-	places.timer.expires = iv_now;
-	places.timer.expires.tv_sec++;
-	iv_timer_register(&places.timer);
+	order.timer.expires = iv_now;
+	order.timer.expires.tv_sec++;
+	iv_timer_register(&order.timer);
 }
 
-static void put_leaves_places(void)
+static void put_keeps_order(void)
 {
-	int later;
+	int put_later;
 
-	for (later = 0; later < 2; later++) {
-		memset(&places, 0, sizeof(places));
-		places.later = later;
+	for (put_later = 0; put_later < 2; put_later++) {
+		memset(&order, 0, sizeof(order));
+		order.put_later = put_later;
 		iv_init();
-		IV_EVENT_INIT(&places.event);
-		places.event.handler = place_event;
-		check_int(iv_event_register(&places.event), 0);
-		IV_TASK_INIT(&places.task);
-		places.task.handler = place_task;
-		IV_TIMER_INIT(&places.timer);
-		places.timer.handler = put_and_post;
-		IV_WORK_POOL_INIT(&places.pool);
-		places.pool.max_threads = 1;
-		check_int(iv_work_pool_create(&places.pool), 0);
-		IV_WORK_ITEM_INIT(&places.item);
-		places.item.work = place_work;
-		places.item.completion = place_completed;
-		iv_work_pool_submit_work(&places.pool, &places.item);
+		IV_EVENT_INIT(&order.event);
+		order.event.handler = order_event;
+		check_int(iv_event_register(&order.event), 0);
+		IV_TASK_INIT(&order.task);
+		order.task.handler = order_task;
+		IV_TIMER_INIT(&order.timer);
+		order.timer.handler = put_and_post;
+		IV_WORK_POOL_INIT(&order.pool);
+		order.pool.max_threads = 1;
+		check_int(iv_work_pool_create(&order.pool), 0);
+		IV_WORK_ITEM_INIT(&order.item);
+		order.item.work = nothing;
+		order.item.completion = order_completed;
+		iv_work_pool_submit_work(&order.pool, &order.item);
 		iv_main();
-		check_int(places.events, 1);
+		check_int(order.events, 1);
 		iv_deinit();
 	}
 }
 
 static const struct check_case cases[] = {
-	{ "put leaves the owner's own posts their place among its tasks",
-	  put_leaves_places, EACH_METHOD, 0 },
-	{ "work is done in a thread of the pool, then completed by the owner",
+	{ "put keeps the order of the owner's tasks and posts",
+	  put_keeps_order, EACH_METHOD, 0 },
+	{ "work runs in a pool's thread, its completion in the owner's",
 	  work_and_completion, EACH_METHOD, 0 },
-	{ "as many items are worked at once as threads are allowed",
+	{ "as many items run at once as threads are allowed",
 	  parallel, EACH_METHOD, 0 },
-	{ "... also in threads that have been idle", parallel_when_idle,
-	  EACH_METHOD, 0 },
-	{ "... also if one item continues in many", parallel_continuations,
-	  EACH_METHOD, 0 },
-	{ "... also if that goes on meanwhile",
-	  continuations_beside_their_parent, EACH_METHOD, 0 },
-	{ "the kernel's name of its threads says what they are for",
-	  kernels_name, ONCE, 0 },
-	{ "no more threads are made than allowed", one_at_a_time, ONCE, 0 },
+	{ "as many run at once in threads that have been idle",
+	  parallel_when_idle, EACH_METHOD, 0 },
+	{ "as many run at once if one item submits continuations",
+	  parallel_continuations, EACH_METHOD, 0 },
+	{ "continuations run at once with the item that submits them",
+	  continuations_with_their_parent, EACH_METHOD, 0 },
+	{ "the kernel shows the name iv_work for a pool's threads",
+	  thread_name, ONCE, 0 },
+	{ "no more threads are created than allowed", one_at_a_time, ONCE, 0 },
 	{ "items begin in the order of submission", first_in_first_out,
 	  EACH_METHOD, 0 },
-	{ "completions come in the order in which work ends",
+	{ "completions run in the order in which work ends",
 	  order_of_finishing, ONCE, 0 },
 	{ "the thread that was busy last gets the next item",
 	  latest_idle_first, EACH_METHOD, 0 },
-	{ "a pool that is put works and completes all it has",
+	{ "a pool that was put still runs and completes its items",
 	  put_at_once, EACH_METHOD, 0 },
 	{ "a pool may be put unused", put_unused, EACH_METHOD, 0 },
-	{ "a pool may be put in a completion, the others still come",
+	{ "a pool may be put in a completion, and the others still run",
 	  put_in_completion, EACH_METHOD, 0 },
-	{ "... and created anew there, in the same place",
+	{ "a pool may be put and created anew in a completion",
 	  created_again_in_completion, EACH_METHOD, 0 },
-	{ "cookie, thread_start and thread_stop are copied",
+	{ "cookie, thread_start and thread_stop are copied at creation",
 	  callbacks_are_copied, ONCE, 0 },
-	{ "thread_start and thread_stop may be missing",
+	{ "thread_start and thread_stop may be NULL",
 	  callbacks_may_be_missing, ONCE, 0 },
-	{ "a work function that forks ends the child by its return",
+	{ "a child forked by a work function exits when that returns",
 	  work_forks, EACH_METHOD, 0 },
 	{ "a completion may free its item or submit it again",
 	  completion_owns_item, EACH_METHOD, 0 },
 	{ "max_threads may be raised later", more_threads_later, ONCE, 0 },
-	{ "the initialisers leave alone what is not theirs",
+	{ "the initialisers leave other members alone",
 	  initialisers, ONCE, 0 },
-	{ "objects left in a worker's loop hold it, after thread_stop",
+	{ "objects in a worker's loop keep it running after thread_stop",
 	  objects_of_worker, EACH_METHOD, 0 },
-	{ "a busy worker's loop goes on", loop_of_busy_worker, EACH_METHOD, 0 },
-	{ "each item finds the worker's time fresh", time_of_worker, ONCE, 0 },
-	{ "work that quits the loop or ends the thread loses no item",
+	{ "a busy worker runs its loop between items", loop_of_busy_worker,
+	  EACH_METHOD, 0 },
+	{ "iv_now is up to date in each item", time_of_worker, ONCE, 0 },
+	{ "no item is lost if work quits the loop or exits the thread",
 	  worker_is_lost, EACH_METHOD, 0 },
-	{ "an idle thread that is ended makes room for another",
+	{ "an idle thread that exits makes room for another",
 	  idle_worker_is_lost, EACH_METHOD, 0 },
 	{ "threads inherit the owner's signal mask", signal_mask, ONCE, 0 },
-	{ "continuations of continuations", chain_of_continuations,
+	{ "continuations may submit continuations", chain_of_continuations,
 	  EACH_METHOD, 0 },
-	{ "a continuation may be submitted by any thread",
+	{ "any thread may submit a continuation",
 	  continuations_from_anywhere, EACH_METHOD, 0 },
-	{ "... and wakes an owner that has to work it",
+	{ "a continuation wakes an owner that has to run it",
 	  continuations_without_threads, EACH_METHOD, 0 },
-	{ "with no threads allowed the owner works the items",
+	{ "the owner runs the items if no threads are allowed",
 	  no_threads_wanted, EACH_METHOD, 0 },
-	{ "... so it does if the kernel refuses threads", threads_refused,
-	  EACH_METHOD, 0 },
-	{ "... or the user's limit of processes does", process_limit, ONCE, 0 },
-	{ "... or no descriptors are left for their loops",
+	{ "the owner runs the items if the kernel refuses threads",
+	  threads_refused, EACH_METHOD, 0 },
+	{ "the owner runs the items at the user's limit of processes",
+	  process_limit, ONCE, 0 },
+	{ "the owner runs the items if no thread gets a descriptor",
 	  no_descriptor_for_thread, EACH_METHOD, 0 },
-	{ "some threads refused: the others work the items",
+	{ "if some threads are refused, the others run the items",
 	  some_threads_refused, ONCE, 0 },
-	{ "the owner's loop goes on beside such work",
-	  loop_runs_beside_own_work, EACH_METHOD, 0 },
-	{ "no descriptor for a pool: -1 and EMFILE, nothing left",
+	{ "items that the owner runs do not starve descriptors",
+	  own_work_starves_nothing, EACH_METHOD, 0 },
+	{ "at the descriptor limit creating a pool fails with EMFILE",
 	  no_descriptor_for_pool, EACH_METHOD, 0 },
-	{ "without a pool items are worked in turn by a task",
+	{ "without a pool the items run one by one",
 	  items_of_own_thread, ONCE, 0 },
-	{ "... and leave the loop its descriptors", own_items_for_ever,
-	  EACH_METHOD, 0 },
-	{ "... in a worker by that worker", items_of_worker, ONCE, 0 },
-	{ "a pool may stand in the memory of a loop", pool_in_tls, ONCE, 0 },
-	{ "... and be put when that ends", pool_put_in_tls_hook, ONCE, 0 },
-	{ "an owner that calls iv_deinit drops what was not begun",
+	{ "items without a pool do not starve descriptors",
+	  own_items_for_ever, EACH_METHOD, 0 },
+	{ "items without a pool run in the worker that submits them",
+	  items_of_worker, ONCE, 0 },
+	{ "a pool may be in iv_tls memory", pool_in_tls, ONCE, 0 },
+	{ "a pool in iv_tls memory may be put when the loop ends",
+	  pool_put_in_tls_hook, ONCE, 0 },
+	{ "iv_deinit in the owner discards items not yet begun",
 	  owner_deinits, EACH_METHOD, 0 },
-	{ "... also what it was to work itself", owner_deinits_with_own_work,
-	  ONCE, 0 },
-	{ "a loop that ends gets no new pools", created_in_deinit, ONCE, 0 },
-	{ "an owner that is cancelled drops what was not begun",
+	{ "iv_deinit discards items that the owner was to run",
+	  owner_deinits_with_own_work, ONCE, 0 },
+	{ "during iv_deinit no pool can be created",
+	  created_in_deinit, ONCE, 0 },
+	{ "cancelling the owner discards items not yet begun",
 	  owner_is_cancelled, EACH_METHOD, 0 },
-	{ "threads idle for ten seconds end, and may submit while they do",
+	{ "threads idle for ten seconds end; thread_stop may submit",
 	  idle_threads_end, ONCE, 0 },
-	{ "a forked child cannot use an inherited pool, but make its own",
+	{ "a forked child may create pools, but not use inherited ones",
 	  fork_with_pool, EACH_METHOD, 0 },
-	{ "several owners with pools that come and go", several_owners,
-	  EACH_METHOD, 0 },
-	{ "mistakes that can be seen are fatal", mistakes, ONCE, 0 },
+	{ "several owners create and put pools at the same time",
+	  several_owners, EACH_METHOD, 0 },
+	{ "mistakes are fatal", mistakes, ONCE, 0 },
 };
 
 int main(int argc, char **argv)
