@@ -775,10 +775,10 @@ mutant "board: what was rung for is served twice in a pass" $raw \
 	's/^\t\tiv_board_served(iv_self, at);/\t\t;/' \
 	event_raw 'tasks run before' poll/eventfd
 
-mutant "thread: its name is cut within a character" iv_sys \
+mutant "thread: the name is cut within a character" iv_sys \
 	's/while (len > sizeof(buf) - 4/while (0/' \
-	thread 'its name, too' ''
-mutant "thread: its name is too long for the kernel" iv_sys \
+	thread 'as much of the name' ''
+mutant "thread: the name is too long for the kernel" iv_sys \
 	's/char buf\[16\]/char buf[17]/' \
 	thread 'as much of the name' ''
 mutant "work: put posts to the owner although a thread does" iv_work \

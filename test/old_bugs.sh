@@ -508,15 +508,15 @@ row work "no descriptor: created all the same" \
 newer iv_work_pool_submit_continuation work "thread_stop runs locked" \
 	work 'threads idle for ten seconds end' - 'did not end'
 
-row T1 "threads that outlive their creator's loop crash" \
-	thread 'a creator that calls iv_deinit leaves threads' $each Aborted
-row T2 "no descriptor: created all the same" \
-	thread 'no descriptor left: -1 and EMFILE' $poll \
+row thread "threads that outlive their creator's loop crash" \
+	thread "threads may outlive their creator's loop" $each Aborted
+row thread "no descriptor: created all the same" \
+	thread 'creating fails with EMFILE' $poll \
 	'is 0, not -1
 Segmentation fault'
-row T3 "no name crashes" \
-	thread 'no name is an empty name' - 'Segmentation fault'
-cannot T4 "ids and the debug flag are read unsynchronised" \
+row thread "no name crashes" \
+	thread 'a NULL name is an empty name' - 'Segmentation fault'
+cannot thread "ids and the debug flag are read unsynchronised" \
 	"a race in compiled code, known by reading"
 
 row N1 "unregistering at once writes anywhere" \

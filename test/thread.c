@@ -21,11 +21,11 @@
 #include <unistd.h>
 #include "check.h"
 
-/* The threads that a case made, by their kernel thread ids. */
+/* The kernel's ids of the threads that a case has created. */
 static atomic_int num_ids;
 static atomic_int ids[1024];
 
-static void note_id(void)
+static void record_id(void)
 {
 	int i = num_ids++;
 
@@ -42,7 +42,7 @@ static int is_here(int id)
 	return access(path, F_OK) == 0;
 }
 
-/* Of detached threads this is all that can be seen. */
+/* Threads that no loop joins can only be waited for in this way. */
 static void wait_until_gone(int num)
 {
 	int i;
@@ -55,7 +55,7 @@ static void wait_until_gone(int num)
 	}
 }
 
-/* What is written on stderr goes to a file for a while. */
+/* Standard error is redirected to a file from capture() to captured_text(). */
 static int real_stderr;
 static int captured;
 
@@ -67,7 +67,7 @@ static void capture(void)
 	check_int(dup2(captured, 2), 2);
 }
 
-static const char *capture_ends(void)
+static const char *captured_text(void)
 {
 	static char text[4096];
 	ssize_t len;
@@ -101,7 +101,7 @@ static atomic_int calls;
 static void count(void *arg)
 {
 	(void)arg;
-	note_id();
+	record_id();
 	calls++;
 }
 
@@ -115,13 +115,13 @@ static void returns(void *arg)
 {
 	check(arg == &calls);
 	check(!iv_inited());
-	note_id();
+	record_id();
 	calls++;
 }
 
 static void exits(void *arg)
 {
-	note_id();
+	record_id();
 	calls++;
 	pthread_exit(arg);
 }
@@ -129,7 +129,7 @@ static void exits(void *arg)
 static void cancels_itself(void *arg)
 {
 	(void)arg;
-	note_id();
+	record_id();
 	calls++;
 	pthread_cancel(pthread_self());
 	for (;;)
@@ -145,7 +145,7 @@ static void ways_to_end(void)
 	must_create("cancels itself", cancels_itself, NULL);
 	iv_main();
 	check_int(calls, 3);
-	/* Joined: the kernel may take a moment to forget them. */
+	/* They are joined, but may exist a little longer in the kernel. */
 	wait_until_gone(3);
 
 	must_create("returns", returns, &calls);
@@ -202,13 +202,13 @@ static void many(void)
 	iv_deinit();
 }
 
-static int joined_in_handler;
+static int handler_ran;
 
 static void create_another(void *unused)
 {
 	(void)unused;
 	must_create("created in a handler", count, NULL);
-	joined_in_handler = 1;
+	handler_ran = 1;
 }
 
 static void created_in_handler(void)
@@ -220,7 +220,7 @@ static void created_in_handler(void)
 	t.handler = create_another;
 	iv_task_register(&t);
 	iv_main();
-	check(joined_in_handler);
+	check(handler_ran);
 	check_int(calls, 1);
 	iv_deinit();
 }
@@ -249,7 +249,7 @@ static void children_of_children(void)
 	iv_deinit();
 }
 
-static void note_mask(void *set)
+static void record_mask(void *set)
 {
 	check_int(pthread_sigmask(SIG_BLOCK, NULL, set), 0);
 }
@@ -262,7 +262,7 @@ static void signal_mask(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	check_int(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
-	must_create("mask", note_mask, &got);
+	must_create("mask", record_mask, &got);
 	iv_main();
 	check_int(sigismember(&got, SIGUSR1), 1);
 	check_int(sigismember(&got, SIGUSR2), 0);
@@ -270,11 +270,13 @@ static void signal_mask(void)
 }
 
 
-/* Of a loop that its thread leaves behind. */
+/*
+ * Threads that end without iv_deinit().  A hook counts the loops that end.
+ */
 static struct iv_tls_user deinit_user;
 static atomic_int deinits;
 
-static void note_deinit(void *unused)
+static void count_deinit(void *unused)
 {
 	(void)unused;
 	check(iv_inited());
@@ -315,7 +317,7 @@ static void expect_one_deinit(void (*fn)(void *))
 static void forgotten_deinit(void)
 {
 	deinit_user.sizeof_state = 1;
-	deinit_user.deinit_thread = note_deinit;
+	deinit_user.deinit_thread = count_deinit;
 	iv_tls_user_register(&deinit_user);
 
 	iv_init();
@@ -325,16 +327,16 @@ static void forgotten_deinit(void)
 }
 
 
-/* The loop's end is not what the library hears of first. */
+/* The end of the thread is noticed before the end of its loop. */
 static void forgotten_deinit_last(void)
 {
 	pthread_key_t low;
 
 	deinit_user.sizeof_state = 1;
-	deinit_user.deinit_thread = note_deinit;
+	deinit_user.deinit_thread = count_deinit;
 	iv_tls_user_register(&deinit_user);
 
-	/* A key that iv_thread gets and that comes before iv_init()'s. */
+	/* Let iv_thread get a lower key than iv_init(): it is served first. */
 	check_int(pthread_key_create(&low, NULL), 0);
 	iv_init();
 	check_int(pthread_key_delete(low), 0);
@@ -355,7 +357,7 @@ static void debug_lines(void)
 	/* The name is copied. */
 	strcpy(name, "xyz");
 	iv_main();
-	text = capture_ends();
+	text = captured_text();
 	expect_part(text, "iv_thread: [abc] started\n");
 	expect_part(text, "iv_thread: [abc] terminating\n");
 	expect_part(text, "iv_thread: [abc] joined\n");
@@ -367,7 +369,7 @@ static void debug_lines(void)
 	capture();
 	must_create("silent", count, NULL);
 	iv_main();
-	expect_text(capture_ends(), "");
+	expect_text(captured_text(), "");
 	iv_deinit();
 }
 
@@ -378,35 +380,35 @@ static void no_name(void)
 	capture();
 	must_create(NULL, count, NULL);
 	iv_main();
-	expect_part(capture_ends(), "iv_thread: [] joined\n");
+	expect_part(captured_text(), "iv_thread: [] joined\n");
 	check_int(calls, 1);
 	iv_deinit();
 }
 
-static unsigned long number;
+static unsigned long thread_id;
 
-static void note_number(void *unused)
+static void record_thread_id(void *unused)
 {
 	(void)unused;
-	number = iv_thread_get_id();
-	check_int(number, iv_get_thread_id());
-	check_int(number, gettid());
+	thread_id = iv_thread_get_id();
+	check_int(thread_id, iv_get_thread_id());
+	check_int(thread_id, gettid());
 }
 
-static void numbers(void)
+static void thread_ids(void)
 {
 	check_int(iv_thread_get_id(), getpid());
 	iv_init();
-	must_create("number", note_number, NULL);
+	must_create("id", record_thread_id, NULL);
 	iv_main();
-	check(number != 0 && (pid_t)number != getpid());
+	check(thread_id != 0 && (pid_t)thread_id != getpid());
 	check_int(iv_thread_get_id(), getpid());
 	iv_deinit();
 }
 
 static sem_t running;
 
-static void tell_and_wait(void *id)
+static void report_and_wait(void *id)
 {
 	*(unsigned long *)id = iv_thread_get_id();
 	sem_post(&running);
@@ -421,8 +423,8 @@ static void list_of_children(void)
 	iv_init();
 	sem_init(&running, 0, 0);
 	sem_init(&go_on, 0, 0);
-	must_create("the first", tell_and_wait, &a);
-	must_create("the second", tell_and_wait, &b);
+	must_create("the first", report_and_wait, &a);
+	must_create("the second", report_and_wait, &b);
 	sem_wait(&running);
 	sem_wait(&running);
 
@@ -430,7 +432,7 @@ static void list_of_children(void)
 	iv_thread_list_children();
 	snprintf(want, sizeof(want), "tid\tname\n%d\tself\n%lu\tthe first\n"
 		 "%lu\tthe second\n", getpid(), a, b);
-	expect_text(capture_ends(), want);
+	expect_text(captured_text(), want);
 
 	sem_post(&go_on);
 	sem_post(&go_on);
@@ -438,12 +440,12 @@ static void list_of_children(void)
 	capture();
 	iv_thread_list_children();
 	snprintf(want, sizeof(want), "tid\tname\n%d\tself\n", getpid());
-	expect_text(capture_ends(), want);
+	expect_text(captured_text(), want);
 	iv_deinit();
 }
 
-/* The number of a thread is written while the list is. */
-static void list_at_once(void)
+/* Threads store their ids while the list is printed. */
+static void list_while_starting(void)
 {
 	int i;
 
@@ -455,7 +457,7 @@ static void list_at_once(void)
 		if (i % 5 == 4)
 			iv_main();
 	}
-	(void)capture_ends();
+	(void)captured_text();
 	check_int(calls, 20);
 	iv_deinit();
 }
@@ -468,7 +470,7 @@ static void *others_children(void *unused)
 	iv_init();
 	capture();
 	iv_thread_list_children();
-	text = capture_ends();
+	text = captured_text();
 	expect_part(text, "self");
 	check(strstr(text, "the first") == NULL);
 	iv_deinit();
@@ -484,7 +486,7 @@ static void list_of_own_children_alone(void)
 	iv_init();
 	sem_init(&running, 0, 0);
 	sem_init(&go_on, 0, 0);
-	must_create("the first", tell_and_wait, &a);
+	must_create("the first", report_and_wait, &a);
 	sem_wait(&running);
 	check_int(pthread_create(&thread, NULL, others_children, NULL), 0);
 	check_int(pthread_join(thread, NULL), 0);
@@ -494,7 +496,7 @@ static void list_of_own_children_alone(void)
 }
 
 
-static void refused_once(int err, const char *text)
+static void check_create_fails(int err, const char *text)
 {
 	int before = num_descriptors();
 
@@ -503,15 +505,15 @@ static void refused_once(int err, const char *text)
 	errno = 0;
 	check_int(iv_thread_create("one", count, NULL), -1);
 	check_int(errno, err);
-	expect_text(capture_ends(), text);
+	expect_text(captured_text(), text);
 	check_int(num_descriptors(), before);
 
-	/* Nothing stays registered. */
+	/* With nothing registered, this returns. */
 	iv_main();
 	check_int(calls, 0);
 	capture();
 	iv_thread_list_children();
-	check(strstr(capture_ends(), "one") == NULL);
+	check(strstr(captured_text(), "one") == NULL);
 }
 
 static void thread_refused(void)
@@ -523,12 +525,12 @@ static void thread_refused(void)
 	iv_init();
 	refuse("clone3", EAGAIN);
 	refuse("clone", EAGAIN);
-	refused_once(EAGAIN, want);
-	refused_once(EAGAIN, want);
+	check_create_fails(EAGAIN, want);
+	check_create_fails(EAGAIN, want);
 	iv_deinit();
 }
 
-/* The limit binds everybody but root. */
+/* Not as root, to whom the limit does not apply. */
 static void at_process_limit(void)
 {
 	const struct rlimit lim = { 1, 1 };
@@ -594,9 +596,9 @@ static void no_memory(void)
 
 
 /*
- * The creator's loop ends while children run: their end is harmless.
+ * The creator's loop ends before its threads do.
  */
-static void end_harmlessly(void)
+static void end_threads(void)
 {
 	sem_post(&go_on);
 	sem_post(&go_on);
@@ -606,7 +608,7 @@ static void end_harmlessly(void)
 
 static void wait_and_count(void *unused)
 {
-	note_id();
+	record_id();
 	wait_for_release(unused);
 	calls++;
 }
@@ -623,7 +625,7 @@ static void creator_deinits(void)
 	iv_init();
 	create_two();
 	iv_deinit();
-	end_harmlessly();
+	end_threads();
 }
 
 static void creator_deinits_and_inits(void)
@@ -632,7 +634,7 @@ static void creator_deinits_and_inits(void)
 	create_two();
 	iv_deinit();
 	iv_init();
-	end_harmlessly();
+	end_threads();
 	must_create("own", count, NULL);
 	iv_main();
 	check_int(calls, 3);
@@ -654,7 +656,7 @@ static void creator_ends(void)
 	iv_init();
 	check_int(pthread_create(&thread, NULL, create_two_and_end, NULL), 0);
 	check_int(pthread_join(thread, NULL), 0);
-	end_harmlessly();
+	end_threads();
 	iv_deinit();
 }
 
@@ -678,11 +680,11 @@ static void creator_is_cancelled(void)
 	sem_wait(&running);
 	check_int(pthread_cancel(thread), 0);
 	check_int(pthread_join(thread, NULL), 0);
-	end_harmlessly();
+	end_threads();
 	iv_deinit();
 }
 
-/* All that is left of the threads is the call that they post. */
+/* The threads have ended, but the loop has not joined them. */
 static void creator_deinits_after_the_end(void)
 {
 	iv_init();
@@ -707,7 +709,7 @@ static void creator_deinits_meanwhile(void)
 	check_int(calls, 800);
 }
 
-/* A deinit_thread() of a user later than the library's own. */
+/* A hook that runs after iv_thread has given up the loop's threads. */
 static void create_late(void *unused)
 {
 	(void)unused;
@@ -729,10 +731,10 @@ static void go_on_in_child(void)
 {
 	const char *text;
 
-	/* The parent's thread is not here, and is no child of ours. */
+	/* The parent's thread does not exist here. */
 	capture();
 	iv_thread_list_children();
-	text = capture_ends();
+	text = captured_text();
 	expect_part(text, "self");
 	check(strstr(text, "the first") == NULL);
 
@@ -760,7 +762,7 @@ static void child(void)
 	iv_init();
 	sem_init(&running, 0, 0);
 	sem_init(&go_on, 0, 0);
-	must_create("the first", tell_and_wait, &a);
+	must_create("the first", report_and_wait, &a);
 	sem_wait(&running);
 
 	pid = fork();
@@ -789,11 +791,68 @@ static void fork_and_wait(void *unused)
 
 static void fork_in_thread(void)
 {
-	skip_under(ASAN, "finds what the child cannot know of");
+	skip_under(ASAN, "reports what the parent's threads own as leaks");
 	iv_init();
 	must_create("forks", fork_and_wait, NULL);
 	iv_main();
 	check_int(calls, 1);
+	iv_deinit();
+}
+
+
+/*
+ * The thread's name that the kernel has.
+ */
+static char seen[THREAD_NAME_SIZE];
+
+static void read_name(void *unused)
+{
+	(void)unused;
+	get_thread_name(seen);
+}
+
+static void set_own_name(void *unused)
+{
+	(void)unused;
+	set_thread_name("mine");
+	read_name(NULL);
+}
+
+static void check_name(const char *name, void (*routine)(void *),
+		       const char *want)
+{
+	check_int(iv_thread_create(name, routine, NULL), 0);
+	iv_main();
+	if (strcmp(seen, want))
+		fprintf(stderr, "# \"%s\" is not \"%s\"\n", seen, want);
+	check(!strcmp(seen, want));
+}
+
+/* Three bytes each, so the fifth ends at the 15 bytes of room or beyond. */
+#define EURO		"\342\202\254"
+#define EUROS		EURO EURO EURO EURO EURO EURO
+#define NONSENSE	"\200\200\200\200\200\200\200\200\200\200\200\200"
+
+static void name_in_kernel(void)
+{
+#ifndef HAVE_SETNAME_OF_THREAD
+	skip("the library cannot name threads");
+#endif
+	iv_init();
+	set_thread_name("creator");
+	check_name("short", read_name, "short");
+	check_name("0123456789abcde", read_name, "0123456789abcde");
+	check_name("0123456789abcdef", read_name, "0123456789abcde");
+	check_name(EUROS, read_name, EURO EURO EURO EURO EURO);
+	check_name("a" EUROS, read_name, "a" EURO EURO EURO EURO);
+	check_name("ab" EUROS, read_name, "ab" EURO EURO EURO EURO);
+	/* These bytes are no characters. */
+	check_name(NONSENSE NONSENSE, read_name, NONSENSE);
+	check_name("", read_name, "creator");
+	check_name(NULL, read_name, "creator");
+	check_name("given", set_own_name, "mine");
+	read_name(NULL);
+	check(!strcmp(seen, "creator"));
 	iv_deinit();
 }
 
@@ -814,60 +873,6 @@ static void create_without_routine(void)
 	iv_thread_create("one", NULL, NULL);
 }
 
-/* The kernel's names. */
-static char seen[THREAD_NAME_SIZE];
-
-static void read_name(void *unused)
-{
-	(void)unused;
-	get_thread_name(seen);
-}
-
-static void name_itself(void *unused)
-{
-	(void)unused;
-	set_thread_name("mine");
-	read_name(NULL);
-}
-
-static void check_name(const char *name, void (*routine)(void *),
-		       const char *want)
-{
-	check_int(iv_thread_create(name, routine, NULL), 0);
-	iv_main();
-	if (strcmp(seen, want))
-		fprintf(stderr, "# \"%s\" is not \"%s\"\n", seen, want);
-	check(!strcmp(seen, want));
-}
-
-/* Three bytes each: the fifth ends where the room does, or crosses that. */
-#define EURO		"\342\202\254"
-#define EUROS		EURO EURO EURO EURO EURO EURO
-#define NONSENSE	"\200\200\200\200\200\200\200\200\200\200\200\200"
-
-static void kernels_name(void)
-{
-#ifndef HAVE_SETNAME_OF_THREAD
-	skip("the library cannot name threads");
-#endif
-	iv_init();
-	set_thread_name("creator");
-	check_name("short", read_name, "short");
-	check_name("0123456789abcde", read_name, "0123456789abcde");
-	check_name("0123456789abcdef", read_name, "0123456789abcde");
-	check_name(EUROS, read_name, EURO EURO EURO EURO EURO);
-	check_name("a" EUROS, read_name, "a" EURO EURO EURO EURO);
-	check_name("ab" EUROS, read_name, "ab" EURO EURO EURO EURO);
-	/* Of no characters. */
-	check_name(NONSENSE NONSENSE, read_name, NONSENSE);
-	check_name("", read_name, "creator");
-	check_name(NULL, read_name, "creator");
-	check_name("theirs", name_itself, "mine");
-	read_name(NULL);
-	check(!strcmp(seen, "creator"));
-	iv_deinit();
-}
-
 static void mistakes(void)
 {
 	check_fatal(create_without_loop,
@@ -879,54 +884,54 @@ static void mistakes(void)
 }
 
 static const struct check_case cases[] = {
-	{ "a thread that returns, exits or is cancelled is joined in the loop",
+	{ "a thread that returns, exits or is cancelled is joined",
 	  ways_to_end, EACH_METHOD, 0 },
 	{ "iv_main waits for a thread", main_waits, EACH_METHOD, 0 },
-	{ "threads in great number, twenty at a time", many, EACH_METHOD, 0 },
+	{ "four hundred threads, twenty at a time", many, EACH_METHOD, 0 },
 	{ "a thread may be created in a handler", created_in_handler, ONCE, 0 },
-	{ "a thread may have threads of its own", children_of_children,
-	  ONCE, 0 },
-	{ "the signal mask is inherited", signal_mask, ONCE, 0 },
-	{ "a loop left behind by a thread ends before the thread is joined",
+	{ "a thread may create threads", children_of_children, ONCE, 0 },
+	{ "a thread inherits the signal mask", signal_mask, ONCE, 0 },
+	{ "a thread's loop ends before the thread is joined",
 	  forgotten_deinit, ONCE, 0 },
-	{ "... whichever of the two the system thinks of first",
+	{ "a thread's loop ends first if its key is the higher one",
 	  forgotten_deinit_last, ONCE, 0 },
-	{ "debug output has the lines promised, with a copy of the name",
+	{ "debug output has the documented lines, with a copy of the name",
 	  debug_lines, ONCE, 0 },
-	{ "no name is an empty name", no_name, ONCE, 0 },
-	{ "a thread's id is the kernel's", numbers, ONCE, 0 },
-	{ "its name, too, as far as there is room for it", kernels_name,
-	  ONCE, 0 },
+	{ "a NULL name is an empty name", no_name, ONCE, 0 },
+	{ "a thread's id is the kernel's", thread_ids, ONCE, 0 },
+	{ "the kernel gets as much of the name as it has room for",
+	  name_in_kernel, ONCE, 0 },
 	{ "the list shows the caller and its threads in order",
 	  list_of_children, ONCE, 0 },
-	{ "the list may be asked for while a thread starts",
-	  list_at_once, ONCE, 0 },
-	{ "the list does not show the threads of others",
+	{ "the list may be printed while a thread starts",
+	  list_while_starting, ONCE, 0 },
+	{ "the list does not show other threads' children",
 	  list_of_own_children_alone, ONCE, 0 },
-	{ "a thread refused: -1, errno, a debug line, and nothing left",
+	{ "creating fails if the kernel refuses a thread: debug line, errno",
 	  thread_refused, ONCE, 0 },
-	{ "the user's limit of processes: -1 and EAGAIN", process_limit,
-	  ONCE, 0 },
-	{ "no descriptor left: -1 and EMFILE, and it may be tried again",
+	{ "creating fails with EAGAIN at the user's limit of processes",
+	  process_limit, ONCE, 0 },
+	{ "creating fails with EMFILE at the descriptor limit",
 	  no_descriptor_left, EACH_METHOD, 0 },
-	{ "no memory for the name: -1 and ENOMEM", no_memory, ONCE, 0 },
-	{ "a creator that calls iv_deinit leaves threads that end harmlessly",
+	{ "creating fails with ENOMEM without memory for the name",
+	  no_memory, ONCE, 0 },
+	{ "threads may outlive their creator's loop",
 	  creator_deinits, EACH_METHOD, 0 },
-	{ "... also if it calls iv_init again", creator_deinits_and_inits,
-	  EACH_METHOD, 0 },
-	{ "... also if it ends", creator_ends, EACH_METHOD, 0 },
-	{ "... also if it is cancelled while it waits", creator_is_cancelled,
-	  EACH_METHOD, 0 },
-	{ "... also if they have ended already", creator_deinits_after_the_end,
+	{ "threads may outlive a loop, and their creator begin another",
+	  creator_deinits_and_inits, EACH_METHOD, 0 },
+	{ "threads may outlive their creator", creator_ends, EACH_METHOD, 0 },
+	{ "threads may outlive a creator that is cancelled",
+	  creator_is_cancelled, EACH_METHOD, 0 },
+	{ "iv_deinit gives up threads that have ended",
+	  creator_deinits_after_the_end, ONCE, 0 },
+	{ "iv_deinit gives up threads that end at the same time",
+	  creator_deinits_meanwhile, EACH_METHOD, 0 },
+	{ "a thread may be created during iv_deinit", created_in_deinit,
 	  ONCE, 0 },
-	{ "... also if they end at the same time", creator_deinits_meanwhile,
-	  EACH_METHOD, 0 },
-	{ "a thread created while the loop ends goes on", created_in_deinit,
-	  ONCE, 0 },
-	{ "a forked child has threads of its own and none of the parent's",
+	{ "a forked child may create threads, and has none of the parent's",
 	  child, EACH_METHOD, 0 },
-	{ "a thread may fork, and end in the child", fork_in_thread, ONCE, 0 },
-	{ "mistakes that can be seen are fatal", mistakes, ONCE, 0 },
+	{ "a thread may fork, and exit in the child", fork_in_thread, ONCE, 0 },
+	{ "mistakes are fatal", mistakes, ONCE, 0 },
 };
 
 int main(int argc, char **argv)
