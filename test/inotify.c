@@ -2,8 +2,8 @@
  * libivykis: iv_inotify.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Some cases replace functions of the libc, to behave like a kernel that does
- * not know IN_MASK_CREATE, or to see how a descriptor is made.
+ * Functions of the libc are replaced, to behave like a kernel without
+ * IN_MASK_CREATE, and to record the flags of the descriptor.
  */
 
 #include <dirent.h>
@@ -25,17 +25,17 @@
 #define IN_MASK_CREATE	0x10000000
 #endif
 
-/* The functions that replace those of the libc. */
-static enum { KNOWS, REFUSES, OVERLOOKS } mask_create;
+/* How the replaced functions treat IN_MASK_CREATE. */
+static enum { SUPPORTED, REFUSED, IGNORED } mask_create;
 static int init_flags = -1;
 
 int inotify_add_watch(int fd, const char *pathname, uint32_t mask)
 {
-	if (mask_create == REFUSES && (mask & IN_MASK_CREATE)) {
+	if (mask_create == REFUSED && (mask & IN_MASK_CREATE)) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (mask_create == OVERLOOKS)
+	if (mask_create == IGNORED)
 		mask &= ~IN_MASK_CREATE;
 
 	return syscall(SYS_inotify_add_watch, fd, pathname, mask);
@@ -54,7 +54,7 @@ int inotify_init(void)
 }
 
 
-/* Each case has a directory of its own, which is the current one. */
+/* Each case runs in its own directory. */
 static char dir[] = "/tmp/check-inotify.XXXXXX";
 
 static void enter_dir(void)
@@ -100,7 +100,7 @@ static void write_to(const char *name)
 }
 
 
-/* A watch that counts its calls and remembers the last of them. */
+/* A watch that counts its calls and records the last event. */
 struct watcher {
 	struct iv_inotify_watch	w;
 	int			calls;
@@ -112,7 +112,7 @@ struct watcher {
 
 static struct iv_inotify in;
 
-static void note(void *_w, struct inotify_event *event)
+static void record(void *_w, struct inotify_event *event)
 {
 	struct watcher *w = _w;
 
@@ -121,14 +121,14 @@ static void note(void *_w, struct inotify_event *event)
 	w->mask = event->mask;
 	w->wd = event->wd;
 	strcpy(w->name, event->len ? event->name : "");
-	/* It is for this watch. */
+	/* The handler may overwrite the event. */
 	event->wd = 12345;
 	event->mask = IN_IGNORED;
 	if (w->then != NULL)
 		w->then(w);
 }
 
-/* The private members have any values that were on the stack or heap. */
+/* The private members stay uninitialised. */
 static void prepare(struct watcher *w, const char *pathname, uint32_t mask)
 {
 	memset(w, 0xa5, sizeof(*w));
@@ -136,7 +136,7 @@ static void prepare(struct watcher *w, const char *pathname, uint32_t mask)
 	w->w.pathname = pathname;
 	w->w.mask = mask;
 	w->w.cookie = w;
-	w->w.handler = note;
+	w->w.handler = record;
 	w->calls = 0;
 	w->then = NULL;
 }
@@ -189,7 +189,7 @@ static void expect(struct watcher *w, int calls, uint32_t mask,
 	check(!strcmp(w->name, name));
 }
 
-static void works(struct watcher *w, const char *name)
+static void check_works(struct watcher *w, const char *name)
 {
 	int calls = w->calls;
 
@@ -223,7 +223,7 @@ static void event_is_the_kernels(void)
 	stop();
 }
 
-/* The handler may overwrite the event. */
+/* Not even the length is read again after the call. */
 static void write_to_event(void *calls, struct inotify_event *event)
 {
 	++*(int *)calls;
@@ -254,7 +254,7 @@ static void handler_may_write_to_it(void)
 
 static char order[64];
 
-static void note_order(void *letter, struct inotify_event *event)
+static void record_order(void *letter, struct inotify_event *event)
 {
 	(void)event;
 	strcat(order, letter);
@@ -269,7 +269,7 @@ static void kernels_order(void)
 	make_dir("b");
 	prepare(&a, "a", IN_CREATE);
 	prepare(&b, "b", IN_CREATE);
-	a.w.handler = b.w.handler = note_order;
+	a.w.handler = b.w.handler = record_order;
 	a.w.cookie = "a";
 	b.w.cookie = "b";
 	check_int(iv_inotify_watch_register(&b.w), 0);
@@ -320,8 +320,8 @@ static void long_names(void)
 	stop();
 }
 
-/* Unregistered before anything was read. */
-static void garbage_is_taken(void)
+/* All objects are also unregistered before any event is read. */
+static void uninitialised_members(void)
 {
 	struct watcher w;
 
@@ -348,13 +348,13 @@ static void public_members_are_left_alone(void)
 	old = w;
 	IV_INOTIFY_WATCH_INIT(&w.w);
 	check_int(iv_inotify_watch_register(&w.w), 0);
-	works(&w, "x");
+	check_works(&w, "x");
 	iv_inotify_watch_unregister(&w.w);
 	check(!memcmp(&w.w, &old.w, offsetof(struct iv_inotify_watch, wd)));
 	stop();
 }
 
-/* Called in a way that keeps the compiler from removing it. */
+/* memset(3), called so that the compiler does not remove the call. */
 static void *(*volatile spoil)(void *, int, size_t) = memset;
 
 static void spoil_and_free(void *p, size_t size)
@@ -370,7 +370,7 @@ static void unregister_all(struct watcher *w)
 	spoil(&in, 0x5a, sizeof(in));
 }
 
-static void instance_holds_the_loop(void)
+static void instance_keeps_loop_running(void)
 {
 	struct watcher w;
 
@@ -378,7 +378,7 @@ static void instance_holds_the_loop(void)
 	watch(&w, ".", IN_CREATE);
 	w.then = unregister_all;
 	make_file("x");
-	/* It returns, as nothing is registered any more. */
+	/* This returns when the handler has unregistered the instance. */
 	iv_main();
 	check_int(w.calls, 1);
 	end();
@@ -398,17 +398,17 @@ static void stack_is_left_alone(void)
 
 	start();
 	watch(&w, ".", IN_CREATE);
-	works(&w, "x");
+	check_works(&w, "x");
 	spoil_stack();
 	iv_inotify_unregister(&in);
 	check_int(iv_inotify_register(&in), 0);
 	watch(&w, ".", IN_CREATE);
-	works(&w, "x");
+	check_works(&w, "x");
 	spoil_stack();
 	stop();
 }
 
-static void descriptor_is_safe_from_birth(void)
+static void descriptor_flags(void)
 {
 	start();
 	check_int(init_flags, IN_CLOEXEC | IN_NONBLOCK);
@@ -432,14 +432,16 @@ static void two_instances(void)
 	expect(&a, 1, IN_CREATE, "x");
 	expect(&b, 1, IN_CREATE, "x");
 	iv_inotify_unregister(&other);
-	works(&a, "y");
+	check_works(&a, "y");
 	check_int(b.calls, 1);
 	stop();
 }
 
 
-/* Watches that end by themselves. */
-static void free_it(struct watcher *w)
+/*
+ * Watches that the kernel ends.
+ */
+static void free_if_ignored(struct watcher *w)
 {
 	if (w->mask & IN_IGNORED)
 		spoil_and_free(w, sizeof(*w));
@@ -458,10 +460,10 @@ static void ignored_is_the_last(void)
 	expect(&w, 2, IN_IGNORED, "");
 	check_int(again.calls, 1);
 
-	/* In its last call it may be freed, or registered again. */
+	/* Its handler may free it in the last call, or register it again. */
 	make_dir("d");
 	watch(gone, "d", IN_ATTRIB);
-	gone->then = free_it;
+	gone->then = free_if_ignored;
 	check(rmdir("d") == 0);
 	expect(&again, 2, IN_DELETE | IN_ISDIR, "d");
 	make_dir("d");
@@ -471,18 +473,18 @@ static void ignored_is_the_last(void)
 	stop();
 }
 
-static void unregister_it(struct watcher *w)
+static void unregister_watch(struct watcher *w)
 {
 	iv_inotify_watch_unregister(&w->w);
 }
 
-static void register_it(struct watcher *w)
+static void register_watch(struct watcher *w)
 {
 	check_int(iv_inotify_watch_register(&w->w), 0);
 }
 
-/* Three watches, some of which a damaged set would lose. */
-static void ends_by_itself(struct watcher *w, void (*end_it)(void))
+/* Unregistering a watch that has ended damages no other in the set. */
+static void check_others(struct watcher *w, void (*end_it)(void))
 {
 	struct watcher others[3];
 	int i;
@@ -528,7 +530,7 @@ static void unregistering_after_ignored(void)
 	start();
 	make_dir("d");
 	prepare(&w, "d", IN_DELETE_SELF);
-	ends_by_itself(&w, remove_d);
+	check_others(&w, remove_d);
 	check_int(w.calls, 2);
 	stop();
 }
@@ -540,8 +542,8 @@ static void unregistering_in_the_last_call(void)
 	start();
 	make_dir("d");
 	prepare(&w, "d", IN_ATTRIB);
-	w.then = unregister_it;
-	ends_by_itself(&w, remove_d);
+	w.then = unregister_watch;
+	check_others(&w, remove_d);
 	stop();
 }
 
@@ -551,8 +553,8 @@ static void unregistering_after_oneshot(void)
 
 	start();
 	prepare(&w, ".", IN_CREATE | IN_ONESHOT);
-	w.then = unregister_it;
-	ends_by_itself(&w, make_x);
+	w.then = unregister_watch;
+	check_others(&w, make_x);
 	check_int(w.calls, 1);
 	stop();
 }
@@ -567,8 +569,8 @@ static void oneshot_calls_once(void)
 	make_file("y");
 	expect(&w, 1, IN_CREATE, "x");
 
-	w.then = register_it;
-	register_it(&w);
+	w.then = register_watch;
+	register_watch(&w);
 	make_file("z");
 	expect(&w, 2, IN_CREATE, "z");
 	make_file("1");
@@ -597,7 +599,9 @@ static void oneshot_may_be_freed(void)
 }
 
 
-/* One watch for a file. */
+/*
+ * There can be only one watch per file.
+ */
 static void second_is_refused(uint32_t first_mask, uint32_t second_mask)
 {
 	struct watcher first, second, other;
@@ -610,7 +614,7 @@ static void second_is_refused(uint32_t first_mask, uint32_t second_mask)
 	check_errno(iv_inotify_watch_register(&second.w), EEXIST);
 	iv_inotify_watch_unregister(&second.w);
 
-	/* The first one gets the events that it wants and no others. */
+	/* The first watch gets the events that it wants and no others. */
 	make_file("d/x");
 	check(unlink("d/x") == 0);
 	expect(&first, 1, IN_CREATE, "x");
@@ -619,7 +623,7 @@ static void second_is_refused(uint32_t first_mask, uint32_t second_mask)
 	watch(&other, ".", IN_CREATE);
 	iv_inotify_watch_unregister(&first.w);
 	check_int(iv_inotify_watch_register(&second.w), 0);
-	works(&other, "y");
+	check_works(&other, "y");
 	stop();
 }
 
@@ -645,24 +649,24 @@ static void second_watch_creating(void)
 
 static void kernel_refuses_mask_create(void)
 {
-	mask_create = REFUSES;
+	mask_create = REFUSED;
 	second_is_refused(IN_CREATE, IN_DELETE);
 }
 
-static void kernel_overlooks_mask_create(void)
+static void kernel_ignores_mask_create(void)
 {
-	mask_create = OVERLOOKS;
+	mask_create = IGNORED;
 	second_is_refused(IN_CREATE, IN_DELETE);
 }
 
-/* The first one's flags for the lookup must not apply to the second's name. */
-static void kernel_refuses_it_and_names_differ(void)
+/* The first watch's lookup flags must not apply to the second one's name. */
+static void kernel_refuses_and_lookup_differs(void)
 {
-	mask_create = REFUSES;
+	mask_create = REFUSED;
 	second_is_refused(IN_CREATE | IN_ONLYDIR | IN_DONT_FOLLOW, IN_DELETE);
 }
 
-static void twins(struct watcher *w)
+static void register_anew(struct watcher *w)
 {
 	struct watcher twin;
 
@@ -672,19 +676,19 @@ static void twins(struct watcher *w)
 	check_int(iv_inotify_watch_register(&w->w), 0);
 }
 
-/* Events of the former watch must not go to the new one. */
+/* The old watch's events must not call the new one. */
 static void replaced_in_a_handler(void)
 {
 	struct watcher w;
 
 	start();
 	watch(&w, ".", IN_CREATE);
-	w.then = twins;
+	w.then = register_anew;
 	make_file("x");
 	make_file("y");
 	make_file("z");
 	expect(&w, 1, IN_CREATE, "x");
-	works(&w, "1");
+	check_works(&w, "1");
 	stop();
 }
 
@@ -710,12 +714,14 @@ static void failures(void)
 	check_int(iv_inotify_watch_register(&w.w), 0);
 	write_to("f");
 	expect(&w, 1, IN_MODIFY, "");
-	works(&ok, "x");
+	check_works(&ok, "x");
 	stop();
 }
 
 
-/* What handlers may do. */
+/*
+ * What handlers may do.
+ */
 static struct watcher *victim;
 
 static void unregister_victim(struct watcher *w)
@@ -728,7 +734,7 @@ static void unregister_victim(struct watcher *w)
 	victim = NULL;
 }
 
-/* Both events are read together. */
+/* The handler runs when both events have been read. */
 static void other_that_has_an_event(void)
 {
 	struct watcher w;
@@ -767,7 +773,7 @@ static void own_watch(void)
 	stop();
 }
 
-static void before_it_is_read(void)
+static void unregistered_before_read(void)
 {
 	struct watcher w, other;
 
@@ -810,7 +816,7 @@ static void new_watch_in_a_handler(void)
 
 static struct iv_inotify *heap;
 
-/* The instance and both watches go, with events that have been read. */
+/* Unregister and free all objects, while events that were read are pending. */
 static void free_everything(struct watcher *w)
 {
 	iv_inotify_unregister(heap);
@@ -858,7 +864,7 @@ static void run_inside(struct watcher *w)
 	check_int(w->calls, 2);
 }
 
-/* An iv_main() in a handler delivers the rest, and all of it ends there. */
+/* The inner iv_main() delivers the second event, and ends the instance. */
 static void instance_in_a_handler_in_a_handler(void)
 {
 	struct watcher w;
@@ -874,8 +880,8 @@ static void instance_in_a_handler_in_a_handler(void)
 	end();
 }
 
-/* A program frees the watches first: unregistering does not access them. */
-static void watches_that_are_gone(void)
+/* A program may free the watches before it unregisters the instance. */
+static void watches_freed_first(void)
 {
 	size_t size = sysconf(_SC_PAGESIZE);
 	struct watcher *w = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -888,7 +894,7 @@ static void watches_that_are_gone(void)
 	stop();
 }
 
-/* The new instance has the number of the old one, and so has its watch. */
+/* The new instance and its watch have the same numbers as the old ones. */
 static void after_the_instance(void)
 {
 	struct watcher w, other;
@@ -904,13 +910,15 @@ static void after_the_instance(void)
 	check_int(iv_inotify_register(&in), 0);
 	watch(&other, ".", IN_CREATE);
 	iv_inotify_watch_unregister(&w.w);
-	works(&other, "x");
+	check_works(&other, "x");
 	iv_inotify_watch_unregister(&w.w);
 	stop();
 }
 
 
-/* Overflow. */
+/*
+ * Overflows of the kernel's queue.
+ */
 static int max_queued(void)
 {
 	FILE *fp = fopen("/proc/sys/fs/inotify/max_queued_events", "r");
@@ -925,7 +933,7 @@ static int max_queued(void)
 	return num;
 }
 
-/* More events than the queue has room for, of kinds that are not merged. */
+/* Write to two files in turn, so that no events merge, until one is lost. */
 static void overflow(void)
 {
 	int num = max_queued();
@@ -951,7 +959,7 @@ struct overflowed {
 static struct overflowed five[WATCHERS];
 static void (*on_overflow)(struct overflowed *);
 
-static void note_overflow(struct watcher *w)
+static void count_overflow(struct watcher *w)
 {
 	struct overflowed *o = iv_container_of(w, struct overflowed, w);
 
@@ -970,10 +978,10 @@ static void watch_overflow(struct overflowed *o, uint32_t mask)
 	make_dir(o->name);
 	o->overflows = 0;
 	watch(&o->w, o->name, mask);
-	o->w.then = note_overflow;
+	o->w.then = count_overflow;
 }
 
-/* One more watch, which makes the queue overflow. */
+/* One more watch, whose events make the queue overflow. */
 static struct watcher busy;
 
 static void start_overflow(void (*fn)(struct overflowed *))
@@ -996,7 +1004,7 @@ static void expect_overflows(const char *want)
 		check_int(five[i].overflows, want[i] - '0');
 }
 
-static void overflow_is_told_to_all(void)
+static void overflow_calls_all(void)
 {
 	start_overflow(NULL);
 	overflow();
@@ -1012,7 +1020,7 @@ static void overflow_is_told_to_all(void)
 	stop();
 }
 
-/* The first one to be called removes the next one, itself and the last one. */
+/* The first watch to be called unregisters the next, itself and the last. */
 static void remove_some(struct overflowed *o)
 {
 	if (o != &five[0])
@@ -1030,7 +1038,10 @@ static void overflow_and_unregistering(void)
 	stop();
 }
 
-/* Each is replaced, the last one at once; a new watch has missed nothing. */
+/*
+ * Each watch registers itself anew when it is called.  The first one also does
+ * so for busy, which then is not called: a new watch has missed nothing.
+ */
 static void replace(struct overflowed *o)
 {
 	if (o == &five[0]) {
@@ -1068,7 +1079,7 @@ static void overflow_and_the_end(void)
 	end();
 }
 
-/* The watch's only event may be among the lost ones. */
+/* The only event of such a watch may be among the lost ones. */
 static void overflow_ends_oneshots(void)
 {
 	start_overflow(NULL);
@@ -1083,21 +1094,23 @@ static void overflow_ends_oneshots(void)
 	check_int(five[1].w.calls, 1);
 	iv_inotify_watch_unregister(&five[1].w.w);
 	check(unlink("d1/x") == 0);
-	register_it(&five[1].w);
+	register_watch(&five[1].w);
 	overflow();
 	expect_overflows("22222");
 	stop();
 }
 
 
-/* Calls that fail. */
-static void try_instance(int err)
+/*
+ * Calls that fail.
+ */
+static void check_register_fails(int err)
 {
 	int before = num_descriptors();
 
 	check_errno(iv_inotify_register(&in), err);
 	check_int(num_descriptors(), before);
-	/* Nothing is registered. */
+	/* With nothing registered, this returns. */
 	iv_main();
 }
 
@@ -1105,7 +1118,7 @@ static void no_inotify(void)
 {
 	iv_init();
 	refuse("inotify_init1", ENOSYS);
-	try_instance(ENOSYS);
+	check_register_fails(ENOSYS);
 	iv_deinit();
 }
 
@@ -1115,7 +1128,7 @@ static void no_epoll_ctl(void)
 	if (!variant_is_epoll())
 		skip("no epoll");
 	refuse("epoll_ctl", ENOSPC);
-	try_instance(ENOSPC);
+	check_register_fails(ENOSPC);
 	iv_deinit();
 }
 
@@ -1133,7 +1146,7 @@ static void at_descriptor_limit(void)
 	limit_descriptors(former);
 	check_int(iv_inotify_register(&in), 0);
 	watch(&w, ".", IN_CREATE);
-	works(&w, "x");
+	check_works(&w, "x");
 	stop();
 }
 
@@ -1148,7 +1161,7 @@ static void no_add_watch(void)
 	prepare(&b, "d", IN_CREATE);
 	check_errno(iv_inotify_watch_register(&b.w), ENOSPC);
 	iv_inotify_watch_unregister(&b.w);
-	works(&a, "x");
+	check_works(&a, "x");
 	stop();
 }
 
@@ -1180,14 +1193,14 @@ static void small_stack(void)
 	enter_dir();
 	check_int(pthread_attr_init(&attr), 0);
 	if (pthread_attr_setstacksize(&attr, 65536) == EINVAL)
-		skip("no stack may be that small here");
+		skip("threads cannot have such a small stack here");
 	check_int(pthread_create(&t, &attr, with_small_stack, NULL), 0);
 	check_int(pthread_join(t, NULL), 0);
 	leave_dir();
 }
 
 
-/* Fork: a daemon's parent has ended, the child goes on. */
+/* As in a daemon, the child goes on with the inherited instance. */
 static void child_goes_on(void)
 {
 	struct watcher w, other;
@@ -1198,7 +1211,7 @@ static void child_goes_on(void)
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
-		works(&w, "x");
+		check_works(&w, "x");
 		make_dir("d");
 		watch(&other, "d", IN_CREATE);
 		iv_inotify_watch_unregister(&w.w);
@@ -1213,7 +1226,7 @@ static void child_goes_on(void)
 	stop();
 }
 
-static void child_that_ends_its_copy(void)
+static void child_unregisters(void)
 {
 	struct watcher w;
 	pid_t pid;
@@ -1228,12 +1241,11 @@ static void child_that_ends_its_copy(void)
 		_exit(0);
 	}
 	check_child(pid);
-	works(&w, "x");
+	check_works(&w, "x");
 	stop();
 }
 
 
-/* Mistakes. */
 static void without_loop(void)
 {
 	iv_inotify_register(&in);
@@ -1339,94 +1351,97 @@ static void mistakes_are_fatal(void)
 }
 
 static const struct check_case cases[] = {
-	{ "an event has the kernel's number, mask and name",
+	{ "an event has the kernel's wd, mask and name",
 	  event_is_the_kernels, EACH_METHOD, 0 },
 	{ "a handler may write to its event",
 	  handler_may_write_to_it, ONCE, 0 },
-	{ "events come in the kernel's order", kernels_order, ONCE, 0 },
-	{ "of more events than are read at once each comes",
+	{ "events are delivered in the kernel's order",
+	  kernels_order, ONCE, 0 },
+	{ "more events than one read returns are all delivered",
 	  many_events, EACH_METHOD, 0 },
-	{ "names may be as long as they can be", long_names, ONCE, 0 },
-	{ "private members may hold anything before registering",
-	  garbage_is_taken, EACH_METHOD, 0 },
+	{ "events may have the longest possible names", long_names, ONCE, 0 },
+	{ "private members need not be initialised",
+	  uninitialised_members, EACH_METHOD, 0 },
 	{ "public members are never written to",
 	  public_members_are_left_alone, ONCE, 0 },
 	{ "the instance keeps the loop running, its watches do not",
-	  instance_holds_the_loop, EACH_METHOD, 0 },
-	{ "between events nothing of the stack is remembered",
+	  instance_keeps_loop_running, EACH_METHOD, 0 },
+	{ "no pointer to the stack is kept between events",
 	  stack_is_left_alone, EACH_METHOD, 0 },
-	{ "the descriptor is close-on-exec and non-blocking from birth",
-	  descriptor_is_safe_from_birth, ONCE, 0 },
+	{ "the descriptor is created close-on-exec and non-blocking",
+	  descriptor_flags, ONCE, 0 },
 	{ "instances are independent of each other",
 	  two_instances, EACH_METHOD, 0 },
-	{ "IN_IGNORED is the last: the watch may be freed or registered again",
+	{ "after IN_IGNORED a watch may be freed or registered again",
 	  ignored_is_the_last, EACH_METHOD, 0 },
 	{ "unregistering after IN_IGNORED does nothing",
 	  unregistering_after_ignored, ONCE, 10 },
 	{ "unregistering in the call for IN_IGNORED does nothing",
 	  unregistering_in_the_last_call, ONCE, 10 },
-	{ "unregistering after IN_ONESHOT's event does nothing",
+	{ "unregistering after the event of IN_ONESHOT does nothing",
 	  unregistering_after_oneshot, ONCE, 10 },
-	{ "IN_ONESHOT gives one call, and may be registered again in it",
+	{ "a watch with IN_ONESHOT is called once, and may register again",
 	  oneshot_calls_once, EACH_METHOD, 0 },
-	{ "IN_ONESHOT's watch may be freed in its call",
+	{ "a watch with IN_ONESHOT may be freed in its handler",
 	  oneshot_may_be_freed, ONCE, 0 },
-	{ "a second watch for a file: EEXIST, the first one goes on as it was",
+	{ "a second watch for a file fails with EEXIST",
 	  second_watch, ONCE, 0 },
-	{ "so with IN_MASK_ADD", second_watch_adding, ONCE, 0 },
-	{ "so if the first had IN_MASK_ADD", first_watch_adding, ONCE, 0 },
-	{ "so with IN_MASK_CREATE", second_watch_creating, ONCE, 0 },
-	{ "so if the kernel refuses IN_MASK_CREATE",
+	{ "EEXIST if the second watch has IN_MASK_ADD",
+	  second_watch_adding, ONCE, 0 },
+	{ "EEXIST if the first watch has IN_MASK_ADD",
+	  first_watch_adding, ONCE, 0 },
+	{ "EEXIST if the second watch has IN_MASK_CREATE",
+	  second_watch_creating, ONCE, 0 },
+	{ "EEXIST if the kernel refuses IN_MASK_CREATE",
 	  kernel_refuses_mask_create, ONCE, 0 },
-	{ "so if the kernel overlooks IN_MASK_CREATE",
-	  kernel_overlooks_mask_create, ONCE, 0 },
-	{ "so if it refuses it and the two look names up differently",
-	  kernel_refuses_it_and_names_differ, ONCE, 0 },
-	{ "a watch that is replaced in its handler gets nothing stale",
+	{ "EEXIST if the kernel ignores IN_MASK_CREATE",
+	  kernel_ignores_mask_create, ONCE, 0 },
+	{ "EEXIST without IN_MASK_CREATE if lookup flags differ",
+	  kernel_refuses_and_lookup_differs, ONCE, 0 },
+	{ "a watch replaced in its handler gets none of the old events",
 	  replaced_in_a_handler, EACH_METHOD, 0 },
-	{ "what the kernel refuses is -1 with errno, and may be repeated",
+	{ "registering a watch fails with the kernel's errno",
 	  failures, ONCE, 0 },
 	{ "a handler may unregister and free another watch with an event",
 	  other_that_has_an_event, EACH_METHOD, 0 },
 	{ "a handler may unregister and free its own watch",
 	  own_watch, EACH_METHOD, 0 },
-	{ "unregistering drops what was not read yet",
-	  before_it_is_read, EACH_METHOD, 0 },
+	{ "unregistering discards events not yet read",
+	  unregistered_before_read, EACH_METHOD, 0 },
 	{ "a handler may register watches",
 	  new_watch_in_a_handler, EACH_METHOD, 0 },
 	{ "a handler may unregister and free the instance and all watches",
 	  instance_in_a_handler, EACH_METHOD, 0 },
-	{ "so may a handler that runs in a handler's iv_main",
+	{ "a handler may unregister the instance in a nested iv_main",
 	  instance_in_a_handler_in_a_handler, EACH_METHOD, 0 },
 	{ "unregistering a watch after its instance touches no other",
 	  after_the_instance, ONCE, 0 },
 	{ "unregistering the instance touches no watch",
-	  watches_that_are_gone, ONCE, 0 },
-	{ "an overflow is told to each watch, once",
-	  overflow_is_told_to_all, ONCE, 0 },
-	{ "an overflow is not told to those unregistered meanwhile",
+	  watches_freed_first, ONCE, 0 },
+	{ "an overflow calls each watch once",
+	  overflow_calls_all, ONCE, 0 },
+	{ "an overflow does not call watches unregistered meanwhile",
 	  overflow_and_unregistering, ONCE, 0 },
-	{ "an overflow is not told to those registered meanwhile",
+	{ "an overflow does not call watches registered meanwhile",
 	  overflow_and_registering, ONCE, 0 },
-	{ "an overflow is told to no one once the instance is unregistered",
+	{ "an overflow calls no watch after its instance is unregistered",
 	  overflow_and_the_end, ONCE, 0 },
-	{ "an overflow is the last event of IN_ONESHOT's watch",
+	{ "an overflow is the last event of a watch with IN_ONESHOT",
 	  overflow_ends_oneshots, ONCE, 0 },
-	{ "a refusal of inotify_init1(2) fails the registration",
+	{ "registering an instance fails if inotify_init1(2) fails",
 	  no_inotify, ONCE, 0 },
-	{ "a refusal of epoll_ctl(2) fails the registration at once",
+	{ "registering an instance fails if epoll_ctl(2) fails",
 	  no_epoll_ctl, EACH_METHOD, 0 },
-	{ "a full descriptor table fails the registration, until it is not",
+	{ "registering an instance fails at the descriptor limit",
 	  at_descriptor_limit, EACH_METHOD, 0 },
-	{ "a refusal of inotify_add_watch(2) fails that watch alone",
+	{ "registering a watch fails if inotify_add_watch(2) fails",
 	  no_add_watch, ONCE, 0 },
 	{ "a stack of 64 KiB is enough", small_stack, EACH_METHOD, 0 },
-	{ "a child whose parent has ended goes on",
+	{ "a forked child may go on with the instance",
 	  child_goes_on, EACH_METHOD, 0 },
-	{ "a child that unregisters its copy leaves the parent's alone",
-	  child_that_ends_its_copy, EACH_METHOD, 0 },
-	{ "mistakes are fatal, by the call's name",
-	  mistakes_are_fatal, ONCE, 0 },
+	{ "unregistering in a child does not affect the parent",
+	  child_unregisters, EACH_METHOD, 0 },
+	{ "mistakes are fatal", mistakes_are_fatal, ONCE, 0 },
 };
 
 int main(int argc, char **argv)

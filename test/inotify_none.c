@@ -17,7 +17,7 @@ static void registering_fails(void)
 		IV_INOTIFY_INIT(&in);
 		check_errno(iv_inotify_register(&in), ENOSYS);
 	}
-	/* It returns, as nothing is registered. */
+	/* With nothing registered, this returns. */
 	iv_main();
 	iv_deinit();
 }
@@ -48,7 +48,7 @@ static void no_instance_is_registered(void)
 static const struct check_case cases[] = {
 	{ "registering an instance fails with ENOSYS", registering_fails,
 	  ONCE, 0 },
-	{ "so it is fatal to unregister one, or to register a watch",
+	{ "unregistering an instance or registering a watch is fatal",
 	  no_instance_is_registered, ONCE, 0 },
 };
 

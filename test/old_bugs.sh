@@ -519,21 +519,22 @@ row thread "no name crashes" \
 cannot thread "ids and the debug flag are read unsynchronised" \
 	"a race in compiled code, known by reading"
 
-row N1 "unregistering at once writes anywhere" \
-	inotify 'private members may hold anything before' $each \
+row inotify "unregistering at once writes to a random address" \
+	inotify 'private members need not be initialised' $each \
 	'Segmentation fault'
-row N2 "unregistering what is gone damages the set" \
+row inotify "unregistering a watch that is gone damages the set" \
 	inotify 'unregistering after IN_IGNORED does nothing' - \
 	'others[i].calls is 0, not 1'
-row N3 "a second watch replaces the first one's mask" \
-	inotify 'a second watch for a file: EEXIST' - 'errno is 0, not 17'
-row N4 "an overflow is not told" \
-	inotify 'an overflow is told to each watch, once' - \
+row inotify "a second watch replaces the first one's mask" \
+	inotify 'a second watch for a file fails with EEXIST' - \
+	'errno is 0, not 17'
+row inotify "an overflow is not reported" \
+	inotify 'an overflow calls each watch once' - \
 	'overflows is 0, not 1'
-row N5 "the descriptor is inherited by exec for a moment" \
-	inotify 'the descriptor is close-on-exec and non-blocking' - \
+row inotify "the descriptor is inherited by exec for a moment" \
+	inotify 'the descriptor is created close-on-exec' - \
 	'init_flags is 0'
-row N6 "reading needs a large stack" \
+row inotify "reading needs a large stack" \
 	inotify 'a stack of 64 KiB is enough' $each 'Segmentation fault'
 
 row F1 "what splice refuses is lost" \
