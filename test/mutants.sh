@@ -543,82 +543,82 @@ mutant "main: rounds with the time of the first" iv_main \
 	time 'fresh in each round' poll/eventfd
 
 timer=iv_timer
-intime='as soon as it can be'
-without='where memory is refused'
-mutant "timer order: of equal ones the last is the first" $timer \
+intime='neither early nor late'
+without='if memory for them is refused'
+mutant "timer order: equal timers in reverse order of registration" $timer \
 	's/iv_list_add_tail(&t->link, &list->timers)/iv_list_add(\&t->link, \&list->timers)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer key: tv_nsec as it is" $timer \
+mutant "timer key: tv_nsec is not normalised" $timer \
 	's/iv_time_normalised(expires)/*expires/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer key: a negative time is far away" $timer \
+mutant "timer key: a negative time is in the distant future" $timer \
 	's/ts.tv_sec < 0 ? 0 : UINT64_MAX/UINT64_MAX/' \
 	timer 'any negative time' poll/eventfd $memory
-mutant "timer list: the level by the distance" $timer \
+mutant "timer list: the level depends on the distance" $timer \
 	's/__builtin_clzll((base ^ key) | 1)/__builtin_clzll((key - base) | 1)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer list: min is that of the first one put in" $timer \
+mutant "timer list: min is that of the first timer added" $timer \
 	's/if (key < list->min || iv_list_empty/if (iv_list_empty/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer list: min is that of the last one put in" $timer \
+mutant "timer list: min is that of the last timer added" $timer \
 	's/if (key < list->min || iv_list_empty(.*/if (1)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer list: min is kept when the list is empty" $timer \
 	's/if (key < list->min || iv_list_empty(.*/if (key < list->min)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer first: a list that is empty" $timer \
+mutant "timer first: an empty list is used" $timer \
 	's/if (!iv_list_empty(&list->timers))/if (1)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer first: due or not" $timer \
+mutant "timer first: a timer that is not due is called" $timer \
 	's/ && first->min <= now//' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer first: any list is in order" $timer \
+mutant "timer first: any list is taken to be in order" $timer \
 	's/if (first < &heap->lists\[DIGITS\])/if (1)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer advance: beyond the first timer" $timer \
 	's/heap->base = first->min;/heap->base = ts->now;/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer step: what handlers register runs in it" $timer \
+mutant "timer step: timers that handlers register run in it" $timer \
 	's/^\tif (key > ts->now)/\tif (1)/' \
 	timer 'runs after the tasks and a wait' poll/eventfd $memory
-mutant "timer step: late is what the step before would have called" $timer \
+mutant "timer step: the time of the last step decides what is late" $timer \
 	's/^\t\tts->now = now;/\t\t;/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer step: late ones in the order of registration" $timer \
+mutant "timer step: late timers in the order of registration" $timer \
 	's/sort(chain_of(&ts->late))/chain_of(\&ts->late)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer step: late ones after those of a step around it" $timer \
+mutant "timer step: late timers after those of an outer step" $timer \
 	's/merge(chain_of(&ts->batch), \(sort(.*)\)),/\1,/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer step: late ones before those in the heap" $timer \
+mutant "timer step: late timers before those in the heap" $timer \
 	'/^static struct iv_timer_ \*first_due/,/^}/s/(t != NULL && .*/0)/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer step: of equal ones those that were late come first" $timer \
+mutant "timer step: late timers before equal ones in the heap" $timer \
 	's/is_before(&t->link, ts->batch.next)/iv_time_compare(\&t->expires, \
 	\&timer_of(ts->batch.next)->expires) < 0/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer sort: parts without order" $timer \
+mutant "timer sort: parts are not in order" $timer \
 	's/last->next != NULL && !is_before(last->next, last)/last->next != NULL/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer merge: without order" $timer \
+mutant "timer merge: the result is not in order" $timer \
 	's/is_before(b, a) ? &b : &a/\&a/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer order: of equal ones the later is the first" $timer \
+mutant "timer order: among equal timers the later comes first" $timer \
 	's/(long)(a->number - b->number) < 0/(long)(b->number - a->number) < 0/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer gap: open in a step" $timer \
 	'/^void iv_timer_run/,/^}/s/close_gap(ts);/;/' \
 	timer_fuzz "$without" ppoll/eventfd $steps
-mutant "timer gap: open when a handler has returned" $timer \
+mutant "timer gap: open after a handler has returned" $timer \
 	'/^static struct iv_timer_ \*first_due/,/^}/s/close_gap(ts);/;/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer gap: open before a wait" $timer \
 	'/^struct timespec iv_timer_next/,/^}/s/close_gap(ts);/;/' \
 	timer 'unregistered last' '' $memory
-mutant "timer gap: open when the next one is left" $timer \
+mutant "timer gap: open when another timer is unregistered" $timer \
 	'/^void iv_timer_unregister/,/^}/s/close_gap(ts);/;/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer gap: open when another is registered" $timer \
+mutant "timer gap: open when another timer is registered" $timer \
 	'/^static inline void insert/,/^}/s/close_gap(ts);/;/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
 mutant "timer gap: filled for an earlier time" $timer \
@@ -630,38 +630,38 @@ mutant "timer gap: filled by another timer" $timer \
 mutant "timer gap: filled in a list whose timers are equal" $timer \
 	's/t->list = num < DIGITS ? NULL : list;/t->list = list;/' \
 	timer_fuzz "$intime" ppoll/eventfd $steps
-mutant "timer gap: what was back in its place is out of turn" $timer \
+mutant "timer gap: a timer put back runs out of order" $timer \
 	's/heap->disordered |= .*/;/' \
-	timer 'moved is the last' poll/eventfd $memory
-mutant "timer next: what is late is not due" $timer \
+	timer 'is moved runs after' poll/eventfd $memory
+mutant "timer next: late timers are not due" $timer \
 	'/^struct timespec iv_timer_next/,/^}/s/!iv_list_empty(&ts->late) ||//' \
 	timer 'may be registered in its handler' poll/eventfd $memory
-mutant "timer next: what a step has left is not due" $timer \
+mutant "timer next: the rest of a step is not due" $timer \
 	'/^struct timespec iv_timer_next/,/^}/s/ || !iv_list_empty(&ts->batch)//' \
-	timer 'leaves an inner loop' poll/eventfd $memory
-mutant "timer next: the loop may sleep longer" $timer \
+	timer 'leaves a nested loop' poll/eventfd $memory
+mutant "timer next: the loop sleeps too long" $timer \
 	's/time_of(first->min)/time_of(first->min + 1000000000)/' \
 	timer 'delays no other' '' $memory
-mutant "timer memory: without it min is not found anew" $timer \
+mutant "timer memory: if refused, min is not updated" $timer \
 	's/^\tlist->min = min;/\t;/' \
 	timer_fuzz "$without" ppoll/eventfd $steps
-mutant "timer memory: without it min is that of what is due, too" $timer \
+mutant "timer memory: if refused, min includes timers that are due" $timer \
 	's/} else if (key < min) {/}\
 	if (key < min) {/' \
 	timer_fuzz "$without" ppoll/eventfd $steps
-mutant "timer memory: without it what comes now waits" $timer \
+mutant "timer memory: if refused, a timer due now waits" $timer \
 	'/^static void make_late/,/^}/s/if (key <= now)/if (key < now)/' \
 	timer_fuzz "$without" ppoll/eventfd $steps
-mutant "timer memory: left behind by the loop" $timer \
+mutant "timer memory: leaked by the loop" $timer \
 	's/^\tfree(st->timer.heap);/\t;/' \
-	timer 'freed with the loop' '' $memory
-mutant "timer memory: asked for once" $timer \
+	timer 'freed however' '' $memory
+mutant "timer memory: requested only once" $timer \
 	'/^static void insert_rarely/,/^}/s/if (ts->heap == NULL)/static int asked;\
 	if (!asked++)/' \
-	timer 'asked for with the next' poll/eventfd $memory
-mutant "timer memory: its refusal is the caller's errno" $timer \
+	timer 'requested by the next first' poll/eventfd $memory
+mutant "timer memory: a refusal changes errno" $timer \
 	'/new_heap(void)/,/^}/s/errno = saved_errno;/(void)saved_errno;/' \
-	timer 'asked for with the next' poll/eventfd $memory
+	timer 'requested by the next first' poll/eventfd $memory
 
 mutant "wait: an end without a status is not reported" iv_wait \
 	'/^static void lost_locked/,/^}/s/report_locked(.*/;/' \
@@ -858,7 +858,7 @@ mutant "kqueue: a child closes what has the number" $kq \
 mutant "kqueue: not close-on-exec" $kq \
 	's/fcntl(fd, F_SETFD, FD_CLOEXEC)/fcntl(fd, F_SETFD, 0)/' \
 	process 'survives exec' kqueue/eventfd $kqueue
-mutant "kqueue: waits are as long as the timer is far" $kq \
+mutant "kqueue: waits are as long as the timer is distant" $kq \
 	's/if (left->tv_sec >= LONGEST_WAIT)/if (0)/' \
 	timer 'largest times' kqueue/eventfd $kqueue.memory
 mutant "kqueue: waits end before the nanosecond" $kq \

@@ -353,7 +353,7 @@ row time "an old iv_now delays timers" \
 row timer "a negative time is fatal" \
 	timer 'any negative time is in the past' $each Aborted
 row timer "a tv_nsec out of range is fatal" \
-	timer 'tv_nsec may be anything' $each Aborted
+	timer 'tv_nsec may have any value' $each Aborted
 row task "a task that was copied is unusable" \
 	task 'a copy of an unregistered task may be registered' $each \
 	'iv_task_registered(&copy) is 1, not 0'

@@ -2,8 +2,8 @@
  * libivykis: timers.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Compiled with REFUSED, the same without the memory that a loop allocates with
- * its first timer.
+ * Compiled with REFUSED, all cases run without the memory that a loop allocates
+ * with its first timer.
  */
 
 #include <errno.h>
@@ -32,10 +32,10 @@
 static const struct timespec past;
 
 /*
- * In place of the libc's functions: how often does the library look at the clock,
- * and how long is the loop ready to sleep?
+ * Replaced functions of the libc record how often the library reads the clock,
+ * and the timeout that it passes to poll(2).
  */
-static unsigned long looks;
+static unsigned long clock_reads;
 static int poll_ms;
 
 #ifdef HAVE_LINUX
@@ -47,7 +47,7 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 	if (sizeof(time_t) > sizeof(long))
 		number = SYS_clock_gettime64;
 #endif
-	looks++;
+	clock_reads++;
 
 	return syscall(number, id, ts);
 }
@@ -63,8 +63,8 @@ int poll(struct pollfd *fds, nfds_t num, int ms)
 #endif
 
 /*
- * In place of the libc's, by --wrap: no other single object that the library or
- * this file allocates is as large as what a loop has for its timers.
+ * Functions that --wrap replaces may refuse the memory that a loop allocates
+ * for its timers.  No other single object here is as large.
  */
 #define LARGE		1400
 
@@ -74,7 +74,7 @@ static int refusing = 1;
 static int refusing;
 #endif
 static int refusals;
-static void *heap;		/* the latest that is not freed */
+static void *memory;		/* the latest for timers, or NULL if freed */
 
 #ifdef HAVE_LINUX
 void *__real_calloc(size_t num, size_t size);
@@ -91,15 +91,15 @@ void *__wrap_calloc(size_t num, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	heap = __real_calloc(num, size);
+	memory = __real_calloc(num, size);
 
-	return heap;
+	return memory;
 }
 
 void __wrap_free(void *mem)
 {
-	if (mem == heap)
-		heap = NULL;
+	if (mem == memory)
+		memory = NULL;
 	__real_free(mem);
 }
 #endif
@@ -109,7 +109,6 @@ static struct timespec at(time_t sec, long nsec)
 	return (struct timespec){ .tv_sec = sec, .tv_nsec = nsec };
 }
 
-/* So many milliseconds from now. */
 static struct timespec in_ms(long ms)
 {
 	struct timespec ts;
@@ -126,7 +125,7 @@ static struct timespec in_ms(long ms)
 	return ts;
 }
 
-/* tv_nsec in whole seconds, rounded down, and what is left. */
+/* The whole seconds in tv_nsec, rounded down, and the rest. */
 static long whole(const struct timespec *ts)
 {
 	return ts->tv_nsec / NSEC_PER_SEC - (ts->tv_nsec % NSEC_PER_SEC < 0);
@@ -137,7 +136,7 @@ static long rest(const struct timespec *ts)
 	return (ts->tv_nsec % NSEC_PER_SEC + NSEC_PER_SEC) % NSEC_PER_SEC;
 }
 
-/* -1, 0 or 1: does a come before b, by the sum of both members? */
+/* Compare the sums of both members; -1 if a is earlier. */
 static int compare(const struct timespec *a, const struct timespec *b)
 {
 	long diff = whole(b) - whole(a);
@@ -182,15 +181,15 @@ static void quit(void *cookie)
 	iv_quit();
 }
 
-static void no_handler_of_this_runs(void *cookie)
+static void must_not_run(void *cookie)
 {
 	(void)cookie;
-	check_failed(__FILE__, __LINE__, "this timer was not to run");
+	check_failed(__FILE__, __LINE__, "a timer ran that must not run");
 }
 
-/* A descriptor that is always ready: each pass waits, and for nothing. */
+/* A descriptor that is always ready, so that no wait sleeps. */
 static struct iv_fd busy;
-static int busy_kick;
+static int busy_end;
 
 static void add_busy(void (*handler)(void *), void *cookie)
 {
@@ -198,7 +197,7 @@ static void add_busy(void (*handler)(void *), void *cookie)
 
 	check(pipe(fd) == 0);
 	check_int(write(fd[1], "x", 1), 1);
-	busy_kick = fd[1];
+	busy_end = fd[1];
 	IV_FD_INIT(&busy);
 	busy.fd = fd[0];
 	busy.handler_in = handler;
@@ -210,7 +209,7 @@ static void remove_busy(void)
 {
 	iv_fd_unregister(&busy);
 	close(busy.fd);
-	close(busy_kick);
+	close(busy_end);
 }
 
 static void nothing(void *cookie)
@@ -218,7 +217,9 @@ static void nothing(void *cookie)
 	(void)cookie;
 }
 
-/* Order. */
+/*
+ * Order.
+ */
 static void runs_in_order_of_expiry(void)
 {
 	struct iv_timer t[5];
@@ -234,7 +235,7 @@ static void runs_in_order_of_expiry(void)
 	iv_deinit();
 }
 
-static void equal_ones_keep_their_order(void)
+static void equal_timers_keep_order(void)
 {
 	struct iv_timer t[6];
 	int i;
@@ -251,8 +252,8 @@ static void equal_ones_keep_their_order(void)
 	iv_deinit();
 }
 
-/* One that is moved may be left where it was, and is the last nevertheless. */
-static void moved_ones_are_last(void)
+/* A moved timer is the last even if the library has left it in its place. */
+static void moved_timer_is_last(void)
 {
 	struct timespec first, then;
 	struct iv_timer t[4];
@@ -275,7 +276,7 @@ static void moved_ones_are_last(void)
 	iv_deinit();
 }
 
-/* A sequence of its own for each TEST_SEED in the environment. */
+/* TEST_SEED in the environment selects another sequence. */
 #define SEED		88172645463325252
 
 static uint64_t seed;
@@ -303,40 +304,41 @@ static unsigned int rnd(unsigned int n)
 }
 
 /*
- * Random operations, in each pass of a loop and in the timers' handlers, and
- * what a sorted array says about them.  Years have to pass, so the test sets
- * the clock's value that the loop has kept since the wait.
+ * Random operations, in each iteration of a loop and in the timers' handlers.
+ * A sorted array predicts which timers run, and in which order.  To let years
+ * pass, the test overwrites the loop's copy of the clock, iv_now.
  */
 #define CROWD		500
 #define ROUNDS		24
-#define PASSES		4000
+#define ITERATIONS		4000
 
 static struct member {
 	struct iv_timer	timer;
-	unsigned long	number;		/* of its registration, or 0 */
+	unsigned long	number;		/* of the registration, or 0 */
 } crowd[CROWD];
 
-/* What is due in a step; void if the member has another number by then. */
+/* A call that is due in this step, unless the number has changed meanwhile. */
 static struct due {
 	struct member	*member;
 	unsigned long	number;
 } due[CROWD];
 static int due_num, due_next;
 static unsigned long registrations, operations;
-static int round_now, pass_now;
+static int round_now, iteration_now;
 static int crowd_now;
 
 #define agree(cond)							\
 	do {								\
 		if (!(cond)) {						\
 			fprintf(stderr, "# TEST_SEED=%llu: round %d, "	\
-				"pass %d\n", (unsigned long long)seed,	\
-				round_now, pass_now);			\
+				"iteration %d\n",			\
+				(unsigned long long)seed,		\
+				round_now, iteration_now);		\
 			check_failed(__FILE__, __LINE__, #cond);	\
 		}							\
 	} while (0)
 
-/* Small numbers of nanoseconds as often as large ones. */
+/* Each order of magnitude, in nanoseconds, is equally likely. */
 static int64_t any_distance(int bits)
 {
 	return rnd64() >> (63 - rnd(bits)) >> 1;
@@ -387,8 +389,8 @@ static struct timespec any_expiry(void)
 
 static void member_runs(void *_m);
 
-/* As if it were freed and its memory were used, then again for a timer. */
-static void anew(struct member *m)
+/* Overwrite the timer, as if it had been freed and allocated again. */
+static void replace(struct member *m)
 {
 	memset(&m->timer, rnd(256), sizeof(m->timer));
 	set(&m->timer, past, member_runs, m);
@@ -404,7 +406,7 @@ static void operate(void)
 		iv_timer_unregister(&m->timer);
 		m->number = 0;
 		if (rnd(2))
-			anew(m);
+			replace(m);
 	}
 	if (rnd(3)) {
 		m->timer.expires = any_expiry();
@@ -413,7 +415,7 @@ static void operate(void)
 	}
 }
 
-static void skip_void(void)
+static void skip_changed(void)
 {
 	while (due_next < due_num &&
 	       due[due_next].member->number != due[due_next].number)
@@ -425,7 +427,7 @@ static void member_runs(void *_m)
 	struct member *m = _m;
 	int i;
 
-	skip_void();
+	skip_changed();
 	agree(due_next < due_num);
 	agree(due[due_next].member == m);
 	due_next++;
@@ -475,20 +477,20 @@ static void end_round(void)
 	remove_busy();
 }
 
-static void operate_in_pass(void *cookie)
+static void operate_in_iteration(void *cookie)
 {
 	static struct timespec clock;
 	int i;
 
 	(void)cookie;
-	skip_void();
+	skip_changed();
 	agree(due_next == due_num);
-	if (pass_now++ == 0)
+	if (iteration_now++ == 0)
 		clock = iv_now;
 
 	clock = after(clock, any_distance(rnd(1000) ? 38 : 59));
 	*(struct timespec *)&iv_now = clock;
-	if (pass_now > PASSES) {
+	if (iteration_now > ITERATIONS) {
 		end_round();
 		return;
 	}
@@ -507,11 +509,11 @@ static void random_operations_keep_the_order(void)
 
 	for (round_now = 0; round_now < ROUNDS; round_now++) {
 		crowd_now = round_now < 3 ? 1 + round_now : CROWD;
-		pass_now = 0;
+		iteration_now = 0;
 		due_num = 0;
 		due_next = 0;
 		iv_init();
-		add_busy(operate_in_pass, NULL);
+		add_busy(operate_in_iteration, NULL);
 		iv_main();
 		iv_deinit();
 	}
@@ -551,7 +553,9 @@ static void a_million_in_order(void)
 	free(million);
 }
 
-/* Values. */
+/*
+ * Values of expires.
+ */
 static int again_left;
 
 static void again(void *_t)
@@ -579,7 +583,7 @@ static void run_again(struct timespec expires)
 	check(t.handler == again);
 }
 
-static void what_is_past_runs_each_time(void)
+static void past_timer_runs_each_time(void)
 {
 	struct iv_timer distant;
 
@@ -605,7 +609,7 @@ static void negative_times_are_past(void)
 
 static void odd_nanoseconds_are_added(void)
 {
-	/* As many as a tv_nsec has room for. */
+	/* So many seconds fit into tv_nsec. */
 	const long many = LONG_MAX > INT32_MAX ? 9 : 1;
 	struct iv_timer t[4];
 	struct timespec soon;
@@ -654,25 +658,25 @@ static void odd_nanoseconds_through_many_waits(void)
 	iv_main();
 	expect("t");
 
-	/* The same limit again and again, by a descriptor if there is one. */
+	/* After some waits with the same limit, a timerfd may be used. */
 	soon = in_ms(50);
 	add(&t, at(soon.tv_sec - 1, soon.tv_nsec + NSEC_PER_SEC),
 	    mark_unless_early, &t);
 	iv_main();
 	expect("t");
 
-	/* The kernel had nothing to object to. */
+	/* The kernel has not rejected the time: no other method is used. */
 	check(iv_poll_method_name() == name);
 	remove_busy();
 	iv_deinit();
 }
 
-static int passes_left;
+static int iterations;		/* to go */
 
-static void count_pass(void *cookie)
+static void count_iteration(void *cookie)
 {
 	(void)cookie;
-	if (--passes_left == 0)
+	if (--iterations == 0)
 		iv_quit();
 }
 
@@ -683,14 +687,14 @@ static pid_t write_after_ms(int ms)
 	check(pid >= 0);
 	if (pid == 0) {
 		usleep(ms * 1000);
-		check_int(write(busy_kick, "x", 1), 1);
+		check_int(write(busy_end, "x", 1), 1);
 		_exit(0);
 	}
 
 	return pid;
 }
 
-/* What is left until some time is counted from there. */
+/* From there, the distance to the largest times is as large as can be. */
 static void sleep_until_a_second_begins(void)
 {
 	struct timespec ts;
@@ -701,7 +705,7 @@ static void sleep_until_a_second_begins(void)
 	check_int(nanosleep(&ts, NULL), 0);
 }
 
-static void the_last_times_never_come(void)
+static void largest_times_never_come(void)
 {
 	struct iv_timer t[3];
 	long cpu;
@@ -709,16 +713,16 @@ static void the_last_times_never_come(void)
 	char c;
 
 	iv_init();
-	add(&t[0], at(TIME_MAX, 0), no_handler_of_this_runs, NULL);
-	add(&t[1], at(TIME_MAX, 999999999), no_handler_of_this_runs, NULL);
-	add(&t[2], at(TIME_MAX, LONG_MAX), no_handler_of_this_runs, NULL);
-	add_busy(count_pass, NULL);
-	passes_left = 20;
+	add(&t[0], at(TIME_MAX, 0), must_not_run, NULL);
+	add(&t[1], at(TIME_MAX, 999999999), must_not_run, NULL);
+	add(&t[2], at(TIME_MAX, LONG_MAX), must_not_run, NULL);
+	add_busy(count_iteration, NULL);
+	iterations = 20;
 	sleep_until_a_second_begins();
 	iv_main();
 
 	check_int(read(busy.fd, &c, 1), 1);
-	passes_left = 1;
+	iterations = 1;
 	pid = write_after_ms(300);
 	cpu = cpu_ms();
 	iv_main();
@@ -728,8 +732,10 @@ static void the_last_times_never_come(void)
 	iv_deinit();
 }
 
-/* Time. */
-static void in_order_and_not_early(void *_t)
+/*
+ * Waits.
+ */
+static void register_soon(void *_t)
 {
 	struct iv_timer *t = _t;
 
@@ -750,7 +756,7 @@ static void never_early(void)
 	iv_init();
 	again_left = 300;
 	for (i = 0; i < 5; i++)
-		add(&t[i], in_ms(i), in_order_and_not_early, &t[i]);
+		add(&t[i], in_ms(i), register_soon, &t[i]);
 	iv_main();
 	check_int(again_left, 0);
 	iv_deinit();
@@ -771,7 +777,7 @@ static void never_early_in_a_busy_loop(void)
 
 static struct iv_timer near, distant;
 
-/* A pass looks at the clock once for the timers, once for its wait. */
+/* An iteration reads the clock once for the timers and once for its wait. */
 static void waits_once_for_a_timer(void)
 {
 	unsigned long before;
@@ -779,13 +785,13 @@ static void waits_once_for_a_timer(void)
 
 	need_own_functions();
 	iv_init();
-	add(&distant, in_ms(100000000), no_handler_of_this_runs, NULL);
+	add(&distant, in_ms(100000000), must_not_run, NULL);
 	soon = in_ms(1300);
 	add(&near, soon, mark_unless_early, &near);
-	before = looks;
+	before = clock_reads;
 	iv_main();
 	expect("t");
-	check(looks - before <= 4);
+	check(clock_reads - before <= 4);
 	iv_deinit();
 }
 
@@ -799,19 +805,19 @@ static long ms_until(const struct timespec *ts)
 		ts->tv_nsec - now.tv_nsec + 999999) / 1000000;
 }
 
-/* The second pass of the loop sees that clock. */
+/* The second of two iterations finds iv_now at this time. */
 static struct timespec clock_ahead;
 
 static void set_clock_ahead(void *cookie)
 {
 	(void)cookie;
-	if (passes_left == 2)
+	if (iterations == 2)
 		*(struct timespec *)&iv_now = clock_ahead;
-	if (--passes_left == 0)
+	if (--iterations == 0)
 		iv_quit();
 }
 
-/* Of num timers, half of them registered near the time of the first. */
+/* Half of the timers are registered when the first of them is nearly due. */
 static void check_sleep(int num, int ms)
 {
 	struct iv_timer t[64];
@@ -825,13 +831,13 @@ static void check_sleep(int num, int ms)
 		if (i == num / 2) {
 			clock_ahead = after(soon, -(int64_t)(1 + rnd(ms)) *
 						  500000);
-			passes_left = 2;
+			iterations = 2;
 			iv_main();
 		}
 		add(&t[i], after(soon, (int64_t)(num - nth - 1) * ms * 1000),
-		    no_handler_of_this_runs, NULL);
+		    must_not_run, NULL);
 	}
-	passes_left = 1;
+	iterations = 1;
 	iv_main();
 	check(poll_ms <= most);
 	check(poll_ms >= ms_until(&soon));
@@ -862,8 +868,8 @@ static struct timespec after_ms(struct timespec ts, long ms)
 }
 
 /*
- * An idle timeout that is moved to later, while others are due in between; from
- * when it was due to where it is moved, and the others, in milliseconds.
+ * An idle timeout is moved from one time to a later one, and two other timers
+ * are due in between.  The times are in milliseconds.
  */
 static void check_move(long from, long to, long first, long second)
 {
@@ -871,32 +877,32 @@ static void check_move(long from, long to, long first, long second)
 	struct iv_timer t[3];
 
 	begin = in_ms(0);
-	add(&t[0], after_ms(begin, first), no_handler_of_this_runs, NULL);
-	add(&t[1], after_ms(begin, second), no_handler_of_this_runs, NULL);
-	add(&t[2], after_ms(begin, from), no_handler_of_this_runs, NULL);
+	add(&t[0], after_ms(begin, first), must_not_run, NULL);
+	add(&t[1], after_ms(begin, second), must_not_run, NULL);
+	add(&t[2], after_ms(begin, from), must_not_run, NULL);
 	iv_timer_unregister(&t[2]);
 	t[2].expires = after_ms(begin, to);
 	iv_timer_register(&t[2]);
 
-	passes_left = 1;
+	iterations = 1;
 	iv_main();
 	check(poll_ms > 0 && poll_ms <= first);
 	iv_timer_unregister(&t[0]);
-	passes_left = 1;
+	iterations = 1;
 	iv_main();
 	check(poll_ms > 0 && poll_ms <= second);
 	iv_timer_unregister(&t[1]);
 	iv_timer_unregister(&t[2]);
 }
 
-static void one_moved_delays_no_other(void)
+static void moving_delays_no_other(void)
 {
 	long ms;
 
 	need_own_functions();
 	setenv("IV_EXCLUDE_POLL_METHOD", "kqueue epoll-timerfd epoll ppoll", 1);
 	iv_init();
-	add_busy(count_pass, NULL);
+	add_busy(count_iteration, NULL);
 	for (ms = 1000; ms < 10000000; ms += 100 + ms / 64) {
 		check_move(ms, 4 * ms, 2 * ms, 3 * ms);
 		check_move(2 * ms, 60 * ms, ms, 30 * ms);
@@ -906,29 +912,32 @@ static void one_moved_delays_no_other(void)
 	iv_deinit();
 }
 
-static void take_back_near(void *cookie)
+static void unregister_in_task(void *cookie)
 {
 	(void)cookie;
 	iv_timer_unregister(&near);
 }
 
-/* Unless both share a list, as they do once in hours: then again. */
-static void one_taken_back_wakes_nobody(void)
+/*
+ * At rare times the wheel has both timers in one list, and the loop may wake up
+ * for the near one: then the test tries again.
+ */
+static void unregistered_timer_wakes_nobody(void)
 {
 	struct iv_task last;
 	int times = 0;
 
 	refusing = 0;
 	IV_TASK_INIT(&last);
-	last.handler = take_back_near;
+	last.handler = unregister_in_task;
 	setenv("IV_EXCLUDE_POLL_METHOD", "kqueue epoll-timerfd epoll ppoll", 1);
 	iv_init();
-	add_busy(count_pass, NULL);
+	add_busy(count_iteration, NULL);
 	do {
-		add(&distant, in_ms(100000000), no_handler_of_this_runs, NULL);
-		add(&near, in_ms(10000), no_handler_of_this_runs, NULL);
+		add(&distant, in_ms(100000000), must_not_run, NULL);
+		add(&near, in_ms(10000), must_not_run, NULL);
 		iv_task_register(&last);
-		passes_left = 1;
+		iterations = 1;
 		iv_main();
 		iv_timer_unregister(&distant);
 	} while (poll_ms <= 10000 && ++times < 3);
@@ -940,18 +949,18 @@ static void one_taken_back_wakes_nobody(void)
 static void register_near(void *cookie)
 {
 	(void)cookie;
-	if (--passes_left)
+	if (--iterations)
 		return;
 	remove_busy();
 	add(&near, in_ms(20), mark_unless_early, &near);
 }
 
-static void a_nearer_one_is_not_late(void)
+static void nearer_timer_is_not_late(void)
 {
 	iv_init();
-	add(&distant, in_ms(1000000), no_handler_of_this_runs, NULL);
+	add(&distant, in_ms(1000000), must_not_run, NULL);
 	add_busy(register_near, NULL);
-	passes_left = 20;
+	iterations = 20;
 	iv_main();
 	expect("t");
 	iv_deinit();
@@ -960,31 +969,33 @@ static void a_nearer_one_is_not_late(void)
 static void unregister_near(void *cookie)
 {
 	(void)cookie;
-	if (--passes_left)
+	if (--iterations)
 		return;
 	remove_busy();
 	if (iv_timer_registered(&near))
 		iv_timer_unregister(&near);
 }
 
-static void one_taken_back_hurries_no_other(void)
+static void unregistering_hurries_no_other(void)
 {
 	iv_init();
-	/* Again where that takes longer than the distant one's time. */
+	/* Repeated if the machine is too slow to unregister it before. */
 	do {
 		add(&near, in_ms(100), nothing, NULL);
 		add(&distant, in_ms(150), mark_unless_early, &distant);
 		add_busy(unregister_near, NULL);
-		passes_left = 20;
+		iterations = 20;
 		iv_main();
 		expect("t");
-		if (passes_left > 0)
+		if (iterations > 0)
 			remove_busy();
-	} while (passes_left > 0);
+	} while (iterations > 0);
 	iv_deinit();
 }
 
-/* Snapshots. */
+/*
+ * Steps: a step runs the timers that are due when it begins.
+ */
 static struct iv_timer a, b, c;
 static struct iv_task task;
 
@@ -995,16 +1006,16 @@ static void register_b_and_task(void *letter)
 	iv_task_register(&task);
 }
 
-static void mark_and_leave(void *letter)
+static void mark_and_remove_busy(void *letter)
 {
 	mark(letter);
 	remove_busy();
 }
 
-static void new_ones_wait_for_the_next_step(void)
+static void new_timer_waits_for_next_step(void)
 {
 	iv_init();
-	add_busy(mark_and_leave, "f");
+	add_busy(mark_and_remove_busy, "f");
 	IV_TASK_INIT(&task);
 	task.handler = mark;
 	task.cookie = "t";
@@ -1015,10 +1026,10 @@ static void new_ones_wait_for_the_next_step(void)
 	iv_deinit();
 }
 
-static void again_twice(void *letter)
+static void mark_and_register_a(void *letter)
 {
 	mark(letter);
-	if (--passes_left)
+	if (--iterations)
 		iv_timer_register(&a);
 	else
 		remove_busy();
@@ -1037,7 +1048,7 @@ static void run_nested(void *letter)
 	mark("n");
 }
 
-static void a_step_in_a_handler_is_a_new_one(void)
+static void nested_loop_has_its_own_step(void)
 {
 	struct iv_timer t[4];
 
@@ -1068,22 +1079,22 @@ static void leave_step(void *letter)
 	longjmp(in_task, 1);
 }
 
-static void run_a_loop_that_is_left(void *letter)
+static void leave_nested_loop(void *letter)
 {
 	mark(letter);
 	add(&a, past, leave_step, "a");
 	add(&b, past, unregister_other, &c);
-	add(&c, in_ms(1000000), no_handler_of_this_runs, NULL);
+	add(&c, in_ms(1000000), must_not_run, NULL);
 	if (setjmp(in_task) == 0)
 		iv_main();
 	mark("l");
 }
 
-static void what_a_step_has_left_is_due(void)
+static void rest_of_step_stays_due(void)
 {
 	iv_init();
 	IV_TASK_INIT(&task);
-	task.handler = run_a_loop_that_is_left;
+	task.handler = leave_nested_loop;
 	task.cookie = "t";
 	iv_task_register(&task);
 	iv_main();
@@ -1095,8 +1106,8 @@ static void one_run_for_one_registration(void)
 {
 	iv_init();
 	add_busy(mark, "f");
-	passes_left = 3;
-	add(&a, past, again_twice, "a");
+	iterations = 3;
+	add(&a, past, mark_and_register_a, "a");
 	iv_main();
 	expect("afafa");
 	iv_deinit();
@@ -1112,12 +1123,12 @@ static void unregister_c(void *letter)
 	check_int(iv_timer_registered(&c), 0);
 }
 
-static void one_of_the_batch_may_be_cancelled(void)
+static void due_timer_may_be_unregistered(void)
 {
 	iv_init();
 	add(&a, past, unregister_c, "a");
 	add(&b, past, mark, "b");
-	add(&c, past, no_handler_of_this_runs, NULL);
+	add(&c, past, must_not_run, NULL);
 	iv_main();
 	expect("ab");
 	iv_deinit();
@@ -1130,10 +1141,10 @@ static void register_b_anew(void *letter)
 	iv_timer_register(&b);
 }
 
-static void one_registered_anew_leaves_the_batch(void)
+static void due_timer_registered_anew(void)
 {
 	iv_init();
-	add_busy(mark_and_leave, "f");
+	add_busy(mark_and_remove_busy, "f");
 	add(&a, past, register_b_anew, "a");
 	add(&b, past, mark, "b");
 	add(&c, past, mark, "c");
@@ -1142,7 +1153,7 @@ static void one_registered_anew_leaves_the_batch(void)
 	iv_deinit();
 }
 
-static void of_two_that_cancel_each_other_one_runs(void)
+static void one_of_two_runs(void)
 {
 	iv_init();
 	add(&a, in_ms(10), unregister_other, &b);
@@ -1152,13 +1163,13 @@ static void of_two_that_cancel_each_other_one_runs(void)
 	iv_deinit();
 }
 
-struct heirs {
+struct two_timers {
 	struct iv_timer	*timer[2];
 };
 
 static void free_both(void *_h)
 {
-	struct heirs *h = _h;
+	struct two_timers *h = _h;
 
 	mark("x");
 	iv_timer_unregister(h->timer[1]);
@@ -1168,9 +1179,9 @@ static void free_both(void *_h)
 	free(h->timer[1]);
 }
 
-static void memory_is_the_callers_again(void)
+static void handler_frees_timers(void)
 {
-	struct heirs h;
+	struct two_timers h;
 	int i;
 
 	iv_init();
@@ -1196,7 +1207,7 @@ static void task_then_descriptor(void *letter)
 	add_busy(quit, NULL);
 }
 
-static void overdue_ones_starve_nothing(void)
+static void overdue_timer_starves_nothing(void)
 {
 	iv_init();
 	IV_TASK_INIT(&task);
@@ -1225,7 +1236,7 @@ static void expires_may_be_advanced(void)
 	iv_deinit();
 }
 
-/* However long ago iv_now was looked at; it stays as it is. */
+/* An old iv_now is neither used nor updated. */
 static void relative_time_is_from_now(void)
 {
 	struct timespec seen, before, after;
@@ -1258,7 +1269,7 @@ static void relative_time_is_from_now(void)
 	iv_deinit();
 }
 
-/* A number that the clock cannot reach is one that never comes. */
+/* A time beyond the clock's range never comes. */
 static void any_relative_time_is_legal(void)
 {
 	static const unsigned long numbers[] = {
@@ -1305,8 +1316,10 @@ static void relative_mistakes_are_fatal(void)
 		    "iv_timer_register_in_ms: this thread has no loop");
 }
 
-/* Memory. */
-static void memory_comes_with_the_first(void)
+/*
+ * Memory.
+ */
+static void memory_is_allocated_once(void)
 {
 	struct iv_timer t[2];
 	void *first;
@@ -1314,25 +1327,25 @@ static void memory_comes_with_the_first(void)
 	need_own_functions();
 	refusing = 0;
 	iv_init();
-	check(heap == NULL);
-	add(&t[0], in_ms(1000), no_handler_of_this_runs, NULL);
-	first = heap;
+	check(memory == NULL);
+	add(&t[0], in_ms(1000), must_not_run, NULL);
+	first = memory;
 	check(first != NULL);
-	add(&t[1], in_ms(1000), no_handler_of_this_runs, NULL);
+	add(&t[1], in_ms(1000), must_not_run, NULL);
 	iv_timer_unregister(&t[0]);
 	iv_timer_unregister(&t[1]);
 	iv_timer_register(&t[0]);
-	check(heap == first);
+	check(memory == first);
 	iv_timer_unregister(&t[0]);
 	iv_deinit();
-	check(heap == NULL);
+	check(memory == NULL);
 }
 
 static void *end_with_a_loop(void *t)
 {
 	iv_init();
-	add(t, in_ms(1000), no_handler_of_this_runs, NULL);
-	check(heap != NULL);
+	add(t, in_ms(1000), must_not_run, NULL);
+	check(memory != NULL);
 
 	return NULL;
 }
@@ -1342,7 +1355,7 @@ static void deinit(void *letter)
 	mark(letter);
 	iv_deinit();
 	iv_init();
-	check(heap == NULL);
+	check(memory == NULL);
 	mark("i");
 	pthread_exit(NULL);
 }
@@ -1363,10 +1376,10 @@ static void check_freed_by(void *(*fn)(void *))
 
 	check_int(pthread_create(&thread, NULL, fn, &t), 0);
 	check_int(pthread_join(thread, NULL), 0);
-	check(heap == NULL);
+	check(memory == NULL);
 }
 
-static void memory_goes_with_the_loop(void)
+static void memory_is_freed_with_loop(void)
 {
 	struct iv_timer t;
 	pid_t pid;
@@ -1378,22 +1391,22 @@ static void memory_goes_with_the_loop(void)
 	expect("di");
 
 	iv_init();
-	add(&t, in_ms(1000), no_handler_of_this_runs, NULL);
+	add(&t, in_ms(1000), must_not_run, NULL);
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
 		iv_timer_unregister(&t);
 		iv_deinit();
-		check(heap == NULL);
+		check(memory == NULL);
 		_exit(0);
 	}
 	check_child(pid);
-	check(heap != NULL);
+	check(memory != NULL);
 	iv_timer_unregister(&t);
 	iv_deinit();
 }
 
-static void memory_is_asked_for_again(void)
+static void refused_memory_is_requested_again(void)
 {
 	struct iv_timer t[2];
 
@@ -1402,7 +1415,7 @@ static void memory_is_asked_for_again(void)
 	refusals = 0;
 	iv_init();
 	errno = EXDEV;
-	add(&t[0], in_ms(1000), no_handler_of_this_runs, NULL);
+	add(&t[0], in_ms(1000), must_not_run, NULL);
 	check_int(errno, EXDEV);
 	add(&t[1], in_ms(10), mark, "1");
 	check_int(refusals, 1);
@@ -1416,12 +1429,12 @@ static void memory_is_asked_for_again(void)
 
 	refusing = 0;
 	add(&t[0], in_ms(20), mark, "4");
-	check(heap != NULL);
+	check(memory != NULL);
 	add(&t[1], in_ms(10), mark, "3");
 	iv_main();
 	expect("1234");
 	iv_deinit();
-	check(heap == NULL);
+	check(memory == NULL);
 }
 
 static void works_without_memory(void)
@@ -1429,7 +1442,7 @@ static void works_without_memory(void)
 	struct iv_timer t[4];
 
 	need_own_functions();
-	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
+	skip_under(ASAN | TSAN | MEMCHECK, "has its own malloc");
 	need_memory_limit(RLIMIT_DATA);
 	refusing = 0;
 	iv_init();
@@ -1438,7 +1451,7 @@ static void works_without_memory(void)
 	add(&t[1], in_ms(10), mark, "2");
 	add(&t[2], t[0].expires, mark, "4");
 	add(&t[3], past, mark, "1");
-	check(heap == NULL);
+	check(memory == NULL);
 	iv_main();
 	give_back_memory();
 	expect("1234");
@@ -1446,61 +1459,60 @@ static void works_without_memory(void)
 }
 
 static const struct check_case cases[] = {
-	{ "timers run in the order of their expiry",
+	{ "timers run in the order of expiry",
 	  runs_in_order_of_expiry, EACH_METHOD, 0 },
-	{ "timers of equal expiry run in the order of their registration",
-	  equal_ones_keep_their_order, EACH_METHOD, 0 },
-	{ "a timer that is moved is the last of those of equal expiry",
-	  moved_ones_are_last, EACH_METHOD, 0 },
-	{ "three million random operations leave the order of a sorted array",
+	{ "timers of equal expiry run in the order of registration",
+	  equal_timers_keep_order, EACH_METHOD, 0 },
+	{ "a timer that is moved runs after others of equal expiry",
+	  moved_timer_is_last, EACH_METHOD, 0 },
+	{ "after random operations timers run in the order of a sorted array",
 	  random_operations_keep_the_order, ONCE, 60 },
 	{ "1048570 timers, 1 ns apart, run in order",
 	  a_million_in_order, EACH_METHOD, 0 },
 	{ "a timer in the past may be registered in its handler each time",
-	  what_is_past_runs_each_time, EACH_METHOD, 0 },
+	  past_timer_runs_each_time, EACH_METHOD, 0 },
 	{ "any negative time is in the past",
 	  negative_times_are_past, EACH_METHOD, 0 },
-	{ "tv_nsec may be anything: the sum counts, the member stays",
+	{ "tv_nsec may have any value, and is added to tv_sec",
 	  odd_nanoseconds_are_added, EACH_METHOD, 0 },
-	{ "a sum of odd members is waited for however often the loop wakes",
+	{ "a sum with an odd tv_nsec is waited for in several waits",
 	  odd_nanoseconds_through_many_waits, EACH_METHOD, 0 },
-	{ "the largest times are waited for, asleep",
-	  the_last_times_never_come, EACH_METHOD, 0 },
-	{ "timers are never early",
-	  never_early, EACH_METHOD, 0 },
-	{ "timers are never early in a loop that wakes all the time",
+	{ "a loop sleeps while it waits for the largest times",
+	  largest_times_never_come, EACH_METHOD, 0 },
+	{ "timers are never early", never_early, EACH_METHOD, 0 },
+	{ "timers are never early in a loop that never sleeps",
 	  never_early_in_a_busy_loop, EACH_METHOD, 0 },
 	{ "a loop waits once for a timer",
 	  waits_once_for_a_timer, EACH_METHOD, 0 },
-	{ "a loop sleeps until the first of its timers, however far",
+	{ "a loop sleeps until the first of its timers, however distant",
 	  sleeps_until_the_first, ONCE, 0 },
 	{ "a timer that is moved to later delays no other",
-	  one_moved_delays_no_other, ONCE, 0 },
+	  moving_delays_no_other, ONCE, 0 },
 	{ "a loop does not wake up for a timer that was unregistered last",
-	  one_taken_back_wakes_nobody, ONCE, 0 },
-	{ "a wait for a distant timer is cut by a nearer one",
-	  a_nearer_one_is_not_late, EACH_METHOD, 0 },
-	{ "a timer that is unregistered leaves the next one its time",
-	  one_taken_back_hurries_no_other, EACH_METHOD, 0 },
-	{ "what a batch registers runs after the tasks and a wait",
-	  new_ones_wait_for_the_next_step, EACH_METHOD, 0 },
-	{ "a loop inside a handler runs what is due in a step of its own",
-	  a_step_in_a_handler_is_a_new_one, EACH_METHOD, 0 },
-	{ "what is due when a handler leaves an inner loop runs in the outer one",
-	  what_a_step_has_left_is_due, EACH_METHOD, 0 },
+	  unregistered_timer_wakes_nobody, ONCE, 0 },
+	{ "a nearer timer shortens the wait for a distant one",
+	  nearer_timer_is_not_late, EACH_METHOD, 0 },
+	{ "unregistering a timer does not make the next one early",
+	  unregistering_hurries_no_other, EACH_METHOD, 0 },
+	{ "a timer registered in a step runs after the tasks and a wait",
+	  new_timer_waits_for_next_step, EACH_METHOD, 0 },
+	{ "a nested loop runs what is due in its own step",
+	  nested_loop_has_its_own_step, EACH_METHOD, 0 },
+	{ "timers still due when a handler leaves a nested loop run later",
+	  rest_of_step_stays_due, EACH_METHOD, 0 },
 	{ "a timer runs once for each registration",
 	  one_run_for_one_registration, EACH_METHOD, 0 },
-	{ "a timer of the batch is registered until it runs, and cancellable",
-	  one_of_the_batch_may_be_cancelled, EACH_METHOD, 0 },
-	{ "a timer of the batch that is registered anew leaves the batch",
-	  one_registered_anew_leaves_the_batch, EACH_METHOD, 0 },
-	{ "of two timers that unregister each other one runs",
-	  of_two_that_cancel_each_other_one_runs, EACH_METHOD, 0 },
-	{ "a handler may free its own timer and another of the batch",
-	  memory_is_the_callers_again, EACH_METHOD, 0 },
+	{ "a timer that is due is registered, and may be unregistered",
+	  due_timer_may_be_unregistered, EACH_METHOD, 0 },
+	{ "a timer that is due and registered anew runs in the next step",
+	  due_timer_registered_anew, EACH_METHOD, 0 },
+	{ "of two timers that unregister each other only one runs",
+	  one_of_two_runs, EACH_METHOD, 0 },
+	{ "a handler may free its own timer and another that is due",
+	  handler_frees_timers, EACH_METHOD, 0 },
 	{ "a timer that is always overdue starves nothing",
-	  overdue_ones_starve_nothing, EACH_METHOD, 0 },
-	{ "a relative time is from now, by a fresh look at the clock",
+	  overdue_timer_starves_nothing, EACH_METHOD, 0 },
+	{ "a relative time counts from a fresh reading of the clock",
 	  relative_time_is_from_now, EACH_METHOD, 0 },
 	{ "any relative time is legal",
 	  any_relative_time_is_legal, EACH_METHOD, 0 },
@@ -1508,13 +1520,13 @@ static const struct check_case cases[] = {
 	  relative_mistakes_are_fatal, ONCE, 0 },
 	{ "a timer may be registered again with a later expiry",
 	  expires_may_be_advanced, EACH_METHOD, 0 },
-	{ "a loop allocates memory with its first timer, once",
-	  memory_comes_with_the_first, ONCE, 0 },
-	{ "the memory for timers is freed with the loop, however that ends",
-	  memory_goes_with_the_loop, ONCE, 0 },
-	{ "memory that was refused is asked for with the next first timer",
-	  memory_is_asked_for_again, EACH_METHOD, 0 },
-	{ "timers run in order where malloc() has nothing left",
+	{ "a loop allocates memory once, with its first timer",
+	  memory_is_allocated_once, ONCE, 0 },
+	{ "the memory for timers is freed however the loop ends",
+	  memory_is_freed_with_loop, ONCE, 0 },
+	{ "after a refusal memory is requested by the next first timer",
+	  refused_memory_is_requested_again, EACH_METHOD, 0 },
+	{ "timers run in order if malloc() has no memory left",
 	  works_without_memory, EACH_METHOD, 0 },
 };
 

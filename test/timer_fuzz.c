@@ -2,19 +2,19 @@
  * libivykis: timers in virtual time, against a model.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The clock and the waits are the test's: a wait takes no time and moves the
- * clock to where it would have ended, so that years pass in a second.  Random
- * calls are made in handlers of timers, tasks, events and descriptors.  For the
- * model a step of the loop has to call what is registered and due when it
- * begins, in order of expiry and then of registration, and nothing else; and no
- * wait may last beyond the first expiry.  So each call comes neither early nor
- * later than it can.
+ * The test provides the clock and the waits: a wait takes no time and advances
+ * the clock to when it would have ended, so that years pass in a second.
+ * Random calls are made in handlers of timers, tasks, events and descriptors.
+ * According to the model, a step of the loop calls the timers that are
+ * registered and due when it begins, in the order of expiry and then of
+ * registration, and no others; and no wait lasts beyond the first expiry.  So
+ * no timer is called early, or later than necessary.
  *
- * The linker's --wrap shows this file each step, and lets it refuse the memory
- * that the first timer of a loop asks for.  Where iv_timer.c is compiled with
- * IV_DEBUG each step asserts the invariant of its structure, too.
+ * With the linker's --wrap this file intercepts each step, and may refuse the
+ * memory that a loop allocates with its first timer.  If iv_timer.c is compiled
+ * with IV_DEBUG, each step also checks the invariant of its structure.
  *
- *	TEST_SEED=...	in the environment: the sequence of this seed alone
+ *	TEST_SEED=...	in the environment: run only the sequence of this seed
  */
 
 #include <errno.h>
@@ -39,7 +39,7 @@
 
 struct iv_state;
 
-/* Some libcs do not have it. */
+/* Some libcs do not declare it. */
 int epoll_pwait2(int epfd, struct epoll_event *ev, int max,
 		 const struct timespec *ts, const sigset_t *mask);
 
@@ -51,12 +51,12 @@ void *__wrap_calloc(size_t num, size_t size);
 #define NSEC_PER_SEC	INT64_C(1000000000)
 #define TIME_MAX	((time_t)(sizeof(time_t) == 8 ? INT64_MAX : INT32_MAX))
 
-/* In nanoseconds: a clock counts them in 63 bits. */
+/* The model's times are nanoseconds in 63 bits. */
 #define NEVER		INT64_MAX
 #define CLOCK_MAX	(sizeof(time_t) == 8 ? NEVER / 4 * 3 : \
 			 INT32_MAX / 4 * 3 * NSEC_PER_SEC)
 
-#define ENTER_ABS_TIMER	(1U << 5)	/* as iv_fd_uring.c has it */
+#define ENTER_ABS_TIMER	(1U << 5)	/* as in iv_fd_uring.c */
 
 #define MOST		400		/* timers */
 #define SEEDS		40
@@ -65,10 +65,10 @@ void *__wrap_calloc(size_t num, size_t size);
 struct member {
 	struct iv_timer	timer;
 	int		slot;
-	unsigned long	number;		/* of its registration, or 0 */
+	unsigned long	number;		/* of the registration, or 0 */
 };
 
-/* What a step is to run; void if the timer is gone or has another number. */
+/* A call that is due in a step, unless the number has changed meanwhile. */
 struct due {
 	int		slot;
 	unsigned long	number;
@@ -86,19 +86,19 @@ static struct {
 	uint64_t	seed;
 	uint64_t	random;
 	int64_t		now;
-	int64_t		next_ready;	/* when the descriptor will be */
-	int64_t		armed;		/* the timer descriptor, or NEVER */
+	int64_t		next_ready;	/* the descriptor, or NEVER */
+	int64_t		armed;		/* the timerfd's expiry, or NEVER */
 	int		timerfd;
 	int64_t		precision;	/* of waits */
 	struct step	*step;
 	struct member	*members[MOST];
 	int		num;
-	int		idle;		/* most moves are to a minute on */
+	int		idle;		/* most are idle timeouts of a minute */
 	unsigned long	registrations;
 	unsigned long	unregistrations;
 	unsigned long	calls;
-	unsigned long	in_vain;	/* a wait ended, and nothing was due */
-	int		poor;		/* memory is refused at times */
+	unsigned long	in_vain;	/* waits that ended with nothing due */
+	int		refusing;	/* memory, most of the time */
 	unsigned long	refusals;
 	long		left;		/* operations */
 	int		nested;
@@ -106,7 +106,7 @@ static struct {
 	struct iv_task	task;
 	struct iv_event	event;
 	struct iv_fd	fd;
-	int		kick;
+	int		fd_end;		/* writing makes fd ready */
 } m;
 
 static void wrong(const char *what)
@@ -132,7 +132,7 @@ static unsigned int rnd(unsigned int n)
 	return (rnd64() >> 20) % n;
 }
 
-/* Small numbers of nanoseconds as often as large ones. */
+/* Each order of magnitude, in nanoseconds, is equally likely. */
 static int64_t any_distance(int bits)
 {
 	int shift = 63 - rnd(bits);
@@ -169,7 +169,7 @@ static struct timespec timespec_of(int64_t nsec)
 	return ts;
 }
 
-/* The sum of both members in nanoseconds, as far as it has a number. */
+/* The sum of both members in nanoseconds, or the nearest number. */
 static int64_t nsec_of(const struct timespec *ts)
 {
 	int64_t nsec;
@@ -181,10 +181,10 @@ static int64_t nsec_of(const struct timespec *ts)
 	return nsec;
 }
 
-/* No other single object of a loop that has begun is as large. */
+/* After iv_init() no other single object is as large. */
 void *__wrap_calloc(size_t num, size_t size)
 {
-	if (num == 1 && size >= 1024 && m.poor &&
+	if (num == 1 && size >= 1024 && m.refusing &&
 	    (m.refusals == 0 || rnd(8) != 0)) {
 		m.refusals++;
 		errno = ENOMEM;
@@ -218,7 +218,7 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 
 static int real_poll(struct pollfd *fds, nfds_t num, int wait)
 {
-	int64_t zero[2] = { 0 };	/* what is left is written to it */
+	int64_t zero[2] = { 0 };	/* the kernel writes to it */
 	long number = 0;
 
 #ifdef SYS_ppoll
@@ -244,7 +244,7 @@ static int real_settime(int fd, int flags, const struct itimerspec *it)
 	return syscall(number, fd, flags, it, NULL);
 }
 
-/* The descriptor becomes readable now, or the timer descriptor does. */
+/* Make a descriptor readable; when points to m.armed or m.next_ready. */
 static void make_readable(int64_t *when, int fd)
 {
 	static const struct itimerspec past = { .it_value = { 0, 1 } };
@@ -255,7 +255,7 @@ static void make_readable(int64_t *when, int fd)
 		check_int(real_settime(fd, TFD_TIMER_ABSTIME, &past), 0);
 		check_int(real_poll(&pfd, 1, 1), 1);
 	} else {
-		check_int(write(m.kick, "x", 1), 1);
+		check_int(write(m.fd_end, "x", 1), 1);
 	}
 }
 
@@ -273,17 +273,17 @@ static int64_t first_expiry(void)
 	return first;
 }
 
-static void may_sleep_until(int64_t until)
+static void sleep_until(int64_t until)
 {
 	int64_t first = later(first_expiry(), m.now);
 
 	until = sooner(until, m.armed);
 	if (m.step != NULL && !m.nested)
-		wrong("a wait in a step");
+		wrong("the loop waits in a step");
 	if (until > m.now && iv_task_registered(&m.task))
-		wrong("asleep with a task to run");
+		wrong("the loop sleeps although a task is registered");
 	if (until > first && until - first >= m.precision)
-		wrong("asleep when a timer is due");
+		wrong("the loop sleeps although a timer is due");
 
 	if (until <= m.next_ready && until < first)
 		m.in_vain++;
@@ -311,7 +311,7 @@ static int64_t after_ts(const struct timespec *ts)
 
 int epoll_wait(int epfd, struct epoll_event *ev, int max, int ms)
 {
-	may_sleep_until(after_ms(ms));
+	sleep_until(after_ms(ms));
 
 	return epoll_pwait(epfd, ev, max, 0, NULL);
 }
@@ -319,7 +319,7 @@ int epoll_wait(int epfd, struct epoll_event *ev, int max, int ms)
 int epoll_pwait2(int epfd, struct epoll_event *ev, int max,
 		 const struct timespec *ts, const sigset_t *mask)
 {
-	may_sleep_until(after_ts(ts));
+	sleep_until(after_ts(ts));
 
 	return epoll_pwait(epfd, ev, max, 0, mask);
 }
@@ -327,7 +327,7 @@ int epoll_pwait2(int epfd, struct epoll_event *ev, int max,
 int poll(struct pollfd *fds, nfds_t num, int ms)
 {
 	if (virtual_time)
-		may_sleep_until(after_ms(ms));
+		sleep_until(after_ms(ms));
 
 	return real_poll(fds, num, 0);
 }
@@ -336,13 +336,13 @@ int ppoll(struct pollfd *fds, nfds_t num, const struct timespec *ts,
 	  const sigset_t *mask)
 {
 	(void)mask;
-	may_sleep_until(after_ts(ts));
+	sleep_until(after_ts(ts));
 
 	return real_poll(fds, num, 0);
 }
 
 #ifdef HAVE_URING
-/* The timeout is at the clock's time, or after the time that is given. */
+/* The timeout is absolute or relative. */
 int io_uring_enter2(unsigned int fd, unsigned int num, unsigned int min,
 		    unsigned int flags, sigset_t *arg, size_t size);
 int io_uring_enter2(unsigned int fd, unsigned int num, unsigned int min,
@@ -356,7 +356,7 @@ int io_uring_enter2(unsigned int fd, unsigned int num, unsigned int min,
 		memcpy(&a, arg, sizeof(a));
 		if (a.ts != 0)
 			memcpy(&ts, (void *)(uintptr_t)a.ts, sizeof(ts));
-		may_sleep_until(a.ts == 0 ? NEVER :
+		sleep_until(a.ts == 0 ? NEVER :
 				flags & ENTER_ABS_TIMER ?
 				later(nsec_of(&ts), m.now) : after_ts(&ts));
 	}
@@ -470,7 +470,7 @@ static void operate(void)
 
 	m.left--;
 	if (iv_timer_registered(&t->timer) != (t->number != 0))
-		wrong("registered or not");
+		wrong("iv_timer_registered() is wrong");
 	if (t->number != 0) {
 		unregister(t);
 		if (!m.idle && rnd(2)) {
@@ -486,8 +486,8 @@ static void operate(void)
 	}
 }
 
-/* A handler takes its time. */
-static void work(void)
+/* A handler takes some time. */
+static void take_time(void)
 {
 	if (rnd(8) == 0)
 		m.now = sooner(plus(m.now, any_distance(24)), CLOCK_MAX);
@@ -511,7 +511,7 @@ static void do_something(void)
 
 	for (i = rnd(rnd(10) ? 4 : 50); i > 0; i--)
 		operate();
-	work();
+	take_time();
 	if (rnd(20) == 0 && !iv_task_registered(&m.task))
 		iv_task_register(&m.task);
 	if (rnd(20) == 0)
@@ -577,7 +577,7 @@ static void begin_step(struct step *step)
 	m.step = step;
 }
 
-static void skip_void(struct step *step)
+static void skip_changed(struct step *step)
 {
 	while (step->next < step->num &&
 	       m.members[step->due[step->next].slot]->number !=
@@ -587,7 +587,7 @@ static void skip_void(struct step *step)
 
 static void end_step(struct step *step)
 {
-	skip_void(step);
+	skip_changed(step);
 	if (step->next < step->num)
 		wrong("a timer was due and not called");
 	free(step->due);
@@ -611,13 +611,13 @@ static void timer_runs(void *_t)
 	m.calls++;
 	if (nsec_of(&t->timer.expires) > m.now)
 		wrong("a timer is early");
-	skip_void(step);
+	skip_changed(step);
 	if (step->next == step->num)
 		wrong("a timer was called that was not due in this step");
 	if (t != m.members[step->due[step->next].slot])
 		wrong("a timer was called before its turn");
 	if (iv_timer_registered(&t->timer))
-		wrong("a timer was called and is registered");
+		wrong("a timer is registered when it is called");
 	step->next++;
 	t->number = 0;
 	if (m.idle && rnd(2)) {
@@ -629,7 +629,7 @@ static void timer_runs(void *_t)
 }
 
 
-static void begin(uint64_t seed, int poor)
+static void begin(uint64_t seed, int refusing)
 {
 	int fd[2];
 	int i;
@@ -646,13 +646,13 @@ static void begin(uint64_t seed, int poor)
 
 	virtual_time = 1;
 	iv_init();
-	m.poor = poor;
+	m.refusing = refusing;
 	m.precision = strcmp(iv_poll_method_name(), "poll") ? 1 : 1000000;
 	for (i = 0; i < m.num; i++)
 		make_member(i);
 
 	check_int(pipe(fd), 0);
-	m.kick = fd[1];
+	m.fd_end = fd[1];
 	IV_FD_INIT(&m.fd);
 	m.fd.fd = fd[0];
 	m.fd.handler_in = fd_runs;
@@ -678,57 +678,57 @@ static void end(void)
 	iv_event_unregister(&m.event);
 	iv_fd_unregister(&m.fd);
 	close(m.fd.fd);
-	close(m.kick);
+	close(m.fd_end);
 	iv_deinit();
 	virtual_time = 0;
 }
 
-static void run(uint64_t seed, int poor)
+static void run(uint64_t seed, int refusing)
 {
-	begin(seed, poor);
+	begin(seed, refusing);
 	while (m.left > 0)
 		iv_main();
 	end();
 
-	/* Only what was unregistered leaves a time to wake up at in vain. */
+	/* Only unregistering may leave a time to wake up at in vain. */
 	if (m.in_vain * 20 > m.unregistrations)
-		wrong("wakes up in vain too often");
-	if (poor && m.refusals == 0)
-		wrong("asks for no memory");
+		wrong("the loop wakes up in vain too often");
+	if (refusing && m.refusals == 0)
+		wrong("no memory was requested");
 }
 
-static void run_each(int poor)
+static void run_seeds(int refusing)
 {
 	const char *given = getenv("TEST_SEED");
 	unsigned long calls = 0;
 	uint64_t seed;
 
 	if (given != NULL) {
-		run(strtoull(given, NULL, 0), poor);
+		run(strtoull(given, NULL, 0), refusing);
 		return;
 	}
 	for (seed = 1; seed <= SEEDS; seed++) {
-		run(seed, poor);
+		run(seed, refusing);
 		calls += m.calls;
 	}
 	printf("# seeds 1 to %d, %lu calls of timers\n", SEEDS, calls);
 }
 
-static void each_is_called_in_time(void)
+static void with_memory(void)
 {
-	run_each(0);
+	run_seeds(0);
 }
 
-static void each_is_called_without_memory(void)
+static void with_memory_refused(void)
 {
-	run_each(1);
+	run_seeds(1);
 }
 
 static const struct check_case cases[] = {
-	{ "each timer is called as soon as it can be, in order",
-	  each_is_called_in_time, EACH_METHOD, 60 },
-	{ "each timer is called in time and order where memory is refused",
-	  each_is_called_without_memory, EACH_METHOD, 60 },
+	{ "timers are called in order, neither early nor late",
+	  with_memory, EACH_METHOD, 60 },
+	{ "timers are called in order if memory for them is refused",
+	  with_memory_refused, EACH_METHOD, 60 },
 };
 
 int main(int argc, char **argv)
