@@ -1,12 +1,11 @@
 /*
- * libivykis: a client of redis by the adapter that hiredis brings with it.
+ * libivykis: a client of redis that uses the adapter in hiredis.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- *	hiredis_client SOCKET NUM	NUM commands, their replies, and disconnect
- *	hiredis_client SOCKET		end the server and see the connection break
+ *	hiredis_client SOCKET NUM	run NUM commands, and disconnect
+ *	hiredis_client SOCKET		end the server, which disconnects
  *
- * Commands are sent before the replies to the ones before them are there: one
- * half of them at once, and one more with each reply.
+ * Half of the commands are sent at once, and one more after each reply.
  */
 
 #include <hiredis/adapters/ivykis.h>
@@ -23,7 +22,7 @@ static intptr_t num_sent;
 static intptr_t num_replies;
 static int num_connects;
 static int num_disconnects;
-static int how_disconnected;
+static int disconnect_status;
 
 static void fail(const char *what)
 {
@@ -32,7 +31,7 @@ static void fail(const char *what)
 	exit(1);
 }
 
-/* Of all lengths, so that replies are cut anywhere. */
+/* The texts have various lengths, so that reads cut replies anywhere. */
 static const char *text_of(intptr_t i)
 {
 	static char text[2048];
@@ -74,7 +73,7 @@ static void replied(redisAsyncContext *ac, void *reply, void *cookie)
 	if ((intptr_t)cookie != num_replies)
 		fail("a reply came out of order");
 	if (!is_right(reply, num_replies))
-		fail("a reply was another one's");
+		fail("a reply belongs to another command");
 
 	num_replies++;
 	if (num_sent < num)
@@ -88,7 +87,7 @@ static void no_reply(redisAsyncContext *ac, void *reply, void *cookie)
 	(void)ac;
 	(void)cookie;
 	if (reply != NULL)
-		fail("a server that ended replied");
+		fail("the server replied after its end");
 	num_replies++;
 }
 
@@ -96,14 +95,14 @@ static void connected(const redisAsyncContext *ac, int status)
 {
 	(void)ac;
 	if (status != REDIS_OK)
-		fail("the server was not reached");
+		fail("connecting failed");
 	num_connects++;
 }
 
 static void disconnected(const redisAsyncContext *ac, int status)
 {
 	(void)ac;
-	how_disconnected = status;
+	disconnect_status = status;
 	num_disconnects++;
 }
 
@@ -115,7 +114,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return 2;
 	num = breaks ? 2 : atol(argv[2]);
-	/* A hundred times what they take. */
+	/* A hundred times what the commands take. */
 	alarm(300);
 
 	iv_init();
@@ -133,16 +132,16 @@ int main(int argc, char **argv)
 	while (!breaks && num_sent < num / 2)
 		send_one(ac);
 
-	/* Returns when the adapter has nothing registered any more. */
+	/* This returns when the adapter has unregistered everything. */
 	iv_main();
 	iv_deinit();
 
 	if (num_replies != num)
-		fail("the loop ended");
+		fail("the loop ended too early");
 	if (num_connects != 1 || num_disconnects != 1)
-		fail("connected and disconnected other than once");
-	if (how_disconnected != (breaks ? REDIS_ERR : REDIS_OK))
-		fail("it ended the other way");
+		fail("not connected and disconnected exactly once");
+	if (disconnect_status != (breaks ? REDIS_ERR : REDIS_OK))
+		fail("disconnected with the wrong status");
 	printf("%ld replies\n", (long)num);
 
 	return 0;

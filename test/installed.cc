@@ -54,7 +54,8 @@ static int containers()
 	return sum + (iv_avl_tree_max(&tree) == &items[1].an);
 }
 
-// The helpers since 0.45; items a, b and c have the values 1, 2 and 3.
+// The helpers since 0.45.  Returns the items' values as decimal digits, in the
+// final order of the items and then in reverse.
 static int list_helpers()
 {
 	static IV_LIST_HEAD(list);
@@ -87,7 +88,7 @@ static int list_helpers()
 	return digits;
 }
 
-// A doorbell that was made before it was known who would own it.
+// A raw event that is prepared before its owner is known.
 static bool ring(struct iv_event_raw *bell)
 {
 	if (iv_event_raw_prepare(bell) < 0 || iv_event_raw_adopt(bell) < 0)

@@ -2,10 +2,11 @@
  * libivykis: as many objects of each kind as a machine allows.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * At these numbers tables have grown many times, lists are long and the limits
- * of the kernel are near.  If the kernel allows fewer objects, the case runs
- * with those and is then reported as skipped.  LIMITS=few in the environment
- * asks for fewer, for emulators and tools that are a hundred times slower.
+ * With so many objects, tables have grown many times, lists are long, and the
+ * limits of the kernel are near.  If the kernel allows fewer objects, the case
+ * runs with those and is then reported as skipped.  LIMITS=few in the
+ * environment requests fewer, for emulators and tools that are a hundred times
+ * slower.
  */
 
 #include <iv.h>
@@ -23,7 +24,7 @@
 
 #define LAPS		20
 
-/* Descriptors of the program itself and of its loop. */
+/* Descriptors for the program itself and its loop. */
 #define SPARE		64
 
 static int wanted(int all)
@@ -33,7 +34,7 @@ static int wanted(int all)
 	return s != NULL && !strcmp(s, "few") ? all / 40 : all;
 }
 
-static void got(int num, int want, const char *what)
+static void report(int num, int want, const char *what)
 {
 	static char why[80];
 
@@ -46,7 +47,7 @@ static void got(int num, int want, const char *what)
 	only_partly(why);
 }
 
-/* How many of num objects may be open, if each has this many descriptors. */
+/* Returns how many of num objects may be open, if each has some descriptors. */
 static int allowed(int num, int each)
 {
 	rlim_t want = (rlim_t)num * each + SPARE;
@@ -76,7 +77,7 @@ static void *allocate(int num, size_t size)
 	return p;
 }
 
-/* How many the loop still has to serve. */
+/* Objects that the loop has not served yet. */
 static int left;
 
 static void served(int *times)
@@ -132,7 +133,7 @@ static void close_descriptor(struct descriptor *d)
 
 static const uint64_t one = 1;
 
-/* Each is served once, in any order. */
+/* Check that each is served once, in any order. */
 static void serve_descriptors(struct descriptor *d, int num, int step)
 {
 	int i;
@@ -159,10 +160,10 @@ static void descriptors(void)
 	iv_init();
 	while (num < most && open_descriptor(&d[num]))
 		num++;
-	got(num, want, "descriptors");
+	report(num, want, "descriptors");
 
 	serve_descriptors(d, num, 1);
-	/* Those that stay are spread over the tables of the poll method. */
+	/* The rest are spread over the tables of the poll method. */
 	for (i = 0; i < num; i++) {
 		if (i % 3)
 			close_descriptor(&d[i]);
@@ -179,7 +180,7 @@ struct raw {
 	int			times;
 };
 
-static void raw_came(void *_r)
+static void raw_handler(void *_r)
 {
 	struct raw *r = _r;
 
@@ -190,7 +191,7 @@ static int register_raw(struct raw *r)
 {
 	IV_EVENT_RAW_INIT(&r->raw);
 	r->raw.cookie = r;
-	r->raw.handler = raw_came;
+	r->raw.handler = raw_handler;
 	if (iv_event_raw_register(&r->raw) == 0)
 		return 1;
 	check(is_limit(errno));
@@ -198,7 +199,7 @@ static int register_raw(struct raw *r)
 	return 0;
 }
 
-/* For the poster's thread. */
+/* What a thread posts to. */
 struct many {
 	void	*objects;
 	int	num;
@@ -229,7 +230,7 @@ static void serve_posts(void *(*post)(void *), struct many *m)
 	check_int(left, 0);
 }
 
-/* A pipe is two descriptors. */
+/* An eventfd is one descriptor, a pipe two. */
 static void raw_events(void)
 {
 	int want = wanted(100000);
@@ -241,7 +242,7 @@ static void raw_events(void)
 	iv_init();
 	while (m.num < most && register_raw(&r[m.num]))
 		m.num++;
-	got(m.num, want, "raw events");
+	report(m.num, want, "raw events");
 
 	serve_posts(post_raws, &m);
 	for (i = 0; i < m.num; i++)
@@ -255,7 +256,7 @@ struct event {
 	int		times;
 };
 
-static void event_came(void *_e)
+static void event_handler(void *_e)
 {
 	struct event *e = _e;
 
@@ -287,10 +288,10 @@ static void events(void)
 	for (i = 0; i < num; i++) {
 		IV_EVENT_INIT(&e[i].event);
 		e[i].event.cookie = &e[i];
-		e[i].event.handler = event_came;
+		e[i].event.handler = event_handler;
 		check_int(iv_event_register(&e[i].event), 0);
 	}
-	got(num, num, "events");
+	report(num, num, "events");
 
 	serve_posts(post_events, &m);
 	for (i = 0; i < num; i++)
@@ -309,7 +310,7 @@ static int is_before(const struct timespec *a, const struct timespec *b)
 	return a->tv_nsec < b->tv_nsec;
 }
 
-/* Timers expire in order, not too early, and with their own cookie. */
+/* Timers expire in order, not early, and with their cookie. */
 static void timer_expired(void *_t)
 {
 	struct iv_timer *t = _t;
@@ -321,7 +322,7 @@ static void timer_expired(void *_t)
 	left--;
 }
 
-/* Some expired already, some will within two seconds, many of them together. */
+/* Some are overdue, the others expire within two seconds, many together. */
 static void set_timer(struct iv_timer *t, unsigned int *seed)
 {
 	long msec = rand_r(seed) % 3000;
@@ -358,16 +359,16 @@ static void timers(void)
 		set_timer(&t[i], &seed);
 		left++;
 	}
-	got(num, num, "timers");
+	report(num, num, "timers");
 
-	/* It returns when none is registered. */
+	/* This returns when no timer is registered. */
 	iv_main();
 	check_int(left, 0);
 	iv_deinit();
 	free(t);
 }
 
-/* Each loop of a ring is posted to by the one before it. */
+/* Loops in a ring, each of which posts to the next. */
 struct link {
 	struct iv_event_raw	raw;
 	struct link		*next;
@@ -376,7 +377,7 @@ struct link {
 };
 
 static pthread_barrier_t ring_closed;
-/* Not atomic: only the loop that was posted to changes it. */
+/* This is not atomic, as only the loop that was posted to changes it. */
 static unsigned long hops;
 
 static void pass_on(void *_l)
@@ -418,7 +419,7 @@ static void loops(void)
 			  0);
 	}
 	pthread_barrier_wait(&ring_closed);
-	got(num, num, "loops in a ring");
+	report(num, num, "loops in a ring");
 
 	iv_event_raw_post(&l[0].raw);
 	for (i = 0; i < num; i++)
@@ -427,7 +428,7 @@ static void loops(void)
 	free(l);
 }
 
-/* Threads whose loops all wait, until each is posted to. */
+/* A thread whose loop waits until it is posted to. */
 struct waiter {
 	struct iv_event_raw	end;
 	pthread_t		thread;
@@ -466,7 +467,7 @@ static void quit_if_all_ready(void *_num)
 		iv_quit();
 }
 
-/* Returns how many were started, fewer if the kernel allows no more. */
+/* Returns how many were started: fewer than most at the kernel's limit. */
 static int start_waiters(struct waiter *w, int most)
 {
 	pthread_attr_t attr;
@@ -500,7 +501,7 @@ static int start_and_end(struct waiter *w, int most)
 	check_int(iv_event_register(&ready), 0);
 	num = start_waiters(w, most);
 
-	/* All may have been ready before num was set. */
+	/* They may all have been ready before num was set. */
 	iv_event_post(&ready);
 	iv_main();
 	fprintf(stderr, "# %d at once\n", num);
@@ -513,7 +514,7 @@ static int start_and_end(struct waiter *w, int most)
 	return num;
 }
 
-/* As many at once as is allowed, and the rest after them. */
+/* As many at once as are allowed, and then the rest. */
 static void threads(void)
 {
 	int want = wanted(10000);
@@ -526,7 +527,7 @@ static void threads(void)
 	most = allowed(want, 1 + variant_is_pipe() + !variant_is_poll());
 	while (num < want)
 		num += start_and_end(w, want - num < most ? want - num : most);
-	got(num, want, "threads with a loop");
+	report(num, want, "threads with a loop");
 	iv_deinit();
 	free(w);
 }

@@ -4,7 +4,7 @@
  *
  * usage: nofile PID NUM
  *
- * Sets the RLIMIT_NOFILE of a running process and prints the former limit.
+ * Sets RLIMIT_NOFILE of a running process and prints the former limit.
  * Descriptors above the new limit stay open.
  */
 

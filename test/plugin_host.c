@@ -1,7 +1,7 @@
 /*
  * libivykis: a program that is not linked with the library, and loads plugins
- * that are.  Each plugin runs in a thread of its own, which ends after the
- * plugin was unloaded.
+ * that are.  Each plugin runs in a separate thread, which ends after the plugin
+ * was unloaded.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  *	plugin_host ROUNDS leave|clean PLUGIN...
@@ -58,17 +58,17 @@ static void load_and_unload(const char *plugin)
 	if (handle == NULL)
 		fail(dlerror());
 	if (pthread_create(&thread, NULL, run, handle) != 0)
-		fail("no thread");
+		fail("no thread can be created");
 	pthread_barrier_wait(&ran);
 	if (dlclose(handle) != 0)
 		fail(dlerror());
 	pthread_barrier_wait(&unloaded);
 	if (pthread_join(thread, NULL) != 0)
-		fail("no end of the thread");
+		fail("the thread cannot be joined");
 	fork_once();
 }
 
-/* What may leak: thread-specific keys and mapped pages. */
+/* What may leak: keys of thread-specific data, and mapped pages. */
 struct usage {
 	int	keys;
 	long	pages;
@@ -102,7 +102,7 @@ static struct usage usage_now(void)
 	return u;
 }
 
-/* The first rounds allocate what all rounds share. */
+/* Rounds that may allocate what all later rounds use. */
 #define ROUNDS_AT_FIRST	5
 
 int main(int argc, char **argv)

@@ -11,26 +11,26 @@
 #include <iv_work.h>
 #include <signal.h>
 
-/* Returns 1 if all handlers have run.  leave: without iv_deinit(). */
+/* Returns 1 if all handlers have run.  leave: do not call iv_deinit(). */
 int run_plugin(int leave);
 
 #ifdef WITH_AREA
 static int areas;
 
-static void area_begins(void *area)
+static void init_area(void *area)
 {
 	*(int *)area = ++areas;
 }
 
-static void area_ends(void *area)
+static void deinit_area(void *area)
 {
 	areas -= *(int *)area != 0;
 }
 
 static struct iv_tls_user user = {
 	.sizeof_state	= sizeof(int),
-	.init_thread	= area_begins,
-	.deinit_thread	= area_ends,
+	.init_thread	= init_area,
+	.deinit_thread	= deinit_area,
 };
 
 __attribute__((constructor))
@@ -40,7 +40,7 @@ static void register_user(void)
 }
 #endif
 
-/* Objects of each kind that sets up something in the process. */
+/* One object of each kind that sets up something in the process. */
 struct work {
 	struct iv_event		event;
 	struct iv_signal	sig;
@@ -49,7 +49,7 @@ struct work {
 	int			handled;
 };
 
-static void event_came(void *_w)
+static void event_handler(void *_w)
 {
 	struct work *w = _w;
 
@@ -58,7 +58,7 @@ static void event_came(void *_w)
 	raise(SIGUSR1);
 }
 
-static void signal_came(void *_w)
+static void signal_handler(void *_w)
 {
 	struct work *w = _w;
 
@@ -75,7 +75,7 @@ static void work(void *_w)
 	w->handled++;
 }
 
-static void worked(void *_w)
+static void completed(void *_w)
 {
 	struct work *w = _w;
 
@@ -95,18 +95,18 @@ int run_plugin(int leave)
 
 	IV_EVENT_INIT(&w.event);
 	w.event.cookie = &w;
-	w.event.handler = event_came;
+	w.event.handler = event_handler;
 	IV_SIGNAL_INIT(&w.sig);
 	w.sig.signum = SIGUSR1;
 	w.sig.flags = 0;
 	w.sig.cookie = &w;
-	w.sig.handler = signal_came;
+	w.sig.handler = signal_handler;
 	IV_WORK_POOL_INIT(&w.pool);
 	w.pool.max_threads = 1;
 	IV_WORK_ITEM_INIT(&w.item);
 	w.item.cookie = &w;
 	w.item.work = work;
-	w.item.completion = worked;
+	w.item.completion = completed;
 	if (iv_event_register(&w.event) < 0 || iv_signal_register(&w.sig) < 0 ||
 	    iv_work_pool_create(&w.pool) < 0 ||
 	    iv_thread_create("plugin", in_thread, &w) < 0)

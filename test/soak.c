@@ -1,13 +1,13 @@
 /*
- * libivykis: long work, in which nothing may grow.
+ * libivykis: in a process that runs for long, nothing grows.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Processes of several threads register, post, fork, let timers run, and begin
- * and end loops, for SOAK_SECONDS: one with the defaults, one with poll(2) and
- * pipes, and one with io_uring(7) if the library was built with it.  Each
- * samples how many descriptors, mappings and resident pages it has.  The
- * verdict is about growth alone: the least of the samples in the last quarter
- * must not exceed the greatest in the second quarter by more than a little.
+ * For SOAK_SECONDS, processes of several threads register objects, post, fork,
+ * run timers, and begin and end loops: one process with the defaults, one with
+ * poll(2) and pipes, and one with io_uring(7) if the library was built with it.
+ * Each samples the numbers of its descriptors, mappings and resident pages.  It
+ * fails only if these grow: the lowest sample in the last quarter may exceed
+ * the highest in the second quarter by no more than a little.
  */
 
 #include <iv.h>
@@ -32,7 +32,7 @@
 #define TIMERS		50
 #define SAMPLES		40
 
-/* Rounds from one fork to the next, and from one thread to the next. */
+/* In rounds. */
 #define FORK_EVERY	16
 #define THREAD_EVERY	4
 
@@ -52,8 +52,8 @@ struct peer {
 	struct bundle		*bundle;
 	atomic_ulong		rounds;
 	unsigned int		seed;
-	unsigned long		raw_heard;
-	unsigned long		event_heard;
+	unsigned long		raw_calls;
+	unsigned long		event_calls;
 };
 
 static struct peer peers[THREADS];
@@ -65,7 +65,7 @@ static void nothing(void *unused)
 	(void)unused;
 }
 
-static void say(const char *msg)
+static void print_fatal(const char *msg)
 {
 	fprintf(stderr, "# %s\n", msg);
 }
@@ -205,7 +205,7 @@ static void *begin_and_end_loop(void *_seed)
 	iv_init();
 	run_for_a_while(&seed);
 	post_to_all();
-	/* For every other thread its exit does that. */
+	/* Every other thread leaves that to its exit. */
 	if (seed % 2)
 		iv_deinit();
 
@@ -248,17 +248,17 @@ static void *run_peer(void *_p)
 	struct peer *p = _p;
 
 	iv_init();
-	start_raw(&p->raw, count, &p->raw_heard);
-	start_event(&p->event, count, &p->event_heard);
+	start_raw(&p->raw, count, &p->raw_calls);
+	start_event(&p->event, count, &p->event_calls);
 	p->bundle = bundle_begin(&p->seed);
 	set_timer(&p->next_round, do_round, p, 0);
 	pthread_barrier_wait(&barrier);
 	iv_main();
 
-	/* Posts may be pending until all have come here. */
+	/* Until all threads are here, one may still post to another. */
 	pthread_barrier_wait(&barrier);
-	check(p->raw_heard > 0);
-	check(p->event_heard > 0);
+	check(p->raw_calls > 0);
+	check(p->event_calls > 0);
 	iv_event_raw_unregister(&p->raw);
 	iv_event_unregister(&p->event);
 	iv_deinit();
@@ -277,12 +277,12 @@ static const char *const kind_name[] = {
 	"descriptors", "mappings", "resident kbytes",
 };
 
-/* More than random variation, less than a leak in each round. */
+/* Growth that is allowed: random variation, but no leak in each round. */
 static const long slack[] = { 0, 4, 256 };
 
 static long samples[SAMPLES][KINDS];
 
-/* Counted page by page; the kernel's other figures are estimates. */
+/* Counted page by page here; elsewhere the kernel only estimates it. */
 static long resident_kbytes(void)
 {
 	FILE *f = fopen("/proc/self/smaps_rollup", "r");
@@ -347,16 +347,16 @@ static int soak_seconds(void)
 	return s != NULL && atoi(s) > 0 ? atoi(s) : 30;
 }
 
-static void work(int process)
+static void soak(int process)
 {
 	pthread_t t[THREADS];
 	int i;
 
 #ifdef M_ARENA_MAX
-	/* The number of malloc()'s arenas, which varies, is not of interest. */
+	/* How many arenas malloc() uses would vary. */
 	(void)mallopt(M_ARENA_MAX, 1);
 #endif
-	iv_set_fatal_msg_handler(say);
+	iv_set_fatal_msg_handler(print_fatal);
 	check_int(pthread_barrier_init(&barrier, NULL, THREADS), 0);
 	for (i = 0; i < THREADS; i++) {
 		peers[i].seed = process * THREADS + i;
@@ -373,7 +373,7 @@ static void work(int process)
 		expect_no_growth(i);
 }
 
-static void go_without_epoll_and_eventfd(void)
+static void use_poll_and_pipes(void)
 {
 	check_int(setenv("IV_EXCLUDE_POLL_METHOD",
 			 "kqueue epoll-timerfd epoll ppoll", 1), 0);
@@ -381,7 +381,7 @@ static void go_without_epoll_and_eventfd(void)
 	refuse("eventfd", EPERM);
 }
 
-static void go_by_uring(void)
+static void use_uring(void)
 {
 	check_int(setenv("IV_SELECT_POLL_METHOD", "uring", 1), 0);
 	iv_init();
@@ -391,7 +391,7 @@ static void go_by_uring(void)
 }
 
 static void (*const preparations[])(void) = {
-	NULL, go_without_epoll_and_eventfd, go_by_uring,
+	NULL, use_poll_and_pipes, use_uring,
 };
 
 static void nothing_grows(void)
@@ -407,7 +407,7 @@ static void nothing_grows(void)
 			before = num_descriptors();
 			if (preparations[i] != NULL)
 				preparations[i]();
-			work(i);
+			soak(i);
 			check_int(num_descriptors(), before);
 			_exit(0);
 		}
@@ -419,7 +419,8 @@ static void nothing_grows(void)
 int main(int argc, char **argv)
 {
 	const struct check_case cases[] = {
-		{ "nothing grows", nothing_grows, ONCE, soak_seconds() + 30 },
+		{ "descriptors, mappings and memory do not grow",
+		  nothing_grows, ONCE, soak_seconds() + 30 },
 	};
 
 	return check_main(cases, argc, argv);

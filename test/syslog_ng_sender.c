@@ -5,11 +5,12 @@
  *	syslog_ng_sender NAME NUM tcp PORT
  *	syslog_ng_sender NAME NUM stream|dgram PATH
  *
- * NUM messages a connection, one connection after the other; 0: all in one.
- * What was acknowledged is written to standard output as it is to stand in the
- * log.  A connection is acknowledged as a whole, by the receiver closing it
- * after our end of file: with something unread in it that would be a reset.
- * A datagram is acknowledged by send(2), since no receiver may drop it then.
+ * Sends NUM messages per connection, one connection after the other; 0: all in
+ * one.  Messages that were acknowledged are written to standard output as they
+ * should appear in the log.  A connection is acknowledged as a whole: the
+ * receiver closes it after it has read the end of file.  If it had left
+ * something unread, that would be a reset.  A datagram is acknowledged by
+ * send(2), since no receiver may drop it then.
  */
 
 #include <arpa/inet.h>
@@ -101,7 +102,7 @@ static void wait_for_close(int fd)
 	}
 }
 
-/* Of several lengths.  The log is to have its priority without the brackets. */
+/* Messages have various lengths. */
 static int message(char *text, size_t size, const char *format)
 {
 	long i = num_sent++;
@@ -119,6 +120,7 @@ static void send_connection(int fd, FILE *log, long num)
 		int len = message(text, sizeof(text),
 				  "<13>sender: %s %ld %0*d\n");
 
+		/* The log shows the priority without the brackets. */
 		snprintf(line, sizeof(line), "13 %s", text + strlen("<13>"));
 		fputs(line, log);
 		send_all(fd, text, len);

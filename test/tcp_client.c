@@ -1,11 +1,11 @@
 /*
- * tcp_client: copies standard input to a TCP port of this machine, and to
- * standard output what comes back.
+ * tcp_client: copies standard input to a TCP port of this machine, and the
+ * reply to standard output.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * usage: tcp_client PORT
  *
- * Passes on the end of its input, and ends with the other side's.
+ * It passes on the end of its input, and exits after the end of the reply.
  */
 
 #include <arpa/inet.h>
@@ -49,7 +49,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 
-	/* Both directions at once: the other side may take no more first. */
+	/* Both directions at once: the peer may not read until it can write. */
 	if (fork() == 0) {
 		status = copy(0, fd);
 		shutdown(fd, SHUT_WR);
