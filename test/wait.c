@@ -370,17 +370,60 @@ static void freed_in_handler(void)
 	iv_deinit();
 }
 
-static void keeps_loop_running(void)
+static void write_byte(void *fd, int status, const struct rusage *rusage)
+{
+	(void)status;
+	(void)rusage;
+	check_int(write(*(int *)fd, "", 1), 1);
+}
+
+/* The child writes a byte when its interest has received the last report. */
+static void loop_for_ever(int fd)
 {
 	struct watched c;
 	int status = 0;
 
 	iv_init();
 	spawn(&c, exit_with, &status);
+	c.w.cookie = &fd;
+	c.w.handler = write_byte;
+	iv_main();
+	_exit(1);
+}
+
+static void check_child_goes_on(void)
+{
+	pid_t pid;
+	int status;
+	int fd[2];
+	char c;
+
+	check_int(pipe2(fd, O_CLOEXEC), 0);
+	pid = fork_checked();
+	if (pid == 0)
+		loop_for_ever(fd[1]);
+	check_int(read(fd[0], &c, 1), 1);
+	/* Time to exit, in case that iv_main() returns. */
+	usleep(100000);
+	check_int(kill(pid, SIGKILL), 0);
+	check_int(waitpid(pid, &status, 0), pid);
+	check_int(status, SIGKILL);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+static void keeps_loop_running(void)
+{
+	struct watched c;
+	int status = 0;
+
+	check_child_goes_on();
+	iv_init();
+	spawn(&c, exit_with, &status);
 	await(&c, 1);
-	/* The loop goes on for the interest alone. */
 	run_loop();
 	check_int(c.num, 1);
+	/* When it is unregistered, the loop returns. */
 	unwatch(&c);
 	iv_main();
 	iv_deinit();
@@ -1007,7 +1050,7 @@ static void sigchld_is_restored(void)
  * Children that other code waits for, or that the kernel reaps.  The library
  * reports that they have terminated, with an unknown status.
  */
-static void is_unknown(void *_c, int status, const struct rusage *rusage)
+static void check_unknown(void *_c, int status, const struct rusage *rusage)
 {
 	static const struct rusage none;
 
@@ -1023,7 +1066,7 @@ static void is_unknown(void *_c, int status, const struct rusage *rusage)
 
 static void await_unknown(struct watched *c)
 {
-	c->w.handler = is_unknown;
+	c->w.handler = check_unknown;
 	await(c, 1);
 	errno = ENOTTY;
 	check_int(iv_wait_interest_kill(&c->w, SIGKILL), -ESRCH);
