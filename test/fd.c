@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include "check.h"
 
-/* What happened, one letter each. */
+/* One letter for each handler that ran, in order. */
 static char trace[64];
 
 static void mark(char c)
@@ -68,7 +68,7 @@ static void ticked(void *cookie)
 	iv_timer_register(&tick);
 }
 
-/* Let the loop check its descriptors so many times. */
+/* Run the loop for num iterations, none of which sleeps. */
 static void run_ticks(int num)
 {
 	IV_TIMER_INIT(&tick);
@@ -85,7 +85,7 @@ static void stop(void *cookie)
 	iv_quit();
 }
 
-/* There is nothing to do for so long, so the loop has to be asleep. */
+/* Run the loop for ms milliseconds, in which it has to sleep. */
 static void idle(long ms)
 {
 	struct iv_timer end;
@@ -101,7 +101,7 @@ static void idle(long ms)
 	check(cpu_ms() - cpu < ms / 4);
 }
 
-/* Two ends of something: a socket pair, or a pipe that near reads. */
+/* The ends of a socket pair, or of a pipe: near reads, far writes. */
 static int near, far;
 
 static void open_pair(void)
@@ -122,20 +122,20 @@ static void open_pipe(void)
 	far = fd[1];
 }
 
-static void say(int fd)
+static void write_byte(int fd)
 {
 	check_int(write(fd, "x", 1), 1);
 }
 
-static void hear(int fd)
+static void read_byte(int fd)
 {
 	char c;
 
 	check_int(read(fd, &c, 1), 1);
 }
 
-/* May two objects watch one descriptor? */
-static int takes_two(void)
+/* Does the poll method let two objects watch one descriptor? */
+static int allows_two_objects(void)
 {
 	return variant_is_poll() || variant_is_uring();
 }
@@ -168,11 +168,11 @@ static void input_runs_while_readable(void)
 	run_ticks(2);
 	expect("..");
 
-	say(far);
+	write_byte(far);
 	run_ticks(3);
 	expect(".i.i.i");
 
-	hear(near);
+	read_byte(near);
 	run_ticks(2);
 	expect("..");
 	tear_down();
@@ -215,7 +215,7 @@ static void output_runs_while_writable(void)
 	tear_down();
 }
 
-static void only_what_is_wanted_is_called(void)
+static void handlers_run_for_their_condition(void)
 {
 	open_pair();
 	set_up(near);
@@ -225,7 +225,7 @@ static void only_what_is_wanted_is_called(void)
 	run_ticks(1);
 	expect(".");
 
-	say(far);
+	write_byte(far);
 	run_ticks(1);
 	expect(".i");
 
@@ -239,12 +239,12 @@ static void only_what_is_wanted_is_called(void)
 	tear_down();
 }
 
-static void late_handlers_get_old_conditions(void)
+static void handlers_set_later_run(void)
 {
 	open_pair();
 	set_up(near);
 	iv_fd_register(&ifd);
-	say(far);
+	write_byte(far);
 	run_ticks(1);
 	expect(".");
 
@@ -255,11 +255,11 @@ static void late_handlers_get_old_conditions(void)
 	tear_down();
 }
 
-static void last_change_before_a_wait_counts(void)
+static void last_change_before_a_wait_takes_effect(void)
 {
 	open_pair();
 	set_up(near);
-	say(far);
+	write_byte(far);
 	ifd.handler_in = got_in;
 	iv_fd_register(&ifd);
 	iv_fd_set_handler_in(&ifd, NULL);
@@ -289,8 +289,8 @@ static void half_close_is_input(void)
 	tear_down();
 }
 
-/* A kqueue reports EV_EOF. */
-static void own_shutdown_is_output(void)
+/* A kqueue reports EV_EOF for this, too. */
+static void shutdown_is_output(void)
 {
 	open_pair();
 	set_up(near);
@@ -303,18 +303,18 @@ static void own_shutdown_is_output(void)
 	tear_down();
 }
 
-static void end_comes_after_the_data(void)
+static void data_comes_before_end_of_file(void)
 {
 	open_pair();
 	set_up(near);
 	ifd.handler_in = got_in;
 	ifd.handler_err = got_err;
 	iv_fd_register(&ifd);
-	say(far);
+	write_byte(far);
 	check(shutdown(far, SHUT_WR) == 0);
 	run_ticks(1);
 	expect(".i");
-	hear(near);
+	read_byte(near);
 	run_ticks(1);
 	expect(".i");
 	check_int(read(near, trace, 1), 0);
@@ -377,15 +377,15 @@ static void trouble_calls_err_in_out(void)
 	expect_trouble_order(hung_up_socket);
 }
 
-static void err_alone_hears_of_trouble_alone(void)
+static void err_alone_runs_for_trouble_only(void)
 {
 	open_pair();
 	set_up(near);
 	ifd.handler_err = got_err;
 	iv_fd_register(&ifd);
-	say(far);
+	write_byte(far);
 	idle(200);
-	say(far);
+	write_byte(far);
 	run_ticks(2);
 	expect("..");
 	check(shutdown(far, SHUT_WR) == 0);
@@ -396,7 +396,7 @@ static void err_alone_hears_of_trouble_alone(void)
 	run_ticks(3);
 	expect(".e.e.e");
 
-	/* It may change to a condition that it did not ask for, and back. */
+	/* A handler for another condition may be added, and removed again. */
 	iv_fd_set_handler_in(&ifd, got_in);
 	run_ticks(1);
 	expect(".ei");
@@ -428,7 +428,7 @@ static void member_out(void *_m)
 	m->out_runs++;
 }
 
-/* More than one wait can report, in each iteration. */
+/* More descriptors are ready in each iteration than one wait can report. */
 static void many_are_broken(void)
 {
 	const int num = 300;
@@ -448,7 +448,7 @@ static void many_are_broken(void)
 		else
 			check_int(iv_fd_register_try(&m[i].fd), 0);
 	}
-	/* A method may report them in turn. */
+	/* An iteration may report only some of them. */
 	for (pass = 0; pass < 5; pass++)
 		run_ticks(5);
 	memset(trace, 0, sizeof(trace));
@@ -462,7 +462,7 @@ static void many_are_broken(void)
 	iv_deinit();
 }
 
-/* What an error handler does to its descriptor. */
+/* Handlers that change their own descriptor. */
 static void other_in(void *cookie)
 {
 	(void)cookie;
@@ -487,7 +487,7 @@ static void err_unregisters(void *_fd)
 	iv_fd_unregister(_fd);
 }
 
-static void err_registers_anew(void *_fd)
+static void err_registers_again(void *_fd)
 {
 	struct iv_fd *fd = _fd;
 
@@ -503,7 +503,7 @@ static void in_clears_out(void *_fd)
 	iv_fd_set_handler_out(_fd, NULL);
 }
 
-static void in_registers_anew(void *_fd)
+static void in_registers_again(void *_fd)
 {
 	struct iv_fd *fd = _fd;
 
@@ -537,38 +537,38 @@ static void handlers_change_between_calls(void)
 static void unregistering_cancels_the_rest(void)
 {
 	run_trouble(err_unregisters, got_in, ".e.");
-	run_trouble(err_registers_anew, got_in, ".e.eio");
-	run_trouble(got_err, in_registers_anew, ".ei.eo");
+	run_trouble(err_registers_again, got_in, ".e.eio");
+	run_trouble(got_err, in_registers_again, ".ei.eo");
 }
 
-static void answer(void *_fd)
+static void clear_out(void *_fd)
 {
 	mark('o');
 	iv_fd_set_handler_out(_fd, NULL);
 }
 
-static void hear_and_answer(void *_fd)
+static void read_and_set_out(void *_fd)
 {
 	struct iv_fd *fd = _fd;
 
 	mark('i');
-	hear(fd->fd);
-	iv_fd_set_handler_out(fd, answer);
+	read_byte(fd->fd);
+	iv_fd_set_handler_out(fd, clear_out);
 }
 
-static void new_out_handler_waits(void)
+static void out_set_by_in_runs_later(void)
 {
 	open_pair();
 	set_up(near);
-	ifd.handler_in = hear_and_answer;
+	ifd.handler_in = read_and_set_out;
 	iv_fd_register(&ifd);
-	say(far);
+	write_byte(far);
 	run_ticks(3);
 	expect(".i.o.");
 	tear_down();
 }
 
-static void is_registered_in_handler(void *_fd)
+static void check_and_unregister(void *_fd)
 {
 	struct iv_fd *fd = _fd;
 
@@ -582,9 +582,9 @@ static void registered_until_unregistered(void)
 {
 	open_pair();
 	set_up(near);
-	say(far);
+	write_byte(far);
 	check_int(iv_fd_registered(&ifd), 0);
-	ifd.handler_in = is_registered_in_handler;
+	ifd.handler_in = check_and_unregister;
 	iv_fd_register(&ifd);
 	check_int(iv_fd_registered(&ifd), 1);
 	iv_main();
@@ -603,7 +603,7 @@ static void cookie_may_change(void)
 
 	open_pair();
 	set_up(near);
-	say(far);
+	write_byte(far);
 	ifd.handler_in = mark_cookie;
 	ifd.cookie = &first;
 	iv_fd_register(&ifd);
@@ -614,7 +614,7 @@ static void cookie_may_change(void)
 	tear_down();
 }
 
-static void public_members_are_left_alone(void)
+static void public_members_are_kept(void)
 {
 	open_pair();
 	set_up(near);
@@ -637,11 +637,11 @@ static void public_members_are_left_alone(void)
 	tear_down();
 }
 
-/* Several that are ready in one wait. */
+/* Several descriptors, all of which are ready in the first wait. */
 #define SEVERAL		10
 
 static struct iv_fd several[SEVERAL];
-static int kicks[SEVERAL];
+static int several_far[SEVERAL];
 
 static void watch_several(void (*handler)(void *))
 {
@@ -650,8 +650,8 @@ static void watch_several(void (*handler)(void *))
 	iv_init();
 	for (i = 0; i < SEVERAL; i++) {
 		open_pipe();
-		say(far);
-		kicks[i] = far;
+		write_byte(far);
+		several_far[i] = far;
 		IV_FD_INIT(&several[i]);
 		several[i].fd = near;
 		several[i].cookie = &several[i];
@@ -668,7 +668,7 @@ static void close_several(void)
 		if (iv_fd_registered(&several[i]))
 			iv_fd_unregister(&several[i]);
 		close(several[i].fd);
-		close(kicks[i]);
+		close(several_far[i]);
 	}
 	iv_deinit();
 }
@@ -683,7 +683,7 @@ static void unregister_all(void *cookie)
 		iv_fd_unregister(&several[i]);
 }
 
-static void others_of_the_batch_are_cancelled(void)
+static void unregistered_others_are_cancelled(void)
 {
 	watch_several(unregister_all);
 	iv_main();
@@ -691,7 +691,7 @@ static void others_of_the_batch_are_cancelled(void)
 	close_several();
 }
 
-static void register_others_anew(void *_me)
+static void register_others_again(void *_me)
 {
 	int i;
 
@@ -704,25 +704,25 @@ static void register_others_anew(void *_me)
 	}
 }
 
-static void registered_anew_is_new(void)
+static void registered_again_is_new(void)
 {
-	watch_several(register_others_anew);
+	watch_several(register_others_again);
 	run_ticks(2);
 	expect(".i.iiiiiiiii");
 	close_several();
 }
 
-/* The same structure and number, another descriptor. */
-static void renew(struct iv_fd *fd, int *kick)
+/* Watch another descriptor with the same structure and number. */
+static void replace(struct iv_fd *fd, int *peer)
 {
 	int number = fd->fd;
 
 	iv_fd_unregister(fd);
 	close(number);
-	close(*kick);
+	close(*peer);
 
 	open_pipe();
-	*kick = far;
+	*peer = far;
 	if (near != number) {
 		check_int(dup2(near, number), number);
 		close(near);
@@ -734,32 +734,32 @@ static void renew(struct iv_fd *fd, int *kick)
 	iv_fd_register(fd);
 }
 
-static void renew_all(void *cookie)
+static void replace_all(void *cookie)
 {
 	int i;
 
 	(void)cookie;
 	mark('R');
 	for (i = 0; i < SEVERAL; i++)
-		renew(&several[i], &kicks[i]);
+		replace(&several[i], &several_far[i]);
 }
 
-static void new_descriptor_gets_nothing_stale(void)
+static void reused_number_gets_no_stale_report(void)
 {
 	int i;
 
-	watch_several(renew_all);
+	watch_several(replace_all);
 	run_ticks(3);
 	expect(".R..");
 
 	for (i = 0; i < SEVERAL; i++)
-		say(kicks[i]);
+		write_byte(several_far[i]);
 	run_ticks(1);
 	expect(".iiiiiiiiii");
 	close_several();
 }
 
-static void leave_and_free(void *_fd)
+static void unregister_and_free(void *_fd)
 {
 	struct iv_fd *fd = _fd;
 
@@ -770,7 +770,7 @@ static void leave_and_free(void *_fd)
 	free(fd);
 }
 
-static void memory_is_the_callers_again(void)
+static void handler_frees_its_descriptor(void)
 {
 	struct iv_fd *fd = malloc(sizeof(*fd));
 
@@ -779,7 +779,7 @@ static void memory_is_the_callers_again(void)
 	IV_FD_INIT(fd);
 	fd->fd = hung_up_socket();
 	fd->cookie = fd;
-	fd->handler_err = leave_and_free;
+	fd->handler_err = unregister_and_free;
 	fd->handler_in = got_in;
 	fd->handler_out = got_out;
 	iv_fd_register(fd);
@@ -806,7 +806,7 @@ static void free_partners(void *_p)
 	}
 }
 
-static void memory_of_a_ready_one_may_go(void)
+static void handler_frees_another_ready_one(void)
 {
 	struct partners p;
 	int i;
@@ -826,8 +826,7 @@ static void memory_of_a_ready_one_may_go(void)
 	iv_deinit();
 }
 
-/* Nothing is wanted of it. */
-static void without_handlers_nothing_happens(void)
+static void loop_sleeps_without_handlers(void)
 {
 	set_up(hung_up_pipe());
 	iv_fd_register(&ifd);
@@ -842,10 +841,10 @@ static void without_handlers_nothing_happens(void)
 	tear_down();
 }
 
-static void standard_input_may_be_watched_for_nothing(void)
+static void standard_input_without_handlers(void)
 {
 	open_pipe();
-	say(far);
+	write_byte(far);
 	check_int(dup2(near, 0), 0);
 	set_up(0);
 	iv_fd_register(&ifd);
@@ -853,7 +852,7 @@ static void standard_input_may_be_watched_for_nothing(void)
 	tear_down();
 }
 
-static void closing_before_the_first_wait_is_harmless(void)
+static void closed_before_the_first_wait(void)
 {
 	open_pair();
 	set_up(dup(near));
@@ -867,7 +866,7 @@ static void closing_before_the_first_wait_is_harmless(void)
 	tear_down();
 }
 
-static void never_noticed_without_handlers(void)
+static void not_open_without_handlers(void)
 {
 	open_pair();
 	set_up(far + 100);
@@ -885,7 +884,7 @@ static void never_noticed_without_handlers(void)
 }
 
 /* iv_fd_register_try(). */
-static void try_refuses_what_is_not_open(void)
+static void try_not_open(void)
 {
 	open_pair();
 	set_up(far + 100);
@@ -899,7 +898,7 @@ static void try_refuses_what_is_not_open(void)
 
 	ifd.fd = near;
 	check_int(iv_fd_register_try(&ifd), 0);
-	say(far);
+	write_byte(far);
 	run_ticks(1);
 	expect(".i");
 	tear_down();
@@ -929,13 +928,13 @@ static void try_regular_file_with(void (*handler)(void *))
 	iv_deinit();
 }
 
-static void try_tells_of_regular_files(void)
+static void try_regular_files(void)
 {
 	try_regular_file_with(got_in);
 	try_regular_file_with(NULL);
 }
 
-static void try_tells_of_a_second_object(void)
+static void try_second_object(void)
 {
 	struct iv_fd second;
 
@@ -950,7 +949,7 @@ static void try_tells_of_a_second_object(void)
 	IV_FD_INIT(&second);
 	second.fd = near;
 	second.handler_out = got_out;
-	if (!takes_two()) {
+	if (!allows_two_objects()) {
 		check_errno(iv_fd_register_try(&second), EEXIST);
 		check_int(iv_fd_registered(&second), 0);
 		second.fd = dup(near);
@@ -958,7 +957,7 @@ static void try_tells_of_a_second_object(void)
 	check_int(iv_fd_register_try(&second), 0);
 	run_ticks(1);
 	expect(".o");
-	say(far);
+	write_byte(far);
 	iv_fd_unregister(&second);
 	if (second.fd != near)
 		close(second.fd);
@@ -1018,7 +1017,7 @@ static void expect_flags(int fd, int on)
 	check_int(!!oob_inline(fd), on);
 }
 
-static void flags_are_set_for_good(void)
+static void flags_stay_set(void)
 {
 	open_pair();
 	set_up(near);
@@ -1093,7 +1092,7 @@ static void reset(int fd)
 	close(fd);
 }
 
-static void hear_urgent(void *_fd)
+static void read_urgent(void *_fd)
 {
 	struct iv_fd *fd = _fd;
 	char c = 0;
@@ -1107,7 +1106,7 @@ static void urgent_data_comes_in_band(void)
 {
 	open_connection();
 	set_up(near);
-	ifd.handler_in = hear_urgent;
+	ifd.handler_in = read_urgent;
 	iv_fd_register(&ifd);
 	check_int(send(far, "u", 1, MSG_OOB), 1);
 	iv_main();
@@ -1115,7 +1114,7 @@ static void urgent_data_comes_in_band(void)
 	tear_down();
 }
 
-static void out_refused(void *_fd)
+static void got_refused_connection(void *_fd)
 {
 	struct iv_fd *fd = _fd;
 	socklen_t len = sizeof(int);
@@ -1133,7 +1132,7 @@ static void refused_connection_is_output(void)
 	far = bound_socket();
 	near = socket(AF_INET, SOCK_STREAM, 0);
 	set_up(near);
-	ifd.handler_out = out_refused;
+	ifd.handler_out = got_refused_connection;
 	iv_fd_register(&ifd);
 	check_errno(connect_it(near), EINPROGRESS);
 	iv_main();
@@ -1145,7 +1144,7 @@ static void refused_connection_is_output(void)
 	tear_down();
 }
 
-/* A connection and its timer in one piece of memory. */
+/* A connection and its timer are allocated together. */
 struct conn {
 	struct iv_fd	fd;
 	struct iv_timer	timer;
@@ -1192,7 +1191,7 @@ static void reset_connection_is_an_error(void)
 	iv_deinit();
 }
 
-/* Connections one after the other, through the same structure. */
+/* Connections that use the same structure, one after another. */
 static struct iv_fd listening;
 static int connections_left;
 
@@ -1254,7 +1253,7 @@ static void thousand_connections(void)
 	iv_deinit();
 }
 
-/* Random operations, and what they make of the next wait. */
+/* Random operations, after each few of which a wait is checked. */
 #define CROWD		40
 
 static struct member crowd[CROWD];
@@ -1324,9 +1323,9 @@ static void operate(struct member *m)
 		break;
 	default:
 		if (m->readable)
-			hear(m->fd.fd);
+			read_byte(m->fd.fd);
 		else
-			say(m->peer);
+			write_byte(m->peer);
 		m->readable = !m->readable;
 	}
 }
@@ -1360,11 +1359,11 @@ static void random_operations(void)
 	iv_deinit();
 }
 
-/* Many. */
+/* Large numbers of descriptors. */
 #define MANY		15000
 
 static struct iv_fd many[MANY];
-static int times[MANY];
+static int runs[MANY];
 static int served;
 
 static void watch_many(int num, void (*handler)(void *))
@@ -1372,7 +1371,7 @@ static void watch_many(int num, void (*handler)(void *))
 	int i;
 
 	open_pipe();
-	say(far);
+	write_byte(far);
 	for (i = 0; i < num; i++) {
 		IV_FD_INIT(&many[i]);
 		many[i].fd = fcntl(near, F_DUPFD_CLOEXEC, 0);
@@ -1424,7 +1423,7 @@ static void small_stack(void)
 	iv_init();
 	check_int(pthread_attr_init(&attr), 0);
 	if (pthread_attr_setstacksize(&attr, 65536) == EINVAL)
-		skip("no stack may be that small here");
+		skip("stacks may not be that small here");
 	check_int(pthread_create(&thread, &attr, serve_many, NULL), 0);
 	check_int(pthread_join(thread, NULL), 0);
 	pthread_attr_destroy(&attr);
@@ -1435,7 +1434,7 @@ static void count(void *_fd)
 {
 	struct iv_fd *fd = _fd;
 
-	if (times[fd - many]++ == 0)
+	if (runs[fd - many]++ == 0)
 		served++;
 }
 
@@ -1452,7 +1451,7 @@ static void none_of_many_starves(void)
 	}
 	check_int(served, num);
 	for (i = 0; i < num; i++)
-		check(times[i] <= 50);
+		check(runs[i] <= 50);
 	close_many(num);
 	iv_deinit();
 }
@@ -1465,7 +1464,7 @@ static void count_call(void *cookie)
 	num_called++;
 }
 
-/* The kernel may not allow that many, but it does allow a few of them. */
+/* 70000 may be more than the kernel can wait for, so only 1000 are left. */
 static void many_objects_watch_one_descriptor(void)
 {
 	const int num = 70000;
@@ -1476,7 +1475,7 @@ static void many_objects_watch_one_descriptor(void)
 	check(objects != NULL);
 	open_pair();
 	set_up(-1);
-	for (i = 0; i < num && takes_two(); i++) {
+	for (i = 0; i < num && allows_two_objects(); i++) {
 		IV_FD_INIT(&objects[i]);
 		objects[i].fd = near;
 		objects[i].handler_out = count_call;
@@ -1516,7 +1515,7 @@ static void large_numbers(void)
 	tear_down();
 }
 
-/* Another loop watches the same. */
+/* Another loop watches near, too. */
 static void *watch_near(void *arg)
 {
 	struct iv_fd fd;
@@ -1525,7 +1524,7 @@ static void *watch_near(void *arg)
 	IV_FD_INIT(&fd);
 	fd.fd = near;
 	fd.cookie = &fd;
-	fd.handler_in = is_registered_in_handler;
+	fd.handler_in = check_and_unregister;
 	iv_fd_register(&fd);
 	iv_main();
 	iv_deinit();
@@ -1544,7 +1543,7 @@ static void two_loops_watch_one_descriptor(void)
 	run_ticks(1);
 	expect(".");
 
-	say(far);
+	write_byte(far);
 	check_int(pthread_create(&thread, NULL, watch_near, NULL), 0);
 	check_int(pthread_join(thread, NULL), 0);
 	expect("i");
@@ -1585,12 +1584,12 @@ static void watch_twice(void)
 	run_ticks(1);
 }
 
-static void refused_descriptors_are_fatal(void)
+static void rejected_descriptors_are_fatal(void)
 {
 	int rejects;
 
 	iv_init();
-	rejects = !takes_two();
+	rejects = !allows_two_objects();
 	iv_deinit();
 
 	check_fatal(watch_not_open, "descriptor 987");
@@ -1611,7 +1610,7 @@ static void mark_other(void *cookie)
 	mark('2');
 }
 
-/* One that is closed, and another one to see that the loop goes on. */
+/* `ifd' will be closed, and `other' shows that the loop goes on. */
 static void watch_two(void)
 {
 	open_pair();
@@ -1630,12 +1629,12 @@ static void watch_two(void)
 	expect(".");
 }
 
-static void other_is_heard(void)
+static void expect_other(void)
 {
-	say(other_far);
+	write_byte(other_far);
 	run_ticks(2);
 	expect(".2.2");
-	hear(other.fd);
+	read_byte(other.fd);
 	idle(100);
 }
 
@@ -1655,22 +1654,22 @@ static void closed_then_unregistered(void)
 	for (i = 0; i < 3; i++) {
 		close(ifd.fd);
 		if (i > 0)
-			other_is_heard();
+			expect_other();
 		iv_fd_unregister(&ifd);
-		other_is_heard();
+		expect_other();
 		close(far);
 
 		open_pair();
 		ifd.fd = near;
 		iv_fd_register(&ifd);
-		say(far);
+		write_byte(far);
 		run_ticks(1);
 		expect(".i");
 	}
 	close_two();
 }
 
-/* Without a wait in between: what concerns the first does not hit the second. */
+/* The number is used again before a wait has removed the old descriptor. */
 static void number_is_used_again_at_once(void)
 {
 	int i;
@@ -1691,14 +1690,14 @@ static void number_is_used_again_at_once(void)
 			run_ticks(1);
 			expect(".");
 		}
-		say(far);
+		write_byte(far);
 		run_ticks(1);
 		expect(".i");
 	}
 	close_two();
 }
 
-/* The kernel goes on reporting it, when its memory may have been freed. */
+/* The duplicate makes the kernel report an object that has been freed. */
 static void closed_but_for_a_duplicate(void)
 {
 	struct iv_fd *fd = malloc(sizeof(*fd));
@@ -1717,32 +1716,32 @@ static void closed_but_for_a_duplicate(void)
 	iv_fd_unregister(fd);
 	memset(fd, 0xff, sizeof(*fd));
 	free(fd);
-	say(far);
-	other_is_heard();
+	write_byte(far);
+	expect_other();
 	close(duplicate);
 	close_two();
 }
 
-/* If its number is open again, that is watched for what is set. */
+/* A new descriptor with its number is watched for the handlers set. */
 static void closed_and_opened_again(void)
 {
 	watch_two();
 	close(near);
 	close(far);
 	iv_fd_set_handler_out(&ifd, got_out);
-	other_is_heard();
+	expect_other();
 	iv_fd_set_handler_out(&ifd, NULL);
-	other_is_heard();
+	expect_other();
 
 	check_int(dup2(other.fd, ifd.fd), ifd.fd);
 	iv_fd_set_handler_out(&ifd, got_out);
 	run_ticks(1);
 	expect(".o");
 	iv_fd_unregister(&other);
-	say(other_far);
+	write_byte(other_far);
 	run_ticks(1);
 	expect(".io");
-	hear(other.fd);
+	read_byte(other.fd);
 	iv_fd_register(&other);
 	iv_fd_set_handler_in(&ifd, NULL);
 	run_ticks(1);
@@ -1752,13 +1751,13 @@ static void closed_and_opened_again(void)
 	close_two();
 }
 
-/* poll(2) reports whatever has the number; the order is unspecified. */
-static void second_is_heard(int first_is_registered)
+/* poll(2) reports one number for both objects; the order is unspecified. */
+static void expect_second(int first_is_registered)
 {
 	run_ticks(1);
 	check(strchr(trace, 'I') != NULL);
 	check_int(strchr(trace, 'i') != NULL,
-		  first_is_registered && takes_two());
+		  first_is_registered && allows_two_objects());
 	memset(trace, 0, sizeof(trace));
 }
 
@@ -1781,14 +1780,14 @@ static void two_objects_for_one_number(void)
 			iv_fd_register(&second);
 		else
 			check_int(iv_fd_register_try(&second), 0);
-		say(far);
-		second_is_heard(1);
+		write_byte(far);
+		expect_second(1);
 
 		iv_fd_unregister(i & 2 ? &second : &ifd);
 		if (!(i & 2))
-			second_is_heard(0);
+			expect_second(0);
 		iv_fd_unregister(i & 2 ? &ifd : &second);
-		other_is_heard();
+		expect_other();
 
 		iv_fd_register(&second);
 		run_ticks(1);
@@ -1798,8 +1797,8 @@ static void two_objects_for_one_number(void)
 	}
 }
 
-/* A kqueue has no filter for the first: it refuses a pipe without a reader. */
-static void broken_pipe_is_watched_once(void)
+/* A kqueue rejects a pipe without a reader, so it has no filter for `ifd'. */
+static void try_second_object_of_broken_pipe(void)
 {
 	struct iv_fd second;
 
@@ -1813,7 +1812,7 @@ static void broken_pipe_is_watched_once(void)
 	IV_FD_INIT(&second);
 	second.fd = far;
 	second.handler_out = got_out;
-	if (takes_two()) {
+	if (allows_two_objects()) {
 		check_int(iv_fd_register_try(&second), 0);
 		iv_fd_unregister(&second);
 	} else {
@@ -1825,7 +1824,7 @@ static void broken_pipe_is_watched_once(void)
 	tear_down();
 }
 
-/* The kernel has yet to be told of the handlers when the loop starts anew. */
+/* The handlers are not in the kernel yet when all are given to it again. */
 static void two_objects_and_new_handlers(void)
 {
 	struct iv_fd second;
@@ -1848,17 +1847,17 @@ static void two_objects_and_new_handlers(void)
 			iv_fd_register(&second);
 		else
 			check_int(iv_fd_register_try(&second), 0);
-		say(far);
-		second_is_heard(1);
+		write_byte(far);
+		expect_second(1);
 		iv_fd_unregister(&second);
 		iv_fd_unregister(&ifd);
-		other_is_heard();
+		expect_other();
 		iv_fd_register(&ifd);
 		close_two();
 	}
 }
 
-/* The kernel knows both, when the memory of one may have been freed. */
+/* The kernel watches both, and reports the one that has been freed, too. */
 static void two_objects_and_a_duplicate(void)
 {
 	struct iv_fd *fd = malloc(sizeof(*fd));
@@ -1885,9 +1884,9 @@ static void two_objects_and_a_duplicate(void)
 	memset(fd, 0xff, sizeof(*fd));
 	free(fd);
 
-	say(duplicate_far);
-	other_is_heard();
-	say(far);
+	write_byte(duplicate_far);
+	expect_other();
+	write_byte(far);
 	run_ticks(1);
 	expect(".I");
 	close(duplicate);
@@ -1895,7 +1894,10 @@ static void two_objects_and_a_duplicate(void)
 	close_two();
 }
 
-/* A third one makes the loop start anew: what was opened last is reported. */
+/*
+ * Unregistering a third one that was closed makes the loop give all of them to
+ * the kernel again, of which the one that was registered last is reported.
+ */
 static void two_objects_and_a_third(void)
 {
 	struct iv_fd second;
@@ -1915,16 +1917,16 @@ static void two_objects_and_a_third(void)
 	close(other.fd);
 	close(other_far);
 	iv_fd_unregister(&other);
-	say(far);
-	second_is_heard(1);
+	write_byte(far);
+	expect_second(1);
 	iv_fd_unregister(&ifd);
-	second_is_heard(0);
+	expect_second(0);
 	iv_fd_unregister(&second);
 	tear_down();
 }
 
-/* What register_try returns, depending on what is registered. */
-static void got_none(void *cookie)
+/* What iv_fd_register_try() returns for each kind of descriptor. */
+static void ignore(void *cookie)
 {
 	(void)cookie;
 }
@@ -1944,7 +1946,7 @@ static int directory(void)
 	return open("/", O_RDONLY | O_DIRECTORY);
 }
 
-/* Not every system has such descriptors: -1 with ENOSYS. */
+/* -1 with ENOSYS on systems that have no such descriptors. */
 static int open_path(const char *path)
 {
 #ifdef O_PATH
@@ -2032,7 +2034,7 @@ static const struct {
 	int		by_epoll;	/* 0, or errno */
 	int		by_kqueue;
 	int		by_poll;
-} answers[] = {
+} results[] = {
 	{ "not open",		not_open,		EBADF,	EBADF,	EBADF },
 	{ "path of directory",	path_of_directory,	EBADF,	EPERM,	EBADF },
 	{ "path of device",	path_of_device,		EBADF,	EBADF,	EBADF },
@@ -2049,11 +2051,11 @@ static const struct {
 	{ "epoll",		other_epoll,		0,	0,	0 },
 };
 
-static void answer_is(int i, int fd, void (*handler)(void *))
+static void check_result(int i, int fd, void (*handler)(void *))
 {
-	int want = variant_is_poll() ? answers[i].by_poll :
-		   variant_is_kqueue() ? answers[i].by_kqueue :
-					 answers[i].by_epoll;
+	int want = variant_is_poll() ? results[i].by_poll :
+		   variant_is_kqueue() ? results[i].by_kqueue :
+					 results[i].by_epoll;
 	int flags = fcntl(fd, F_GETFD);
 	int got;
 
@@ -2064,7 +2066,7 @@ static void answer_is(int i, int fd, void (*handler)(void *))
 	errno = 4711;
 	got = iv_fd_register_try(&ifd) < 0 ? errno : 0;
 	if (got != want)
-		fprintf(stderr, "# %s:\n", answers[i].name);
+		fprintf(stderr, "# %s:\n", results[i].name);
 	check_int(got, want);
 	check_int(errno, want != 0 ? want : 4711);
 	check_int(iv_fd_registered(&ifd), got == 0);
@@ -2076,21 +2078,21 @@ static void answer_is(int i, int fd, void (*handler)(void *))
 		iv_fd_unregister(&ifd);
 }
 
-static void try_answers(void)
+static void try_each_kind(void)
 {
 	int i;
 
 	iv_init();
-	for (i = 0; i < (int)(sizeof(answers) / sizeof(answers[0])); i++) {
+	for (i = 0; i < (int)(sizeof(results) / sizeof(results[0])); i++) {
 		int fd;
 
 		near = far = -1;
-		fd = answers[i].open();
+		fd = results[i].open();
 		if (fd < 0 && errno == ENOSYS)
 			continue;
 		check(fd >= 0);
-		answer_is(i, fd, got_none);
-		answer_is(i, fd, NULL);
+		check_result(i, fd, ignore);
+		check_result(i, fd, NULL);
 		close(fd);
 		close(near);
 		close(far);
@@ -2104,17 +2106,17 @@ static void watch_path(void)
 	watch_not_open();
 }
 
-static void paths_are_refused_by_number(void)
+static void paths_are_fatal(void)
 {
 	int fd = path_of_directory();
 
 	if (fd < 0 && errno == ENOSYS)
-		skip("no descriptor stands for a path alone on this system");
+		skip("this system has no O_PATH");
 	close(fd);
 	check_fatal(watch_path, "add descriptor 987 of ");
 }
 
-/* poll(2) takes no more descriptors than a process may have. */
+/* poll(2) rejects more descriptors than RLIMIT_NOFILE. */
 static void watch_above_the_limit(void)
 {
 	open_pair();
@@ -2123,7 +2125,7 @@ static void watch_above_the_limit(void)
 	iv_fd_register(&ifd);
 	run_ticks(1);
 	(void)limit_descriptors(0);
-	say(far);
+	write_byte(far);
 	run_ticks(1);
 	_exit(!strcmp(trace, "..i") ? 0 : 1);
 }
@@ -2150,8 +2152,8 @@ static void limit_may_be_lowered(void)
 	check_child(pid);
 }
 
-/* A thread with a pending cancellation returns from all calls. */
-static int came_through;
+/* All calls return in a thread with a pending cancellation. */
+static int all_returned;
 
 static void *use_while_cancelled(void *unused)
 {
@@ -2165,7 +2167,7 @@ static void *use_while_cancelled(void *unused)
 	iv_fd_set_handler_out(&ifd, NULL);
 	iv_fd_unregister(&ifd);
 	iv_deinit();
-	came_through = 1;
+	all_returned = 1;
 	pthread_testcancel();
 	check(0);
 
@@ -2182,13 +2184,13 @@ static void cancelled_thread(void)
 	check_int(pthread_create(&thread, NULL, use_while_cancelled, NULL), 0);
 	check_int(pthread_join(thread, &end), 0);
 	check(end == PTHREAD_CANCELED);
-	check_int(came_through, 1);
+	check_int(all_returned, 1);
 	close(near);
 	close(far);
 	iv_deinit();
 }
 
-/* The number of a closed standard input is not used by the loop. */
+/* The loop does not use the number of a closed standard input. */
 static void standard_input_may_be_closed(void)
 {
 	int null = open("/dev/null", O_RDONLY);
@@ -2202,7 +2204,7 @@ static void standard_input_may_be_closed(void)
 	ifd.handler_in = got_in;
 	check_errno(iv_fd_register_try(&ifd), EBADF);
 
-	/* After several waits with the same limit there may be a timerfd. */
+	/* After several waits for the same timer the loop may use a timerfd. */
 	IV_TIMER_INIT(&tick);
 	tick.handler = stop;
 	tick.expires = iv_now;
@@ -2211,7 +2213,7 @@ static void standard_input_may_be_closed(void)
 	ifd.fd = near;
 	ifd.handler_in = stop;
 	iv_fd_register(&ifd);
-	say(far);
+	write_byte(far);
 	for (i = 0; i < 20; i++)
 		iv_main();
 	check_errno(fcntl(0, F_GETFD), EBADF);
@@ -2222,7 +2224,7 @@ static void standard_input_may_be_closed(void)
 	tear_down();
 }
 
-/* What POLLPRI alone reports, as input of an epoll descriptor. */
+/* What only POLLPRI reports makes an epoll descriptor readable. */
 static void priority_data_by_epoll(void)
 {
 	int off = 0;
@@ -2238,20 +2240,20 @@ static void priority_data_by_epoll(void)
 	set_up(epfd);
 	ifd.handler_in = got_in;
 	iv_fd_register(&ifd);
-	say(far);
+	write_byte(far);
 	idle(100);
 	expect("");
 	check_int(send(far, "u", 1, MSG_OOB), 1);
 	run_ticks(2);
 	expect(".i.i");
-	hear(near);
+	read_byte(near);
 	check_int(recv(near, &off, 1, MSG_OOB), 1);
 	idle(100);
 	close(epfd);
 	tear_down();
 }
 
-/* Reported as an error, until the file is read. */
+/* A file in /sys reports POLLERR when it was not read since it changed. */
 static void read_attribute(void *_fd)
 {
 	struct iv_fd *fd = _fd;
@@ -2270,7 +2272,7 @@ static void attribute_is_read_on_error(void)
 	set_up(fd);
 	ifd.handler_err = read_attribute;
 	if (variant_is_kqueue()) {
-		/* A kqueue only reports that a file has data. */
+		/* A kqueue reports no errors of files. */
 		check_errno(iv_fd_register_try(&ifd), EPERM);
 	} else {
 		iv_fd_register(&ifd);
@@ -2282,7 +2284,7 @@ static void attribute_is_read_on_error(void)
 	iv_deinit();
 }
 
-/* Both are reported; the first to be called asks the kernel again. */
+/* One wait reports both; the handler that runs first waits once more. */
 static int nested_calls[2];
 
 static void run_nested(void *calls)
@@ -2293,7 +2295,7 @@ static void run_nested(void *calls)
 	iv_quit();
 }
 
-static void reported_again(void)
+static void nested_loop(void)
 {
 	struct iv_fd fd[2];
 	int p[2][2];
@@ -2314,7 +2316,7 @@ static void reported_again(void)
 	check(nested_calls[1] >= 1);
 	for (i = 0; i < 2; i++)
 		iv_fd_unregister(&fd[i]);
-	/* Neither is in a list any more. */
+	/* The library must not refer to them any longer. */
 	memset(fd, 0xff, sizeof(fd));
 	run_iterations(2);
 	for (i = 0; i < 2; i++) {
@@ -2325,125 +2327,125 @@ static void reported_again(void)
 }
 
 static const struct check_case cases[] = {
-	{ "what is reported again in a handler's own loop is called",
-	  reported_again, EACH_METHOD, 0 },
+	{ "a nested iv_main in a handler loses no report",
+	  nested_loop, EACH_METHOD, 0 },
 	{ "an input handler runs in each iteration while there is input",
 	  input_runs_while_readable, EACH_METHOD, 0 },
 	{ "an output handler runs in each iteration while there is room",
 	  output_runs_while_writable, EACH_METHOD, 0 },
 	{ "a handler runs for its own condition only",
-	  only_what_is_wanted_is_called, EACH_METHOD, 0 },
-	{ "a handler set later gets a condition that held before",
-	  late_handlers_get_old_conditions, EACH_METHOD, 0 },
+	  handlers_run_for_their_condition, EACH_METHOD, 0 },
+	{ "a handler set later runs for a condition that holds already",
+	  handlers_set_later_run, EACH_METHOD, 0 },
 	{ "the last change of handlers before a wait takes effect",
-	  last_change_before_a_wait_counts, EACH_METHOD, 0 },
-	{ "a half-close shows as input alone",
+	  last_change_before_a_wait_takes_effect, EACH_METHOD, 0 },
+	{ "a half-close by the peer is reported as input alone",
 	  half_close_is_input, EACH_METHOD, 0 },
-	{ "... as one's own shutdown does as output alone",
-	  own_shutdown_is_output, EACH_METHOD, 0 },
-	{ "... and what was sent before it is input before it",
-	  end_comes_after_the_data, EACH_METHOD, 0 },
-	{ "an error or a hang-up calls err, in, out, those that are set",
+	{ "a shutdown for writing is reported as output alone",
+	  shutdown_is_output, EACH_METHOD, 0 },
+	{ "data sent before a half-close is read before its end of file",
+	  data_comes_before_end_of_file, EACH_METHOD, 0 },
+	{ "an error or a hang-up calls the err, in and out handlers, in turn",
 	  trouble_calls_err_in_out, EACH_METHOD, 0 },
-	{ "an error handler alone runs for errors and hang-ups, in each iteration",
-	  err_alone_hears_of_trouble_alone, EACH_METHOD, 0 },
-	{ "of many with an error, all are reported again and again",
+	{ "a sole error handler runs for errors and hang-ups, not for input",
+	  err_alone_runs_for_trouble_only, EACH_METHOD, 0 },
+	{ "if 300 descriptors have an error, all are reported again and again",
 	  many_are_broken, EACH_METHOD, 0 },
-	{ "a handler set by the one before it runs in the same iteration",
+	{ "a handler may set or clear those that run after it",
 	  handlers_change_between_calls, EACH_METHOD, 0 },
-	{ "unregistering in a handler cancels those after it, for good",
+	{ "unregistering in a handler cancels those that run after it",
 	  unregistering_cancels_the_rest, EACH_METHOD, 0 },
 	{ "an out handler set by an in handler runs after the next wait",
-	  new_out_handler_waits, EACH_METHOD, 0 },
+	  out_set_by_in_runs_later, EACH_METHOD, 0 },
 	{ "a descriptor is registered in its handler until unregistered",
 	  registered_until_unregistered, EACH_METHOD, 0 },
 	{ "the cookie may change while registered",
 	  cookie_may_change, EACH_METHOD, 0 },
-	{ "public members are never written to",
-	  public_members_are_left_alone, EACH_METHOD, 0 },
-	{ "a handler may unregister others that are ready: they do not run",
-	  others_of_the_batch_are_cancelled, EACH_METHOD, 0 },
-	{ "a ready one that is registered again runs after the next wait",
-	  registered_anew_is_new, EACH_METHOD, 0 },
-	{ "a new descriptor of the same number gets nothing stale",
-	  new_descriptor_gets_nothing_stale, EACH_METHOD, 0 },
+	{ "the library never changes public members",
+	  public_members_are_kept, EACH_METHOD, 0 },
+	{ "unregistering other ready descriptors cancels their handlers",
+	  unregistered_others_are_cancelled, EACH_METHOD, 0 },
+	{ "a ready descriptor registered again is reported by the next wait",
+	  registered_again_is_new, EACH_METHOD, 0 },
+	{ "a new descriptor that reuses a number gets no stale report",
+	  reused_number_gets_no_stale_report, EACH_METHOD, 0 },
 	{ "a handler may free its own descriptor's memory",
-	  memory_is_the_callers_again, EACH_METHOD, 0 },
-	{ "a handler may free the memory of another one that is ready",
-	  memory_of_a_ready_one_may_go, EACH_METHOD, 0 },
+	  handler_frees_its_descriptor, EACH_METHOD, 0 },
+	{ "a handler may free another ready descriptor's memory",
+	  handler_frees_another_ready_one, EACH_METHOD, 0 },
 	{ "a descriptor without handlers keeps the loop running, asleep",
-	  without_handlers_nothing_happens, EACH_METHOD, 0 },
+	  loop_sleeps_without_handlers, EACH_METHOD, 0 },
 	{ "descriptor 0 without handlers keeps the loop running, asleep",
-	  standard_input_may_be_watched_for_nothing, EACH_METHOD, 0 },
-	{ "register, close and unregister before a wait is harmless",
-	  closing_before_the_first_wait_is_harmless, EACH_METHOD, 0 },
-	{ "without handlers, a descriptor that is not open goes unnoticed",
-	  never_noticed_without_handlers, EACH_METHOD, 0 },
-	{ "register_try gives EBADF for what is not open, and may be repeated",
-	  try_refuses_what_is_not_open, EACH_METHOD, 0 },
-	{ "register_try of a regular file: EPERM, by poll it is always ready",
-	  try_tells_of_regular_files, EACH_METHOD, 0 },
-	{ "register_try of a watched descriptor: EEXIST, by poll it works",
-	  try_tells_of_a_second_object, EACH_METHOD, 0 },
-	{ "register_try of a watched pipe without a reader: EEXIST, too",
-	  broken_pipe_is_watched_once, EACH_METHOD, 0 },
-	{ "register_try without handlers leaves setting them for later",
+	  standard_input_without_handlers, EACH_METHOD, 0 },
+	{ "a descriptor may be registered, closed and unregistered at once",
+	  closed_before_the_first_wait, EACH_METHOD, 0 },
+	{ "a number that is not open may be registered without handlers",
+	  not_open_without_handlers, EACH_METHOD, 0 },
+	{ "register_try returns EBADF for a number that is not open",
+	  try_not_open, EACH_METHOD, 0 },
+	{ "register_try of a regular file returns EPERM, or succeeds with poll",
+	  try_regular_files, EACH_METHOD, 0 },
+	{ "register_try of a watched one returns EEXIST, or succeeds with poll",
+	  try_second_object, EACH_METHOD, 0 },
+	{ "register_try of a watched pipe without a reader returns EEXIST, too",
+	  try_second_object_of_broken_pipe, EACH_METHOD, 0 },
+	{ "handlers may be set after register_try",
 	  try_without_handlers_then_with, EACH_METHOD, 0 },
 	{ "calls that succeed keep errno",
 	  errno_is_kept, EACH_METHOD, 0 },
-	{ "registering sets three flags, and nothing takes them back",
-	  flags_are_set_for_good, EACH_METHOD, 0 },
+	{ "registering sets O_NONBLOCK, FD_CLOEXEC and SO_OOBINLINE for good",
+	  flags_stay_set, EACH_METHOD, 0 },
 	{ "out-of-band data arrives in-band",
 	  urgent_data_comes_in_band, EACH_METHOD, 0 },
-	{ "a refused connect is output; without handler it is at rest",
+	{ "a refused connection is output, and quiet without a handler",
 	  refused_connection_is_output, EACH_METHOD, 0 },
-	{ "a reset is an error, even for an error handler set later",
+	{ "a reset calls an error handler that was set after registering",
 	  reset_connection_is_an_error, EACH_METHOD, 0 },
-	{ "a thousand connections follow each other in one structure",
+	{ "one structure serves a thousand connections, one after another",
 	  thousand_connections, EACH_METHOD, 0 },
-	{ "after random operations the next wait brings what it should",
+	{ "a wait after random operations reports exactly what it should",
 	  random_operations, EACH_METHOD, 0 },
-	{ "15000 descriptors that are ready fit a stack of 64 KiB",
+	{ "a stack of 64 KiB is enough for 15000 ready descriptors",
 	  small_stack, EACH_METHOD, 0 },
-	{ "of many that are always ready, none starves",
+	{ "of 700 descriptors that are always ready, none starves",
 	  none_of_many_starves, EACH_METHOD, 0 },
-	{ "one descriptor may be in 70000 objects, by poll",
+	{ "70000 objects may watch one descriptor, with poll",
 	  many_objects_watch_one_descriptor, EACH_METHOD, 0 },
-	{ "descriptors above 65535 are like others",
+	{ "descriptors above 65535 work like others",
 	  large_numbers, EACH_METHOD, 0 },
 	{ "two loops may watch one descriptor",
 	  two_loops_watch_one_descriptor, EACH_METHOD, 0 },
-	{ "what the kernel rejects is fatal, with number and reason",
-	  refused_descriptors_are_fatal, EACH_METHOD, 0 },
-	{ "the limit of descriptors may be lowered, or a message says why not",
+	{ "a descriptor that the kernel rejects is fatal, with the reason",
+	  rejected_descriptors_are_fatal, EACH_METHOD, 0 },
+	{ "lowering RLIMIT_NOFILE is harmless, or fatal with a message",
 	  limit_may_be_lowered, EACH_METHOD, 0 },
-	{ "no call acts on a cancellation that is pending",
+	{ "no call acts on a pending cancellation",
 	  cancelled_thread, EACH_METHOD, 0 },
-	{ "standard input may be closed, and is not open again",
+	{ "the loop never takes the number of a closed standard input",
 	  standard_input_may_be_closed, EACH_METHOD, 0 },
-	{ "an epoll descriptor that waits for priority data has it as input",
+	{ "an epoll descriptor is readable when it has priority data to report",
 	  priority_data_by_epoll, EACH_METHOD, 0 },
-	{ "a kernel's attribute is an error until it is read",
+	{ "a file in /sys is reported as an error until it is read",
 	  attribute_is_read_on_error, EACH_METHOD, 0 },
-	{ "register_try gives the same answer, whatever is registered",
-	  try_answers, EACH_METHOD, 0 },
-	{ "a descriptor for a path alone is fatal, with its number",
-	  paths_are_refused_by_number, EACH_METHOD, 0 },
-	{ "one that was closed may be unregistered, and the loop goes on",
+	{ "register_try returns the same errno with and without handlers",
+	  try_each_kind, EACH_METHOD, 0 },
+	{ "an O_PATH descriptor is fatal, with its number",
+	  paths_are_fatal, EACH_METHOD, 0 },
+	{ "a closed descriptor may be unregistered, and the loop goes on",
 	  closed_then_unregistered, EACH_METHOD, 0 },
-	{ "... and its number may be used again at once",
+	{ "the number of a closed descriptor may be used again at once",
 	  number_is_used_again_at_once, EACH_METHOD, 0 },
-	{ "... and is no longer reported, though a duplicate is open",
+	{ "a closed descriptor is not reported, though a duplicate is open",
 	  closed_but_for_a_duplicate, EACH_METHOD, 0 },
-	{ "one that was closed may have its handlers set",
+	{ "handlers of a closed descriptor may be set",
 	  closed_and_opened_again, EACH_METHOD, 0 },
-	{ "one that was closed does not disturb one that has its number",
+	{ "a closed descriptor does not disturb another with its number",
 	  two_objects_for_one_number, EACH_METHOD, 0 },
-	{ "... even if the former has another handler",
+	{ "a closed descriptor's new handler does not disturb its successor",
 	  two_objects_and_new_handlers, EACH_METHOD, 0 },
-	{ "... even if the kernel goes on reporting the former",
+	{ "a duplicate of a closed descriptor does not disturb its successor",
 	  two_objects_and_a_duplicate, EACH_METHOD, 0 },
-	{ "... and when the loop starts anew the latter is reported",
+	{ "a reused number is watched after all are given to the kernel again",
 	  two_objects_and_a_third, EACH_METHOD, 0 },
 };
 

@@ -485,30 +485,30 @@ mutant "fork: what a child has closed is fatal" iv_fd \
 mutant "fd closed: the kernel goes on reporting it" iv_fd \
 	's/return start_anew(st);/return 0;/' \
 	fd 'though a duplicate is open' epoll/eventfd
-mutant "fd closed: what is reported is left, by poll" iv_fd_poll \
+mutant "fd closed: poll goes on reporting its number" iv_fd_poll \
 	'/^static void report(/,/^}/s/pfd->fd = -1;/;/' \
-	fd 'that was closed may be unregistered' poll/eventfd
-mutant "fd closed: its number is not watched again" iv_fd_poll \
+	fd 'closed descriptor may be unregistered' poll/eventfd
+mutant "fd closed: poll does not watch its number again" iv_fd_poll \
 	'/^static int poll_tell(/,/^}/s/^	p->pfds\[fd->index\].fd = fd->fd;/if (!fd->told) &/' \
-	fd 'closed may have its handlers set' poll/eventfd
-mutant "fd closed: the first object is watched" iv_fd \
+	fd 'handlers of a closed descriptor' poll/eventfd
+mutant "fd closed: the first object of its number is watched" iv_fd \
 	's/ilh = st->fd.all.prev; ilh != &st->fd.all; ilh = ilh->prev/ilh = st->fd.all.next; ilh != \&st->fd.all; ilh = ilh->next/' \
-	fd 'starts anew the latter' epoll/eventfd
-mutant "fd closed: its number is not noticed" iv_fd_epoll \
+	fd 'given to the kernel again' epoll/eventfd
+mutant "fd closed: that its number is used again is not found" iv_fd_epoll \
 	's/int known = (\*word & bit) != 0;/int known = 0;/' \
-	fd 'kernel goes on reporting the former' epoll/eventfd
-mutant "fd closed: its number is noticed, and not said" iv_fd \
+	fd 'a duplicate of a closed descriptor' epoll/eventfd
+mutant "fd closed: that its number is used again is ignored" iv_fd \
 	's/return ret > 0 ? start_anew(st) : 0;/return 0;/' \
-	fd 'disturb one that has its number' epoll/eventfd
-mutant "fd closed: register_try does not say it" iv_fd \
+	fd 'disturb another with its number' epoll/eventfd
+mutant "fd closed: register_try ignores that its number is used again" iv_fd \
 	'/^	if (ret > 0)$/{N;d;}' \
-	fd 'disturb one that has its number' epoll/eventfd
+	fd 'disturb another with its number' epoll/eventfd
 mutant "fd: the loop's descriptor is standard input" iv_process \
 	'/^int iv_process_move_fd/,/^}/s/fd > STDERR_FILENO/1/' \
-	fd 'standard input may be closed' epoll-timerfd/eventfd
-mutant "fd: poll takes a path alone" iv_fd_poll \
+	fd 'number of a closed standard input' epoll-timerfd/eventfd
+mutant "fd: poll accepts an O_PATH descriptor" iv_fd_poll \
 	's/if (flags >= 0 && (flags & IV_SYS_O_PATH))/if (0)/' \
-	fd 'gives the same answer' ppoll/eventfd
+	fd 'returns the same errno' ppoll/eventfd
 mutant "pump: an error of input is told at once" iv_fd_pump \
 	'/^static int input(/,/^}/s/if (!bytes_left(p))/if (1)/' \
 	fd_pump "before input's error is reported" ''
@@ -788,26 +788,26 @@ mutant "work: put posts to the owner although a thread does" iv_work \
 kq=iv_fd_kqueue
 mutant "kqueue: EV_EOF is an error" $kq \
 	's/return poll(&pfd, 1, 0) > 0 .*/return 1;/' \
-	fd "as one's own shutdown does" kqueue/eventfd $kqueue
+	fd 'a shutdown for writing' kqueue/eventfd $kqueue
 mutant "kqueue: EV_EOF is no error" $kq \
 	'/^static int is_in_trouble/,/^}/s/return poll.*/return 0;/' \
 	fd 'an error or a hang-up calls' kqueue/eventfd $kqueue
 mutant "kqueue: a refused change is not an error" $kq \
 	'/^static int wait_once/,/^}/s/report_trouble(st, fd);/;/' \
 	fd 'an error or a hang-up calls' kqueue/eventfd $kqueue
-mutant "kqueue: an error that is refused is told once" $kq \
+mutant "kqueue: the error of a rejected change is reported once" $kq \
 	'/^static void report_trouble/,/^}/{/if (iv_list/,/add_tail/d;}' \
 	fd 'all are reported again' kqueue/eventfd $kqueue
 mutant "kqueue: register_try fails for a pipe that nobody reads" $kq \
 	's/if (errno != EPIPE)/if (1)/' \
 	fd 'all are reported again' kqueue/eventfd $kqueue
-mutant "kqueue: trouble outside of a wait is forgotten" $kq \
+mutant "kqueue: an error outside of a wait is forgotten" $kq \
 	's/^\tst->fd.u.kqueue.again = 1;/\t;/' \
 	fd 'all are reported again' kqueue/eventfd $kqueue
-mutant "kqueue: what could not be deleted is an error" $kq \
+mutant "kqueue: a filter that has already gone is an error" $kq \
 	's/if (err == ENOENT || err == EBADF)/if (0)/' \
 	fd 'may be used again at once' kqueue/eventfd $kqueue
-mutant "kqueue: changes for the wait come after register_try's" $kq \
+mutant "kqueue: register_try overtakes earlier changes" $kq \
 	'/^static int add_now/,/^}/s/^\tapply(st);/\t;/' \
 	fd 'may be used again at once' kqueue/eventfd $kqueue
 mutant "kqueue: events end with the changes that failed" $kq \
@@ -815,41 +815,41 @@ mutant "kqueue: events end with the changes that failed" $kq \
 	fd 'may be used again at once' kqueue/eventfd $kqueue
 mutant "kqueue: the second object of a number replaces the first" $kq \
 	's/^\tif (other == NULL)/\tif (1)/' \
-	fd 'register_try of a watched' kqueue/eventfd $kqueue
-mutant "kqueue: what was closed keeps its number" $kq \
+	fd 'register_try of a watched one' kqueue/eventfd $kqueue
+mutant "kqueue: a closed descriptor keeps its number" $kq \
 	's/if (!is_there(st, other))/if (0)/' \
-	fd 'disturb one that has its number' kqueue/eventfd $kqueue
+	fd 'disturb another with its number' kqueue/eventfd $kqueue
 mutant "kqueue: another object's descriptor is taken for closed" $kq \
 	'/^static int is_there/,/^}/s/ == 0 ||/ == 4711 ||/' \
-	fd 'register_try of a watched' kqueue/eventfd $kqueue
+	fd 'register_try of a watched one' kqueue/eventfd $kqueue
 mutant "kqueue: new objects of one number are taken for closed" $kq \
 	's/return (fd->told & PENDING) ||/return/' \
-	fd 'what the kernel rejects is fatal' kqueue/eventfd $kqueue
+	fd 'a descriptor that the kernel rejects' kqueue/eventfd $kqueue
 mutant "kqueue: a pipe that nobody reads is taken for closed" $kq \
 	'/^static int is_there/,/^}/s/is_in_trouble(fd)/0/' \
 	fd 'watched pipe without a reader' kqueue/eventfd $kqueue
 mutant "kqueue: collected changes keep a closed descriptor's number" $kq \
 	'/^static int admit/,/^}/s/if (!is_there/apply(st);&/' \
-	fd 'the former has another handler' kqueue/eventfd $kqueue
-mutant "kqueue: what is wanted already is not wanted again" $kq \
+	fd "a closed descriptor's new handler" kqueue/eventfd $kqueue
+mutant "kqueue: a filter that is set is not set again" $kq \
 	'/^static void change_filters/,/^}/s/if (flags != 0)/if (flags != 0 \&\& flags != flags_for(fd, fd->told, filters[i]))/' \
-	fd 'closed may have its handlers set' kqueue/eventfd $kqueue
-mutant "kqueue: files are watched" $kq \
+	fd 'handlers of a closed descriptor' kqueue/eventfd $kqueue
+mutant "kqueue: regular files are accepted" $kq \
 	's/if (S_ISREG(sb->st_mode) .*/if (0 ||/' \
 	fd 'register_try of a regular file' kqueue/eventfd $kqueue
-mutant "kqueue: a refusal keeps the name that the system gives it" $kq \
+mutant "kqueue: the errno for a rejected descriptor is the system's" $kq \
 	'/^static int refusal/,/^}/s/return EPERM;/return err;/' \
-	fd 'gives the same answer' kqueue/eventfd $kqueue
-mutant "kqueue: devices are registered with the wait" $kq \
+	fd 'returns the same errno' kqueue/eventfd $kqueue
+mutant "kqueue: devices are not registered before the wait" $kq \
 	's/if (S_ISCHR(sb.st_mode))/if (0)/' \
-	fd 'gives the same answer' kqueue/eventfd $kqueue
+	fd 'returns the same errno' kqueue/eventfd $kqueue
 mutant "kqueue: its own number is watched" $kq \
 	's/if (fd->fd == k->kq)/if (0)/' \
 	fork 'the loop opens a number' kqueue/eventfd $kqueue
-mutant "kqueue: an error handler alone hears of data" $kq \
+mutant "kqueue: a sole error handler makes the loop spin on data" $kq \
 	's/EV_ADD | EV_CLEAR : 0/EV_ADD : 0/' \
 	fd 'runs for errors and hang-ups' kqueue/eventfd $kqueue
-mutant "kqueue: an error handler alone hears of it once" $kq \
+mutant "kqueue: a sole error handler runs once" $kq \
 	'/^static void report(/,/^}/{/^\tif (quiet)/,/^\telse/d;}' \
 	fd 'runs for errors and hang-ups' kqueue/eventfd $kqueue
 mutant "kqueue: a child closes what has the number" $kq \
@@ -1001,7 +1001,7 @@ mutant "uring: a cancellation is left to the next wait" $ring \
 mutant "uring: a loop that ends leaves its requests" $ring \
 	'/^static void uring_deinit/,/^}/s/cancel_all(st);/;/' \
 	uring 'after the loop has ended' '' $kinds
-mutant "uring: what has completed is not asked again" $ring \
+mutant "uring: a request that has completed is not made again" $ring \
 	'/^static void uring_wait/,/^}/s/change_completed(st);/;/' \
 	fd 'an input handler runs in each' uring/eventfd
 mutant "uring: what was read before the wait is reported" $ring \

@@ -338,11 +338,11 @@ memcheck poll "poll writes before its array" \
 	fd 'a descriptor without handlers keeps the loop' $poll \
 	'Invalid write of size 2'
 row poll "poll writes behind its array" \
-	fd 'one descriptor may be in 70000 objects' $poll Aborted
-row poll "poll spins on what is not open" \
-	fd 'what the kernel rejects is fatal' $poll 'did not end'
+	fd '70000 objects may watch one descriptor' $poll Aborted
+row poll "poll spins on a number that is not open" \
+	fd 'a descriptor that the kernel rejects' $poll 'did not end'
 row poll "many descriptors need a large stack" \
-	fd '15000 descriptors that are ready fit a stack' $each \
+	fd 'enough for 15000 ready descriptors' $each \
 	'Segmentation fault'
 cannot poll "poll takes 1 MiB for each loop" "a cost; no case has a limit"
 row poll "a timerfd that cannot be had is fatal" \
@@ -359,22 +359,22 @@ row task "a task that was copied is unusable" \
 	'iv_task_registered(&copy) is 1, not 0'
 
 row fd "register_try of a number above 65535 is fatal" \
-	fd 'descriptors above 65535 are like others' $poll Aborted
+	fd 'descriptors above 65535 work like others' $poll Aborted
 row fd "register_try leaves errno 0" \
-	fd 'register_try gives EBADF for what is not open' $poll \
+	fd 'register_try returns EBADF for a number' $poll \
 	'errno is 0, not 9'
 row fd "registering leaves errno ENOTSOCK" \
 	fd 'calls that succeed keep errno' $each 'errno is 88'
 row fd "fatal messages name no descriptor" \
-	fd 'what the kernel rejects is fatal' $each \
+	fd 'a descriptor that the kernel rejects' $each \
 	'which should contain "descriptor'
 
 row fd "closing before unregistering is fatal" \
-	fd 'one that was closed may be unregistered' $each Aborted
-row fd "with poll it spins on a path alone" \
-	fd 'a descriptor for a path alone is fatal' $poll 'did not end'
-row fd "the loop takes the place of standard input" \
-	fd 'standard input may be closed' $each '(fcntl(0, 1)) is'
+	fd 'closed descriptor may be unregistered' $each Aborted
+row fd "poll spins on an O_PATH descriptor" \
+	fd 'an O_PATH descriptor is fatal' $poll 'did not end'
+row fd "the loop takes the number of standard input" \
+	fd 'number of a closed standard input' $each '(fcntl(0, 1)) is'
 
 row event "no descriptor: registering is fatal" \
 	event 'at the descriptor limit registering fails' $each Aborted
