@@ -236,7 +236,7 @@ build_any()
 without_excused()
 {
 	case $1 in
-	fd_pump) grep -v "mistakes are fatal, by the call's name" ;;
+	fd_pump) grep -v "misuse is fatal, with the call's name" ;;
 	*) cat ;;
 	esac
 }

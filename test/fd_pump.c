@@ -2,9 +2,9 @@
  * libivykis: iv_fd_pump.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What a pump promises does not depend on how it moves bytes.  A case about a
- * promise runs in each mode: as the kernel has it, with splice(2) refused, and
- * with pipe2(2) refused.
+ * What a pump does must not depend on how it moves bytes.  So most cases run in
+ * each mode: with all system calls, with splice(2) refused, and with pipe2(2)
+ * refused.
  */
 
 #include <fcntl.h>
@@ -29,7 +29,7 @@
 #include "check.h"
 
 /* Functions that are called instead of the libc's. */
-static _Thread_local int i_am_first;
+static _Thread_local int is_first_to_splice;
 static atomic_int splice_is_gone;
 static sem_t at_first_splice, first_splice_fails;
 static size_t splice_at_most = SIZE_MAX;
@@ -40,7 +40,7 @@ ssize_t splice(int fd_in, off64_t *off_in, int fd_out, off64_t *off_out,
 	       size_t len, unsigned int flags)
 {
 	splices++;
-	if (i_am_first) {
+	if (is_first_to_splice) {
 		sem_post(&at_first_splice);
 		sem_wait(&first_splice_fails);
 		atomic_store(&splice_is_gone, 1);
@@ -92,7 +92,7 @@ static void in_each_mode(void (*fn)(void))
 		in_each_mode(fn);					\
 	}
 
-/* A pump that remembers what it asked for. */
+/* A pump, how often it called set_bands, and what it asked for last. */
 struct pump {
 	struct iv_fd_pump	p;
 	int			calls;
@@ -100,7 +100,7 @@ struct pump {
 	int			out;
 };
 
-static void note_bands(void *_p, int pollin, int pollout)
+static void save_bands(void *_p, int pollin, int pollout)
 {
 	struct pump *p = _p;
 
@@ -115,7 +115,7 @@ static void prepare(struct pump *p, int from, int to, unsigned int flags)
 	p->p.from_fd = from;
 	p->p.to_fd = to;
 	p->p.cookie = p;
-	p->p.set_bands = note_bands;
+	p->p.set_bands = save_bands;
 	p->p.flags = flags;
 	p->calls = 0;
 }
@@ -126,7 +126,7 @@ static void start(struct pump *p, int from, int to, unsigned int flags)
 	iv_fd_pump_init(&p->p);
 }
 
-/* One pump call, what it returns, and what it asks for, once. */
+/* Pump once: expect this result, and one call of set_bands with these. */
 static void pump(struct pump *p, int ret, int in, int out)
 {
 	int calls = p->calls;
@@ -159,8 +159,9 @@ static void destroy(struct pump *p)
 
 
 /*
- * What is pumped: feed -> from, to -> drain.  Non-blocking sockets, the latter
- * with little room.
+ * Two pairs of non-blocking sockets.  The case writes to feed, the pump moves
+ * bytes from `from' to `to', which has a small buffer, and the case reads from
+ * drain.
  */
 static int feed, from, to, drain;
 
@@ -214,10 +215,10 @@ static char pattern(size_t pos)
 	return pos % 251 + pos / 251 % 7;
 }
 
-/* The stream of this case: written so far, and seen so far. */
+/* How many bytes of the pattern were written to feed, and read from drain. */
 static size_t fed, drained;
 
-/* As much as there is room for. */
+/* Write so many bytes, or as many as there is room for. */
 static void feed_all(size_t len)
 {
 	while (len > 0) {
@@ -238,7 +239,7 @@ static void feed_all(size_t len)
 	}
 }
 
-/* At most so much; 1 once there is no more for now, 0 at the end. */
+/* Read and check up to so many bytes; returns 0 at the end of file, else 1. */
 static int drain_some(size_t len)
 {
 	char buf[4096];
@@ -292,7 +293,7 @@ static void block_output(void)
 	check_int(errno, EAGAIN);
 }
 
-/* Take away what block_output() has put there. */
+/* Read what block_output() has written. */
 static void unblock_output(void)
 {
 	char buf[256];
@@ -336,7 +337,7 @@ static void table_of_states(void)
 	pump(&p, 0, 0, 0);
 	expect_drained();
 
-	/* Done is done. */
+	/* It stays done, and does not close the output. */
 	pump(&p, 0, 0, 0);
 	check_int(fcntl(to, F_GETFD), 0);
 	tear_down(&p);
@@ -355,7 +356,7 @@ static void full_asks_for_output_alone(void)
 		feed_all(1 << 20);
 		check_int(iv_fd_pump_pump(&p.p), 1);
 	}
-	/* It stays full while nothing is read. */
+	/* It stays full while nobody reads. */
 	for (i = 0; i < 10; i++)
 		pump(&p, 1, 0, 1);
 
@@ -386,7 +387,7 @@ static void end_with_bytes_left(void)
 
 IN_EACH_MODE(end_with_bytes_left)
 
-static void end_of_nothing(void)
+static void end_of_empty_input(void)
 {
 	struct pump p;
 
@@ -396,9 +397,9 @@ static void end_of_nothing(void)
 	tear_down(&p);
 }
 
-IN_EACH_MODE(end_of_nothing)
+IN_EACH_MODE(end_of_empty_input)
 
-/* Input is wanted at most once after there was no room for it. */
+/* The buffer is full.  Input may be asked for once more, not in each call. */
 static void end_behind_a_full_buffer(void)
 {
 	struct pump p;
@@ -427,7 +428,6 @@ static void end_behind_a_full_buffer(void)
 
 IN_EACH_MODE(end_behind_a_full_buffer)
 
-/* A pipe has room for 16 pieces, whose bytes are taken one by one. */
 static void need_splice(void)
 {
 #ifndef HAVE_SPLICE
@@ -435,6 +435,7 @@ static void need_splice(void)
 #endif
 }
 
+/* A pipe has 16 buffers.  It is full when none is free, here with 48 bytes. */
 static void part_of_a_piece(void)
 {
 	struct pump p;
@@ -462,7 +463,7 @@ static void part_of_a_piece(void)
 	tear_down(&p);
 }
 
-static void much_by_little(void)
+static void various_sizes(void)
 {
 	struct pump p;
 	size_t room = 1;
@@ -480,7 +481,7 @@ static void much_by_little(void)
 	tear_down(&p);
 }
 
-IN_EACH_MODE(much_by_little)
+IN_EACH_MODE(various_sizes)
 
 static void never_asks_for_output_to_dev_null(void)
 {
@@ -504,7 +505,7 @@ static void never_asks_for_output_to_dev_null(void)
 
 IN_EACH_MODE(never_asks_for_output_to_dev_null)
 
-/* A file of this case, to be closed. */
+/* A file without a name, opened with these flags. */
 static int open_file(int flags)
 {
 	char name[] = "/tmp/check-fd_pump.XXXXXX";
@@ -520,7 +521,7 @@ static int open_file(int flags)
 	return again;
 }
 
-/* Let drain_some() check a file from the start. */
+/* Check the whole file. */
 static void expect_in_file(int fd)
 {
 	int end = drain;
@@ -554,7 +555,7 @@ static void from_file_to_file(void)
 
 IN_EACH_MODE(from_file_to_file)
 
-/* To a file that splice(2) does not support. */
+/* The output is a file that splice(2) rejects. */
 static void to_appended_file(void)
 {
 	int fd = open_file(O_RDWR | O_APPEND);
@@ -566,7 +567,7 @@ static void to_appended_file(void)
 	feed_all(5);
 	pump(&p, 1, 1, 0);
 	check_int(lseek(fd, 0, SEEK_END), 5);
-	/* It does not try that again. */
+	/* It does not try splice(2) again. */
 	splices = 0;
 	feed_all(60000);
 	check(shutdown(feed, SHUT_WR) == 0);
@@ -580,7 +581,7 @@ static void to_appended_file(void)
 
 IN_EACH_MODE(to_appended_file)
 
-/* The pipe holds more than the memory otherwise would. */
+/* The pipe holds more than the buffer in memory that replaces it. */
 static void much_to_appended_file(void)
 {
 	int fd = open_file(O_RDWR | O_APPEND);
@@ -599,7 +600,7 @@ static void much_to_appended_file(void)
 	tear_down(&p);
 }
 
-/* From a file that splice(2) does not support. */
+/* The input is a file that splice(2) rejects. */
 static void from_eventfd(void)
 {
 	int fd = open_eventfd(7);
@@ -626,7 +627,7 @@ static void from_eventfd(void)
 
 IN_EACH_MODE(from_eventfd)
 
-/* Filled by splice(2), which is then refused: it continues by copying. */
+/* splice(2) fails when the pipe holds bytes, so the pump goes on by copying. */
 static void lose_splice(size_t len, int is_full)
 {
 	struct pump p;
@@ -638,7 +639,7 @@ static void lose_splice(size_t len, int is_full)
 		check_int(iv_fd_pump_pump(&p.p), 1);
 	} while (is_full && p.in);
 	atomic_store(&splice_is_gone, 1);
-	/* Longer ones than memory takes keep it full. */
+	/* More bytes than a buffer in memory has room for stay in the pipe. */
 	check_int(iv_fd_pump_pump(&p.p), 1);
 	check_int(p.out, 1);
 
@@ -651,22 +652,22 @@ static void lose_splice(size_t len, int is_full)
 	tear_down(&p);
 }
 
-static void splice_goes_with_little_in_the_pipe(void)
+static void splice_fails_with_a_pipe_in_use(void)
 {
 	lose_splice(10, 0);
 }
 
-static void splice_goes_with_much_in_the_pipe(void)
+static void splice_fails_with_a_pipe_that_holds_much(void)
 {
 	lose_splice(20000, 0);
 }
 
-static void splice_goes_with_a_full_pipe(void)
+static void splice_fails_with_a_full_pipe(void)
 {
 	lose_splice(100000, 1);
 }
 
-/* What came in at one call, for an output that takes all. */
+/* How much one call of a pump moves to an output that accepts everything. */
 static size_t moved_at_once(int dev_null)
 {
 	struct pump p;
@@ -700,7 +701,7 @@ static void full_descriptor_table(void)
 	int former;
 	int i;
 
-	/* It does not try again, and uses what it has. */
+	/* It does not try again, and uses the pipes that the thread has. */
 	set_up(&p, 0);
 	block_output();
 	for (i = 0; i < 5; i++) {
@@ -729,7 +730,7 @@ static void full_descriptor_table(void)
 	tear_down(&p);
 }
 
-static void descriptors_come_back(void)
+static void later_pumps_get_descriptors(void)
 {
 	int fd = open("/dev/null", O_WRONLY);
 	struct pump p;
@@ -750,7 +751,7 @@ static void descriptors_come_back(void)
 	iv_deinit();
 }
 
-static void descriptors_come_back_to_a_pump(void)
+static void pump_gets_descriptors_later(void)
 {
 	int fd = open("/dev/null", O_WRONLY);
 	struct pump p;
@@ -773,7 +774,7 @@ static void descriptors_come_back_to_a_pump(void)
 	tear_down(&p);
 }
 
-static void no_buffer_at_all(void)
+static void no_descriptors_and_no_memory(void)
 {
 	struct pump p;
 
@@ -781,7 +782,7 @@ static void no_buffer_at_all(void)
 	refuse("pipe2", EMFILE);
 	set_up(&p, 0);
 	feed_all(5);
-	/* The pump could use any piece that is larger. */
+	/* The pump would accept any piece that is larger. */
 	eat_memory(1024);
 	pump_fails(&p, ENOMEM);
 	give_back_memory();
@@ -795,7 +796,7 @@ static void no_buffer_at_all(void)
 }
 
 
-/* The end is passed on, or not. */
+/* IV_FD_PUMP_FLAG_RELAY_EOF. */
 static void end_is_passed_on(void)
 {
 	struct pump p;
@@ -817,7 +818,7 @@ static void end_is_passed_on(void)
 	check_int(drained, fed);
 	pump(&p, 0, 0, 0);
 	check_int(shutdowns, 1);
-	/* One way alone. */
+	/* The other direction is still open. */
 	check_int(write(drain, "x", 1), 1);
 	check_int(read(to, &c, 1), 1);
 	tear_down(&p);
@@ -846,7 +847,7 @@ static void end_is_not_passed_on(void)
 
 IN_EACH_MODE(end_is_not_passed_on)
 
-static void flags_count_at_the_end(void)
+static void flags_are_read_at_the_end(void)
 {
 	struct pump p;
 
@@ -864,7 +865,7 @@ static void flags_count_at_the_end(void)
 
 
 /* Errors. */
-static void reader_is_gone(void)
+static void output_has_no_reader(void)
 {
 	struct pump p;
 	int fd[2];
@@ -875,7 +876,7 @@ static void reader_is_gone(void)
 	close(drain);
 	pump_fails(&p, EPIPE);
 
-	/* Now it could go on, which it does not. */
+	/* It moves nothing, although the output works again. */
 	open_pair(SOCK_STREAM, fd);
 	check_int(dup2(fd[0], to), to);
 	close(fd[0]);
@@ -899,7 +900,7 @@ static void reader_is_gone(void)
 	tear_down(&p);
 }
 
-IN_EACH_MODE(reader_is_gone)
+IN_EACH_MODE(output_has_no_reader)
 
 static void input_is_a_directory(void)
 {
@@ -934,10 +935,7 @@ static void input_is_closed(void)
 
 IN_EACH_MODE(input_is_closed)
 
-/*
- * Input that fails while the pump holds bytes: how it is made to fail, and with
- * which errno.
- */
+/* Ways in which input fails while the pump holds bytes, with their errno. */
 static void fail_by_closing(void)
 {
 	close(from);
@@ -1005,7 +1003,7 @@ static const struct {
 
 #define NUM_FAULTS	((int)(sizeof(faults) / sizeof(faults[0])))
 
-/* The pump has taken all that was fed when it fails. */
+/* The pump holds all bytes that were fed when its input fails. */
 static void fault_with_bytes_held(int i, unsigned int flags)
 {
 	struct pump p;
@@ -1019,7 +1017,7 @@ static void fault_with_bytes_held(int i, unsigned int flags)
 	start(&p, from, to, flags);
 	block_output();
 	feed_all(1000);
-	/* A terminal passes them on in a thread of the kernel. */
+	/* A thread of the kernel moves what was written to a terminal. */
 	while (bytes_waiting(from) < 1000)
 		sched_yield();
 	while (bytes_waiting(from) > 0)
@@ -1037,7 +1035,7 @@ static void fault_with_bytes_held(int i, unsigned int flags)
 	tear_down(&p);
 }
 
-static void no_byte_is_lost(void)
+static void input_fails_with_bytes_held(void)
 {
 	int i;
 
@@ -1047,10 +1045,10 @@ static void no_byte_is_lost(void)
 	}
 }
 
-IN_EACH_MODE(no_byte_is_lost)
+IN_EACH_MODE(input_fails_with_bytes_held)
 
-/* If the bytes cannot be written either, that error is the one to report. */
-static void reader_goes_after_the_input(void)
+/* The bytes cannot be written any more: the pump reports the output's error. */
+static void output_fails_after_the_input(void)
 {
 	struct pump p;
 
@@ -1066,9 +1064,9 @@ static void reader_goes_after_the_input(void)
 	tear_down(&p);
 }
 
-IN_EACH_MODE(reader_goes_after_the_input)
+IN_EACH_MODE(output_fails_after_the_input)
 
-/* A program writes to a terminal and ends; the reader is slow. */
+/* A program writes to a terminal and exits, and the reader is slow. */
 #define TERMINAL_BYTES	60000
 
 static pid_t start_program(void)
@@ -1121,7 +1119,7 @@ static void program_on_a_terminal(void)
 
 IN_EACH_MODE(program_on_a_terminal)
 
-/* Pumps are for streams: an empty datagram is taken for the end. */
+/* Pumps are for streams, so an empty datagram is the end of file. */
 static void datagrams(void)
 {
 	struct pump p;
@@ -1147,11 +1145,12 @@ static void datagrams(void)
 IN_EACH_MODE(datagrams)
 
 /*
- * A thread with a pending cancellation returns from all calls.  The address
- * sanitizer does not notice that its frames are gone: they hold no object.
+ * All calls return in a thread with a pending cancellation.  The pump is not on
+ * the thread's stack, as the address sanitizer does not notice that the frames
+ * are gone after a cancellation.
  */
 static struct pump unharmed;
-static int came_through;
+static int calls_returned;
 
 static void *pump_while_cancelled(void *unused)
 {
@@ -1159,17 +1158,17 @@ static void *pump_while_cancelled(void *unused)
 	block_output();
 	check_int(pthread_cancel(pthread_self()), 0);
 	pump(&unharmed, 1, 1, 0);
-	came_through = 1;
+	calls_returned = 1;
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	feed_all(10);
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 	pump(&unharmed, 1, 1, 1);
-	came_through++;
+	calls_returned++;
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	unblock_output();
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 	pump(&unharmed, 1, 1, 0);
-	came_through++;
+	calls_returned++;
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	expect_drained();
 	feed_all(10);
@@ -1177,7 +1176,7 @@ static void *pump_while_cancelled(void *unused)
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 	pump(&unharmed, 1, 1, 1);
 	destroy(&unharmed);
-	came_through++;
+	calls_returned++;
 	pthread_testcancel();
 	check(0);
 
@@ -1193,7 +1192,7 @@ static void cancelled_thread(void)
 	check_int(pthread_create(&thread, NULL, pump_while_cancelled, NULL), 0);
 	check_int(pthread_join(thread, &end), 0);
 	check(end == PTHREAD_CANCELED);
-	check_int(came_through, 4);
+	check_int(calls_returned, 4);
 	close_all();
 	iv_deinit();
 }
@@ -1202,7 +1201,7 @@ IN_EACH_MODE(cancelled_thread)
 
 
 /* Objects. */
-static void garbage_is_taken(void)
+static void private_members_hold_anything(void)
 {
 	struct pump p, old;
 
@@ -1224,11 +1223,11 @@ static void destroyed_at_any_time(void)
 {
 	struct pump p;
 
-	/* At once. */
+	/* Before it was used. */
 	set_up(&p, 0);
 	destroy(&p);
 
-	/* With bytes in the buffer, which the next pump does not get. */
+	/* With bytes in its buffer, which no other pump must get. */
 	start(&p, from, to, 0);
 	block_output();
 	feed_all(5);
@@ -1241,7 +1240,7 @@ static void destroyed_at_any_time(void)
 	pump(&p, 1, 1, 0);
 	expect_drained();
 
-	/* After the end. */
+	/* When it is done. */
 	check(shutdown(feed, SHUT_WR) == 0);
 	pump(&p, 0, 0, 0);
 	tear_down(&p);
@@ -1255,7 +1254,7 @@ static void *pump_it(void *p)
 	pump(p, 1, 1, 0);
 	pump(p, 1, 1, 0);
 
-	/* The thread ends, and its loop with it. */
+	/* The loop ends with the thread. */
 	return NULL;
 }
 
@@ -1273,7 +1272,7 @@ static void handed_to_a_thread(void)
 	before = num_descriptors();
 	check_int(pthread_create(&t, NULL, pump_it, &p), 0);
 	check_int(pthread_join(t, NULL), 0);
-	/* The thread's cache is gone, with the pipe that the pump had. */
+	/* The thread's cache was freed, with the pipe that the pump had. */
 	check(num_descriptors() <= before);
 	expect_drained();
 	tear_down(&p);
@@ -1281,7 +1280,7 @@ static void handed_to_a_thread(void)
 
 #define MANY	100
 
-static void at_rest_it_is_cheap(void)
+static void empty_pumps_hold_no_pipe(void)
 {
 	static struct pump many[MANY];
 	int before, i;
@@ -1302,7 +1301,7 @@ static void at_rest_it_is_cheap(void)
 	iv_deinit();
 }
 
-/* Each holds a byte, then none does. */
+/* All pumps hold a byte, so each has a pipe, and then none does. */
 static void cache_is_bounded(void)
 {
 	static struct pump many[MANY];
@@ -1327,13 +1326,13 @@ static void cache_is_bounded(void)
 	for (i = 0; i < MANY; i++)
 		destroy(&many[i]);
 	close_all();
-	/* The case fails if this leaves some open. */
+	/* The case fails if this leaves descriptors open. */
 	iv_deinit();
 }
 
 static struct pump late;
 
-/* Its pipe is empty by then, and would be kept at any other time. */
+/* The pipe is empty; only the end of the loop keeps it from being cached. */
 static void destroy_late(void *unused)
 {
 	(void)unused;
@@ -1376,11 +1375,11 @@ static void descriptors_are_closed_on_exec(void)
 	tear_down(&p);
 }
 
-/* The first use of splice(2) in the process takes its time and fails. */
-static void *first_of_all(void *p)
+/* The process's first splice(2): it fails after another thread has used it. */
+static void *splice_first(void *p)
 {
 	iv_init();
-	i_am_first = 1;
+	is_first_to_splice = 1;
 	start(p, -1, -1, 0);
 	(void)iv_fd_pump_pump(&((struct pump *)p)->p);
 	iv_fd_pump_destroy(&((struct pump *)p)->p);
@@ -1389,14 +1388,14 @@ static void *first_of_all(void *p)
 	return NULL;
 }
 
-static void second_of_all(struct pump *p)
+static void fill_output_and_pump(struct pump *p)
 {
 	block_output();
 	feed_all(100);
 	pump(p, 1, 1, 1);
 }
 
-static void modes_do_not_mix(void)
+static void splice_fails_in_one_thread(void)
 {
 	struct pump first, p;
 	pthread_t t;
@@ -1404,10 +1403,10 @@ static void modes_do_not_mix(void)
 	need_splice();
 	check_int(sem_init(&at_first_splice, 0, 0), 0);
 	check_int(sem_init(&first_splice_fails, 0, 0), 0);
-	check_int(pthread_create(&t, NULL, first_of_all, &first), 0);
+	check_int(pthread_create(&t, NULL, splice_first, &first), 0);
 	check_int(sem_wait(&at_first_splice), 0);
 	set_up(&p, 0);
-	second_of_all(&p);
+	fill_output_and_pump(&p);
 	check_int(sem_post(&first_splice_fails), 0);
 	check_int(pthread_join(t, NULL), 0);
 
@@ -1421,8 +1420,8 @@ static void modes_do_not_mix(void)
 	tear_down(&p);
 }
 
-/* Bytes of the child's own, in its own pump; some stay there. */
-static void in_child(int goes_on)
+/* The child uses another pump, and leaves some of its bytes in it. */
+static void in_child(int pumps_twice)
 {
 	struct pump p;
 
@@ -1433,7 +1432,7 @@ static void in_child(int goes_on)
 	fed = drained = 100;
 	feed_all(1000);
 	pump(&p, 1, 1, 1);
-	if (goes_on) {
+	if (pumps_twice) {
 		unblock_output();
 		pump(&p, 1, 1, 0);
 		expect_drained();
@@ -1444,7 +1443,7 @@ static void in_child(int goes_on)
 	_exit(0);
 }
 
-/* Both would find the same pipe in their caches. */
+/* Parent and child inherit the same pipe in their caches. */
 static void parent_and_child(void)
 {
 	struct pump p;
@@ -1472,8 +1471,8 @@ static void parent_and_child(void)
 	tear_down(&p);
 }
 
-/* A pump that is done in a child is not done in its parent. */
-static void child_of_a_pump_with_bytes(void)
+/* A child empties the pump's pipe, and must not put other bytes into it. */
+static void child_empties_the_pump(void)
 {
 	struct pump p;
 	pid_t pid;
@@ -1490,14 +1489,14 @@ static void child_of_a_pump_with_bytes(void)
 		in_child(0);
 	}
 	check_child(pid);
-	/* The child took them, and its own do not come here. */
+	/* The child moved the ten bytes, and no others arrive. */
 	drain_some(EVERYTHING);
 	check_int(drained, 10);
 	tear_down(&p);
 }
 
-/* The pump continues in the child; its pipe remains the parent's as well. */
-static void child_goes_on(void)
+/* The child uses the pump that it inherited; the parent keeps the pipe. */
+static void child_uses_the_pump(void)
 {
 	struct pump p;
 	pid_t pid;
@@ -1522,14 +1521,14 @@ static void child_goes_on(void)
 	tear_down(&p);
 }
 
-IN_EACH_MODE(child_goes_on)
+IN_EACH_MODE(child_uses_the_pump)
 
 
-/* In a loop, as programs use it: what an end of a pump waits for. */
+/* Pumps in a loop, as programs use them.  An end may belong to two of them. */
 struct end {
 	struct iv_fd	fd;
-	struct relay	*in;		/* takes what comes from here */
-	struct relay	*out;
+	struct relay	*in;		/* reads from this end */
+	struct relay	*out;		/* writes to it */
 };
 
 struct relay {
@@ -1543,7 +1542,7 @@ static int relays_left;
 
 static void relay_ended(struct relay *r)
 {
-	/* Without the flag the program passes the end on. */
+	/* Without the flag, passing the end on is left to the program. */
 	if (!(r->p.flags & IV_FD_PUMP_FLAG_RELAY_EOF))
 		check(shutdown(r->p.to_fd, SHUT_WR) == 0);
 	relays_left--;
@@ -1578,7 +1577,7 @@ static void end_writable(void *_e)
 	relay_pump(e->out);
 }
 
-static void relay_bands(void *_r, int pollin, int pollout)
+static void relay_set_bands(void *_r, int pollin, int pollout)
 {
 	struct relay *r = _r;
 
@@ -1607,7 +1606,7 @@ static void relay_start(struct relay *r, struct end *a, struct end *b,
 	r->p.from_fd = a->fd.fd;
 	r->p.to_fd = b->fd.fd;
 	r->p.cookie = r;
-	r->p.set_bands = relay_bands;
+	r->p.set_bands = relay_set_bands;
 	r->p.flags = flags;
 	r->from = a;
 	r->to = b;
@@ -1618,7 +1617,7 @@ static void relay_start(struct relay *r, struct end *a, struct end *b,
 	relays_left++;
 }
 
-/* The programs at both sides, which have no loop. */
+/* Threads without a loop write a stream to the relays, and read it. */
 #define STREAM	500000
 
 static void *write_stream(void *_fd)
@@ -1672,7 +1671,7 @@ static void join_threads(pthread_t t[2])
 	check_int(pthread_join(t[1], NULL), 0);
 }
 
-/* Two connected sockets of TCP. */
+/* Open a TCP connection. */
 static void open_tcp(int fd[2])
 {
 	struct sockaddr_in addr = {
@@ -1713,7 +1712,7 @@ static void echo(void)
 	iv_deinit();
 }
 
-static void crosswise(void (*open_two)(int fd[2]), unsigned int flags)
+static void relay_both_ways(void (*open_two)(int fd[2]), unsigned int flags)
 {
 	pthread_t t[4];
 	struct relay r[2];
@@ -1746,14 +1745,14 @@ static void open_unix(int fd[2])
 	check(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
 }
 
-static void crosswise_tcp(void)
+static void relay_tcp(void)
 {
-	crosswise(open_tcp, IV_FD_PUMP_FLAG_RELAY_EOF);
+	relay_both_ways(open_tcp, IV_FD_PUMP_FLAG_RELAY_EOF);
 }
 
-static void crosswise_unix(void)
+static void relay_unix(void)
 {
-	crosswise(open_unix, 0);
+	relay_both_ways(open_unix, 0);
 }
 
 static void timer_fired(void *unused)
@@ -1775,7 +1774,7 @@ static void run_for(long ms)
 	iv_main();
 }
 
-/* The buffer is full, the end of input is behind it, nobody reads. */
+/* The buffer is full, nobody reads, and the input has reached its end. */
 static void loop_sleeps(void)
 {
 	struct relay r;
@@ -1812,7 +1811,7 @@ static void loop_sleeps(void)
 IN_EACH_MODE(loop_sleeps)
 
 
-/* Mistakes. */
+/* Misuse. */
 static void without_loop(void)
 {
 	struct pump p;
@@ -1850,7 +1849,7 @@ static void destroy_twice(void)
 	iv_fd_pump_destroy(&p.p);
 }
 
-static void *pump_elsewhere(void *p)
+static void *pump_in_thread(void *p)
 {
 	iv_fd_pump_pump(p);
 
@@ -1864,11 +1863,11 @@ static void pump_without_loop(void)
 
 	iv_init();
 	start(&p, 0, 0, 0);
-	check_int(pthread_create(&t, NULL, pump_elsewhere, &p.p), 0);
+	check_int(pthread_create(&t, NULL, pump_in_thread, &p.p), 0);
 	pthread_join(t, NULL);
 }
 
-static void mistakes_are_fatal(void)
+static void misuse_is_fatal(void)
 {
 	check_fatal(without_loop, "iv_fd_pump_init: this thread has no loop");
 	check_fatal(without_set_bands, "has no set_bands");
@@ -1878,100 +1877,102 @@ static void mistakes_are_fatal(void)
 }
 
 static const struct check_case cases[] = {
-	{ "starting asks for input, once", init_asks_for_input, ONCE, 0 },
-	{ "each state has its result and asks for what it needs, once",
+	{ "iv_fd_pump_init asks for input, once",
+	  init_asks_for_input, ONCE, 0 },
+	{ "each call returns the state and asks once for what it needs",
 	  table_of_states_in_each_mode, ONCE, 0 },
-	{ "a full buffer asks for output alone",
+	{ "a pump whose buffer is full only asks for output",
 	  full_asks_for_output_alone_in_each_mode, ONCE, 0 },
-	{ "the end of input with bytes left asks for output alone",
+	{ "at the end of input a pump with bytes left only asks for output",
 	  end_with_bytes_left_in_each_mode, ONCE, 0 },
-	{ "the end of input with nothing before it is the end",
-	  end_of_nothing_in_each_mode, ONCE, 0 },
-	{ "input that cannot be taken is not asked for, the end neither",
+	{ "a pump is done at once if its input ends without a byte",
+	  end_of_empty_input_in_each_mode, ONCE, 0 },
+	{ "input is not asked for, nor its end, while the buffer is full",
 	  end_behind_a_full_buffer_in_each_mode, ONCE, 0 },
-	{ "output of part of a piece does not make a full pipe ask for input",
+	{ "a full pipe stays full until a whole buffer of it was written",
 	  part_of_a_piece, ONCE, 0 },
-	{ "bytes come out in order and each once, in whatever pieces",
-	  much_by_little_in_each_mode, ONCE, 0 },
-	{ "output to /dev/null is never asked for",
+	{ "all bytes arrive once and in order, read and written in any sizes",
+	  various_sizes_in_each_mode, ONCE, 0 },
+	{ "a pump to /dev/null never asks for output",
 	  never_asks_for_output_to_dev_null_in_each_mode, ONCE, 0 },
-	{ "a file is copied to a file",
+	{ "a pump copies a file to a file",
 	  from_file_to_file_in_each_mode, ONCE, 0 },
-	{ "output that splice(2) refuses is copied to, and nothing is lost",
+	{ "bytes are copied to output that splice(2) rejects",
 	  to_appended_file_in_each_mode, ONCE, 0 },
-	{ "so with more in the pipe than memory would have taken",
+	{ "60000 bytes in a pipe are copied to output that rejects splice(2)",
 	  much_to_appended_file, ONCE, 0 },
-	{ "input that splice(2) refuses is copied from",
+	{ "bytes are copied from input that splice(2) rejects",
 	  from_eventfd_in_each_mode, ONCE, 0 },
-	{ "splice(2) may go while a pipe holds bytes",
-	  splice_goes_with_little_in_the_pipe, ONCE, 0 },
-	{ "splice(2) may go while a pipe holds more than memory would take",
-	  splice_goes_with_much_in_the_pipe, ONCE, 0 },
-	{ "splice(2) may go while a pipe is full",
-	  splice_goes_with_a_full_pipe, ONCE, 0 },
-	{ "splice(2) moves more at once than memory would take",
+	{ "splice(2) may begin to fail while a pipe holds bytes",
+	  splice_fails_with_a_pipe_in_use, ONCE, 0 },
+	{ "splice(2) may begin to fail while a pipe holds 20000 bytes",
+	  splice_fails_with_a_pipe_that_holds_much, ONCE, 0 },
+	{ "splice(2) may begin to fail while a pipe is full",
+	  splice_fails_with_a_full_pipe, ONCE, 0 },
+	{ "splice(2) moves more than 4096 bytes at once",
 	  splice_moves_more_than_memory, ONCE, 0 },
-	{ "with a full descriptor table it works all the same",
+	{ "a pump works without free descriptors",
 	  full_descriptor_table, ONCE, 0 },
-	{ "a full table at the first pump does not slow later ones",
-	  descriptors_come_back, ONCE, 0 },
-	{ "a full table does not slow a pump for longer than it lasts",
-	  descriptors_come_back_to_a_pump, ONCE, 0 },
-	{ "without descriptors and memory it is -1 with ENOMEM",
-	  no_buffer_at_all, ONCE, 0 },
-	{ "the end is passed on once, after the last byte",
+	{ "a lack of descriptors for the first pump does not slow later ones",
+	  later_pumps_get_descriptors, ONCE, 0 },
+	{ "a lack of descriptors slows a pump only for as long as it lasts",
+	  pump_gets_descriptors_later, ONCE, 0 },
+	{ "a pump without descriptors and memory returns -1 with ENOMEM",
+	  no_descriptors_and_no_memory, ONCE, 0 },
+	{ "the end of input is passed on once, after the last byte",
 	  end_is_passed_on_in_each_mode, ONCE, 0 },
-	{ "the end is not passed on without the flag",
+	{ "the end of input is not passed on without the flag",
 	  end_is_not_passed_on_in_each_mode, ONCE, 0 },
-	{ "flags take effect when the end is reached",
-	  flags_count_at_the_end, ONCE, 0 },
-	{ "after -1 it stays -1, with the errno, and moves nothing",
-	  reader_is_gone_in_each_mode, ONCE, 0 },
-	{ "input that cannot be read is -1 with read(2)'s errno",
+	{ "flags may be changed until the end of input",
+	  flags_are_read_at_the_end, ONCE, 0 },
+	{ "after an error a pump moves nothing and repeats the errno",
+	  output_has_no_reader_in_each_mode, ONCE, 0 },
+	{ "an input error is returned with the errno of read(2)",
 	  input_is_a_directory_in_each_mode, ONCE, 0 },
-	{ "a descriptor that is not open is -1 with EBADF",
+	{ "a descriptor that is not open results in EBADF",
 	  input_is_closed_in_each_mode, ONCE, 0 },
-	{ "what it holds is written before input's error is reported",
-	  no_byte_is_lost_in_each_mode, ONCE, 0 },
-	{ "... except for an error of output, which is reported at once",
-	  reader_goes_after_the_input_in_each_mode, ONCE, 0 },
-	{ "all that a program wrote to a terminal before it ended arrives",
+	{ "buffered bytes are written before an input error is returned",
+	  input_fails_with_bytes_held_in_each_mode, ONCE, 0 },
+	{ "an output error is returned at once, even after an input error",
+	  output_fails_after_the_input_in_each_mode, ONCE, 0 },
+	{ "all that a program wrote to a terminal before its exit arrives",
 	  program_on_a_terminal_in_each_mode, ONCE, 0 },
-	{ "an empty datagram is taken for the end of input",
+	{ "an empty datagram is the end of input",
 	  datagrams_in_each_mode, ONCE, 0 },
-	{ "no call acts on a cancellation that is pending",
+	{ "no call acts on a pending cancellation",
 	  cancelled_thread_in_each_mode, ONCE, 0 },
-	{ "private members may hold anything, public ones are not written to",
-	  garbage_is_taken, ONCE, 0 },
-	{ "it may be destroyed at any time, and started again",
+	{ "private members need not be initialised, public ones are kept",
+	  private_members_hold_anything, ONCE, 0 },
+	{ "a pump may be destroyed at any time, and initialised again",
 	  destroyed_at_any_time_in_each_mode, ONCE, 0 },
-	{ "it may be handed to another thread with a loop",
+	{ "a pump may be handed to another thread with a loop",
 	  handed_to_a_thread, ONCE, 0 },
-	{ "pumps at rest hold no descriptors of their own",
-	  at_rest_it_is_cheap, ONCE, 0 },
-	{ "a thread keeps at most 20 pipes, until its loop ends",
+	{ "100 empty pumps hold two descriptors at most",
+	  empty_pumps_hold_no_pipe, ONCE, 0 },
+	{ "a thread caches 20 pipes at most, and closes them with its loop",
 	  cache_is_bounded, ONCE, 0 },
-	{ "one that is destroyed while the loop ends leaves nothing open",
+	{ "a pump destroyed while the loop ends leaves nothing open",
 	  destroyed_while_the_loop_ends, ONCE, 0 },
-	{ "its descriptors are close-on-exec and non-blocking",
+	{ "a pump's pipe is close-on-exec and non-blocking",
 	  descriptors_are_closed_on_exec, ONCE, 0 },
-	{ "splice(2) failing in one thread does not confuse another's buffers",
-	  modes_do_not_mix, ONCE, 10 },
-	{ "a parent's and its child's bytes do not mix",
+	{ "splice(2) may fail in one thread while another uses it",
+	  splice_fails_in_one_thread, ONCE, 10 },
+	{ "the pumps of parent and child do not mix their bytes",
 	  parent_and_child, ONCE, 0 },
-	{ "a child does not use its parent's pipe for bytes of its own",
-	  child_of_a_pump_with_bytes, ONCE, 0 },
-	{ "a child goes on with what was buffered",
-	  child_goes_on_in_each_mode, ONCE, 0 },
-	{ "a TCP echo by one descriptor", echo, EACH_METHOD, 0 },
-	{ "two pumps crosswise between TCP connections",
-	  crosswise_tcp, EACH_METHOD, 0 },
-	{ "two pumps crosswise, the program passing the ends on",
-	  crosswise_unix, EACH_METHOD, 0 },
-	{ "the loop sleeps while the end of input is behind a full buffer",
+	{ "a child's bytes do not get into the pipe of its parent's pump",
+	  child_empties_the_pump, ONCE, 0 },
+	{ "a child gets the bytes of a pump that it inherited",
+	  child_uses_the_pump_in_each_mode, ONCE, 0 },
+	{ "one pump with one descriptor echoes a TCP connection",
+	  echo, EACH_METHOD, 0 },
+	{ "two pumps relay between two TCP connections",
+	  relay_tcp, EACH_METHOD, 0 },
+	{ "two pumps relay while the program passes the ends on",
+	  relay_unix, EACH_METHOD, 0 },
+	{ "the loop sleeps while a full buffer hides the end of input",
 	  loop_sleeps_in_each_mode, EACH_METHOD, 0 },
-	{ "mistakes are fatal, with the call's name",
-	  mistakes_are_fatal, ONCE, 0 },
+	{ "misuse is fatal, with the call's name",
+	  misuse_is_fatal, ONCE, 0 },
 };
 
 int main(int argc, char **argv)

@@ -509,15 +509,15 @@ mutant "fd: the loop's descriptor is standard input" iv_process \
 mutant "fd: poll accepts an O_PATH descriptor" iv_fd_poll \
 	's/if (flags >= 0 && (flags & IV_SYS_O_PATH))/if (0)/' \
 	fd 'returns the same errno' ppoll/eventfd
-mutant "pump: an error of input is told at once" iv_fd_pump \
+mutant "pump: an input error is returned at once" iv_fd_pump \
 	'/^static int input(/,/^}/s/if (!bytes_left(p))/if (1)/' \
-	fd_pump "before input's error is reported" ''
-mutant "pump: an error of input is forgotten" iv_fd_pump \
+	fd_pump 'before an input error is returned' ''
+mutant "pump: an input error is forgotten" iv_fd_pump \
 	's/if (p->state == SAW_ERROR && !bytes_left(p))/if (0)/' \
-	fd_pump "before input's error is reported" ''
+	fd_pump 'before an input error is returned' ''
 mutant "pump: a thread is cancelled in it" iv_fd_pump \
 	's/iv_cancel_disable();/0;/' \
-	fd_pump 'cancellation that is pending' ''
+	fd_pump 'pending cancellation' ''
 anywhere='whatever they interrupt'
 behind='if other threads have posted'
 mutant "event fork: in a handler, and the mark is the parent's" iv_event \

@@ -537,22 +537,22 @@ row inotify "the descriptor is inherited by exec for a moment" \
 row inotify "reading needs a large stack" \
 	inotify 'a stack of 64 KiB is enough' $each 'Segmentation fault'
 
-row F1 "what splice refuses is lost" \
-	fd_pump 'output that splice(2) refuses is copied to' - 'is -1, not 1'
-row F2 "input behind a full pipe is asked for for ever" \
-	fd_pump 'input that cannot be taken is not asked for' - \
+row F1 "what splice(2) rejects is lost" \
+	fd_pump 'copied to output that splice(2) rejects' - 'is -1, not 1'
+row F2 "with a full pipe it goes on asking for input" \
+	fd_pump 'input is not asked for, nor its end' - \
 	'not so: wanted <= 1'
-row F3 "threads mix pipes and bytes up" \
-	fd_pump "splice(2) failing in one thread does not confuse" - 'buf[i] is'
-row F4 "no descriptor: -1" \
-	fd_pump 'with a full descriptor table it works' - 'is -1, not 1'
-row F5 "no descriptor once: slow for ever" \
-	fd_pump 'a full table at the first pump does not slow' - \
+row F3 "threads confuse pipes and memory" \
+	fd_pump 'splice(2) may fail in one thread' - 'buf[i] is'
+row F4 "without a descriptor it fails" \
+	fd_pump 'a pump works without free descriptors' - 'is -1, not 1'
+row F5 "slow for ever after a lack of descriptors" \
+	fd_pump 'a lack of descriptors for the first pump' - \
 	'moved_at_once(fd) > 4096'
-row F6 "after -1 it works on nonsense" \
-	fd_pump 'after -1 it stays -1, with the errno' - 'is 1, not -1'
-row F7 "an error of input loses what was read" \
-	fd_pump "what it holds is written before input's error" - \
+row F6 "it goes on after an error" \
+	fd_pump 'after an error a pump moves nothing' - 'is 1, not -1'
+row F7 "an input error loses what was read" \
+	fd_pump 'buffered bytes are written before an input' - \
 	'is -1, not 1'
 row F8 "what a program wrote to a terminal is lost" \
 	fd_pump 'all that a program wrote to a terminal' - 'drained is'
