@@ -22,7 +22,7 @@
 #include <unistd.h>
 #include "check.h"
 
-/* One object of each kind, and what of them was heard. */
+/* One object of each kind, and which of them have been called. */
 enum {
 	FD	= 1,
 	TIMER	= 2,
@@ -39,45 +39,45 @@ struct world {
 	struct iv_event		event;
 	struct iv_event_raw	raw;
 	struct iv_signal	sig;
-	int			heard;
+	int			called;
 	int			awaited;
 };
 
-static void hear(struct world *w, int what)
+static void receive(struct world *w, int what)
 {
-	w->heard |= what;
-	if ((w->heard & w->awaited) == w->awaited)
+	w->called |= what;
+	if ((w->called & w->awaited) == w->awaited)
 		iv_quit();
 }
 
-static void fd_heard(void *_w)
+static void got_fd(void *_w)
 {
 	struct world *w = _w;
 	char byte;
 
-	/* The other process may have been faster. */
+	/* The other process may have read it before. */
 	if (read(w->pipe[0], &byte, 1) == 1)
-		hear(w, FD);
+		receive(w, FD);
 }
 
-static void timer_heard(void *w)
+static void got_timer(void *w)
 {
-	hear(w, TIMER);
+	receive(w, TIMER);
 }
 
-static void event_heard(void *w)
+static void got_event(void *w)
 {
-	hear(w, EVENT);
+	receive(w, EVENT);
 }
 
-static void raw_heard(void *w)
+static void got_raw(void *w)
 {
-	hear(w, RAW);
+	receive(w, RAW);
 }
 
-static void signal_heard(void *w)
+static void got_signal(void *w)
 {
-	hear(w, SIGNAL);
+	receive(w, SIGNAL);
 }
 
 static void world_begin(struct world *w)
@@ -88,21 +88,21 @@ static void world_begin(struct world *w)
 	IV_FD_INIT(&w->fd);
 	w->fd.fd = w->pipe[0];
 	w->fd.cookie = w;
-	w->fd.handler_in = fd_heard;
+	w->fd.handler_in = got_fd;
 	iv_fd_register(&w->fd);
 
 	IV_TIMER_INIT(&w->timer);
 	w->timer.cookie = w;
-	w->timer.handler = timer_heard;
+	w->timer.handler = got_timer;
 
 	IV_EVENT_INIT(&w->event);
 	w->event.cookie = w;
-	w->event.handler = event_heard;
+	w->event.handler = got_event;
 	check_int(iv_event_register(&w->event), 0);
 
 	IV_EVENT_RAW_INIT(&w->raw);
 	w->raw.cookie = w;
-	w->raw.handler = raw_heard;
+	w->raw.handler = got_raw;
 	check_int(iv_event_raw_register(&w->raw), 0);
 }
 
@@ -137,7 +137,7 @@ static void set_timer(struct world *w, int ms)
 	iv_timer_register(&w->timer);
 }
 
-static void cause(struct world *w, int what)
+static void trigger(struct world *w, int what)
 {
 	if (what & FD)
 		check_int(write(w->pipe[1], "", 1), 1);
@@ -150,41 +150,41 @@ static void cause(struct world *w, int what)
 static void await(struct world *w, int what)
 {
 	w->awaited = what;
-	while ((w->heard & what) != what)
+	while ((w->called & what) != what)
 		iv_main();
 	w->awaited = 0;
 }
 
-struct late {
+struct delayed_trigger {
 	struct world	*w;
 	int		what;
 };
 
-static void *cause_late(void *_l)
+static void *trigger_later(void *_l)
 {
-	struct late *l = _l;
+	struct delayed_trigger *l = _l;
 
 	usleep(1000);
-	cause(l->w, l->what);
+	trigger(l->w, l->what);
 
 	return NULL;
 }
 
-/* Most likely the loop sleeps when it happens. */
+/* Trigger these objects, most likely while the loop sleeps. */
 static void expect(struct world *w, int what)
 {
-	struct late l = { w, what };
+	struct delayed_trigger l = { w, what };
 	pthread_t t;
 
-	w->heard = 0;
+	w->called = 0;
 	if (what & TIMER)
 		set_timer(w, 1);
-	/* A handler may fork, and the child could not join the thread. */
+	/* A handler may fork, and its child could not join a thread. */
 	if (what == TIMER) {
 		await(w, what);
 		return;
 	}
-	check_int(pthread_create(&t, NULL, cause_late, &l), 0);
+	check_int(pthread_create(&t, NULL, trigger_later, &l), 0);
 	await(w, what);
 	check_int(pthread_join(t, NULL), 0);
 }
@@ -199,7 +199,7 @@ static void expect_each(struct world *w)
 }
 
 
-/* The two processes take turns by a byte on a pair of pipes. */
+/* Two processes take turns: a byte in a pipe lets the other one go on. */
 struct turns {
 	int	to_child[2];
 	int	to_parent[2];
@@ -219,12 +219,12 @@ static void turns_end(struct turns *t)
 	close(t->to_parent[1]);
 }
 
-static void give(const int ends[2])
+static void give_turn(const int ends[2])
 {
 	check_int(write(ends[1], "", 1), 1);
 }
 
-static void take(const int ends[2])
+static void take_turn(const int ends[2])
 {
 	char byte;
 
@@ -245,11 +245,11 @@ static pid_t fork_checked(void)
 }
 
 
-/* In what state the objects are that the child does something to. */
+/* The state of the objects that the child uses. */
 enum state {
 	NEW,			/* inherited, of a loop that never ran */
 	USED,			/* inherited, of one that has run */
-	PENDING,		/* inherited, and about to be called */
+	PENDING,		/* inherited, and triggered before the fork */
 	OWN,			/* registered by the child, beside USED ones */
 	STATES,
 };
@@ -259,28 +259,28 @@ static void bring_to(struct world *w, enum state state)
 	if (state == NEW)
 		return;
 	expect_each(w);
-	w->heard = 0;
+	w->called = 0;
 	if (state == PENDING) {
 		set_timer(w, 0);
-		cause(w, FD | EVENT | RAW);
+		trigger(w, FD | EVENT | RAW);
 	}
 }
 
 /*
- * What the child does, and the wait status of a child that ends by that.  If it
- * leaves what is pending, the parent receives it.
+ * What a child does.  The parent receives those PENDING objects that the child
+ * does not take.
  */
-struct deed {
+struct action {
 	void	(*fn)(struct world *w);
-	int	takes;		/* what of the pending ones it takes */
-	int	ends;		/* the child ends by it ... */
-	int	status;		/* ... so */
+	int	takes;		/* the PENDING objects that it takes */
+	int	ends;		/* fn() ends the child */
+	int	status;		/* that waitpid(2) returns of it */
 };
 
-/* Descriptors of this process when it began. */
-static int begun_with;
+/* How many descriptors this process had before the case opened any. */
+static int descriptors_at_start;
 
-static void child_part(struct world *w, const struct deed *deed,
+static void child_part(struct world *w, const struct action *action,
 		       const struct turns *t, enum state state)
 {
 	struct world own;
@@ -289,58 +289,58 @@ static void child_part(struct world *w, const struct deed *deed,
 		world_begin(&own);
 		w = &own;
 	}
-	deed->fn(w);
-	check(!deed->ends);
-	give(t->to_parent);
-	take(t->to_child);
+	action->fn(w);
+	check(!action->ends);
+	give_turn(t->to_parent);
+	take_turn(t->to_child);
 	_exit(0);
 }
 
-static void parent_part(struct world *w, const struct deed *deed,
+static void parent_part(struct world *w, const struct action *action,
 			const struct turns *t, enum state state, pid_t pid)
 {
 	siginfo_t info;
 
-	if (deed->ends)
+	if (action->ends)
 		check_int(waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
 	else
-		take(t->to_parent);
+		take_turn(t->to_parent);
 	if (state == PENDING)
-		await(w, ALL & ~deed->takes);
+		await(w, ALL & ~action->takes);
 	expect_each(w);
-	give(t->to_child);
+	give_turn(t->to_child);
 }
 
-static void one_state(const struct deed *deed, enum state state)
+static void run_state(const struct action *action, enum state state)
 {
 	struct world w;
 	struct turns t;
 	pid_t pid;
 	int status;
 
-	begun_with = num_descriptors();
+	descriptors_at_start = num_descriptors();
 	iv_init();
 	turns_begin(&t);
 	world_begin(&w);
 	bring_to(&w, state);
 	pid = fork_checked();
 	if (pid == 0)
-		child_part(&w, deed, &t, state);
-	parent_part(&w, deed, &t, state, pid);
+		child_part(&w, action, &t, state);
+	parent_part(&w, action, &t, state, pid);
 	check_int(waitpid(pid, &status, 0), pid);
-	check_int(status, deed->status);
+	check_int(status, action->status);
 	expect_each(&w);
 	world_end(&w);
 	turns_end(&t);
 	iv_deinit();
 }
 
-static void all_states(const struct deed *deed)
+static void run_all_states(const struct action *action)
 {
 	int state;
 
 	for (state = NEW; state < STATES; state++)
-		one_state(deed, state);
+		run_state(action, state);
 }
 
 static void do_nothing(struct world *w)
@@ -350,7 +350,7 @@ static void do_nothing(struct world *w)
 
 static void idle_child(void)
 {
-	all_states(&(struct deed){ .fn = do_nothing });
+	run_all_states(&(struct action){ .fn = do_nothing });
 }
 
 static void do_unregister(struct world *w)
@@ -359,7 +359,7 @@ static void do_unregister(struct world *w)
 	run_iterations(1);
 }
 
-static void child_without_the_descriptor(void)
+static void child_unregisters_descriptor(void)
 {
 	struct world w;
 	pid_t pid;
@@ -370,9 +370,9 @@ static void child_without_the_descriptor(void)
 	IV_FD_INIT(&w.fd);
 	w.fd.fd = w.pipe[0];
 	w.fd.cookie = &w;
-	w.fd.handler_in = fd_heard;
+	w.fd.handler_in = got_fd;
 	iv_fd_register(&w.fd);
-	cause(&w, FD);
+	trigger(&w, FD);
 	await(&w, FD);
 
 	pid = fork();
@@ -383,8 +383,8 @@ static void child_without_the_descriptor(void)
 	}
 	check_child(pid);
 
-	w.heard = 0;
-	cause(&w, FD);
+	w.called = 0;
+	trigger(&w, FD);
 	await(&w, FD);
 	iv_fd_unregister(&w.fd);
 	world_close(&w);
@@ -393,18 +393,18 @@ static void child_without_the_descriptor(void)
 
 static void unregistering_child(void)
 {
-	all_states(&(struct deed){ .fn = do_unregister });
+	run_all_states(&(struct action){ .fn = do_unregister });
 }
 
-/* Linux before 4.14. */
+/* As in Linux before 4.14. */
 static void unregistering_without_madvise(void)
 {
 	refuse("madvise", EINVAL);
 	unregistering_child();
 }
 
-/* An emulator. */
-static void unregistering_with_madvise_in_vain(void)
+/* As in some emulators. */
+static void unregistering_with_idle_madvise(void)
 {
 	refuse("madvise", 0);
 	unregistering_child();
@@ -419,7 +419,7 @@ static void need_wiping(void)
 
 	check(page != MAP_FAILED);
 	*page = 1;
-	/* Where the library asks for it. */
+	/* If the library uses it. */
 #ifdef HAVE_MADV_WIPEONFORK
 	(void)madvise(page, sysconf(_SC_PAGESIZE), MADV_WIPEONFORK);
 #endif
@@ -432,7 +432,7 @@ static void need_wiping(void)
 	check_int(munmap(page, sizeof(*page)), 0);
 }
 
-/* No handler of pthread_atfork() is called. */
+/* _Fork() calls no handler of pthread_atfork(). */
 static void unregistering_child_of__Fork(void)
 {
 	need_wiping();
@@ -441,12 +441,12 @@ static void unregistering_child_of__Fork(void)
 }
 
 /*
- * A handler of pthread_atfork() that is older than the library's first loop.
- * An object of iv_signal, once inherited, would be heard of no more.
+ * A handler of pthread_atfork() that runs before the library's, as it was
+ * registered before.  Signals of an inherited object would no longer arrive.
  */
 static struct world *atfork_world;
 
-static void begin_anew(void)
+static void begin_another_loop(void)
 {
 	world_unregister(atfork_world);
 	iv_deinit();
@@ -454,7 +454,7 @@ static void begin_anew(void)
 	world_begin(atfork_world);
 	atfork_world->sig.signum = SIGUSR1;
 	atfork_world->sig.cookie = atfork_world;
-	atfork_world->sig.handler = signal_heard;
+	atfork_world->sig.handler = got_signal;
 	check_int(iv_signal_register(&atfork_world->sig), 0);
 }
 
@@ -464,7 +464,7 @@ static void early_atfork(void)
 	pid_t pid;
 
 	need_wiping();
-	check_int(pthread_atfork(NULL, NULL, begin_anew), 0);
+	check_int(pthread_atfork(NULL, NULL, begin_another_loop), 0);
 	iv_init();
 	world_begin(&w);
 	expect_each(&w);
@@ -490,7 +490,7 @@ static void do_deinit(struct world *w)
 
 static void deinit_child(void)
 {
-	all_states(&(struct deed){ .fn = do_deinit });
+	run_all_states(&(struct action){ .fn = do_deinit });
 }
 
 static void do_run(struct world *w)
@@ -500,7 +500,7 @@ static void do_run(struct world *w)
 
 static void running_child(void)
 {
-	all_states(&(struct deed){ .fn = do_run, .takes = FD | RAW });
+	run_all_states(&(struct action){ .fn = do_run, .takes = FD | RAW });
 }
 
 static void do_all(struct world *w)
@@ -518,25 +518,25 @@ static void do_all(struct world *w)
 	iv_deinit();
 }
 
-static void versatile_child(void)
+static void child_that_does_all(void)
 {
-	all_states(&(struct deed){ .fn = do_all, .takes = FD | RAW });
+	run_all_states(&(struct action){ .fn = do_all, .takes = FD | RAW });
 }
 
 static void do_change_handlers(struct world *w)
 {
 	iv_fd_set_handler_in(&w->fd, NULL);
-	iv_fd_set_handler_err(&w->fd, fd_heard);
+	iv_fd_set_handler_err(&w->fd, got_fd);
 	iv_event_raw_unregister(&w->raw);
 	expect(w, TIMER);
 	expect(w, EVENT);
-	iv_fd_set_handler_out(&w->fd, fd_heard);
+	iv_fd_set_handler_out(&w->fd, got_fd);
 	expect(w, TIMER);
 }
 
 static void changing_child(void)
 {
-	all_states(&(struct deed){ .fn = do_change_handlers });
+	run_all_states(&(struct action){ .fn = do_change_handlers });
 }
 
 static void do_register(struct world *w)
@@ -552,7 +552,8 @@ static void do_register(struct world *w)
 
 static void registering_child(void)
 {
-	all_states(&(struct deed){ .fn = do_register, .takes = FD | RAW });
+	run_all_states(&(struct action){ .fn = do_register,
+					 .takes = FD | RAW });
 }
 
 static void do_post(struct world *w)
@@ -561,7 +562,7 @@ static void do_post(struct world *w)
 
 	for (i = 0; i < 1000; i++)
 		iv_event_raw_post(&w->raw);
-	/* This one is nobody's business but the child's. */
+	/* Posts to an iv_event stay in the child. */
 	for (i = 0; i < 1000; i++)
 		iv_event_post(&w->event);
 }
@@ -581,11 +582,11 @@ static void posting_child(void)
 	check_child(pid);
 	await(&w, RAW);
 	expect(&w, TIMER);
-	check_int(w.heard & EVENT, 0);
+	check_int(w.called & EVENT, 0);
 	world_end(&w);
 	iv_deinit();
 
-	all_states(&(struct deed){ .fn = do_post });
+	run_all_states(&(struct action){ .fn = do_post });
 }
 
 static void do_post_and_die(struct world *w)
@@ -602,10 +603,11 @@ static void do_run_and_die(struct world *w)
 
 static void killed_child(void)
 {
-	all_states(&(struct deed){ .fn = do_post_and_die, .ends = 1,
-				   .status = SIGKILL });
-	all_states(&(struct deed){ .fn = do_run_and_die, .takes = FD | RAW,
-				   .ends = 1, .status = SIGKILL });
+	run_all_states(&(struct action){ .fn = do_post_and_die,
+					 .ends = 1, .status = SIGKILL });
+	run_all_states(&(struct action){ .fn = do_run_and_die,
+					 .takes = FD | RAW,
+					 .ends = 1, .status = SIGKILL });
 }
 
 static void run_until_killed(struct world *w, int i)
@@ -621,7 +623,7 @@ static void run_until_killed(struct world *w, int i)
 		expect(w, i % 3 == 1 ? TIMER : EVENT);
 }
 
-/* Wherever its loop is. */
+/* Kill children at any point of their loops. */
 static void killed_at_random(void)
 {
 	struct world w;
@@ -644,14 +646,14 @@ static void killed_at_random(void)
 }
 
 
-/* It has as many descriptors as the case began with. */
+/* Run this program again, which checks that it inherited no descriptor. */
 static void execute(void)
 {
 	static char self[] = "/proc/self/exe";
 	static char num[16];
 	char *argv[] = { self, "executed", num, NULL };
 
-	snprintf(num, sizeof(num), "%d", begun_with);
+	snprintf(num, sizeof(num), "%d", descriptors_at_start);
 	execv(self, argv);
 	_exit(1);
 }
@@ -676,12 +678,12 @@ static void do_run_and_execute(struct world *w)
 static void exec_child(void)
 {
 	need_self_exec();
-	all_states(&(struct deed){ .fn = do_execute, .ends = 1 });
-	all_states(&(struct deed){ .fn = do_run_and_execute,
-				   .takes = FD | RAW, .ends = 1 });
+	run_all_states(&(struct action){ .fn = do_execute, .ends = 1 });
+	run_all_states(&(struct action){ .fn = do_run_and_execute,
+					 .takes = FD | RAW, .ends = 1 });
 }
 
-/* The child has the parent's very memory. */
+/* The child runs in the parent's memory. */
 static void exec_after_vfork(void)
 {
 	struct world w;
@@ -689,7 +691,7 @@ static void exec_after_vfork(void)
 	int state;
 
 	need_self_exec();
-	begun_with = num_descriptors();
+	descriptors_at_start = num_descriptors();
 	for (state = NEW; state < OWN; state++) {
 		iv_init();
 		world_begin(&w);
@@ -709,7 +711,7 @@ static void exec_after_vfork(void)
 }
 
 
-/* In the first child: register, fork, leave. */
+/* The first child registers objects, forks and exits; its child goes on. */
 static void daemonise(enum state state, const struct turns *t)
 {
 	int before = num_descriptors();
@@ -721,7 +723,7 @@ static void daemonise(enum state state, const struct turns *t)
 	if (fork_checked() != 0)
 		_exit(0);
 
-	take(t->to_child);
+	take_turn(t->to_child);
 	if (state == PENDING)
 		await(&w, ALL);
 	expect_each(&w);
@@ -742,8 +744,8 @@ static void daemon_in_state(enum state state)
 	if (pid == 0)
 		daemonise(state, &t);
 	check_child(pid);
-	give(t.to_child);
-	/* Now that its parent is gone, the daemon is our child. */
+	give_turn(t.to_child);
+	/* Its parent has exited, so the daemon is our child. */
 	check(wait(&status) > 0);
 	check_int(status, 0);
 	turns_end(&t);
@@ -781,12 +783,14 @@ static void run_then_fork(struct world *w)
 
 static void grandchildren(void)
 {
-	all_states(&(struct deed){ .fn = do_nothing_then_fork, .takes = FD | RAW });
-	all_states(&(struct deed){ .fn = run_then_fork, .takes = FD | RAW });
+	run_all_states(&(struct action){ .fn = do_nothing_then_fork,
+					 .takes = FD | RAW });
+	run_all_states(&(struct action){ .fn = run_then_fork,
+					 .takes = FD | RAW });
 }
 
 
-/* Both run the loop at the same time, with what is not shared by nature. */
+/* Both run the loop at the same time, using objects that they do not share. */
 static void run_many(struct world *w)
 {
 	int i;
@@ -798,7 +802,7 @@ static void run_many(struct world *w)
 	}
 }
 
-/* ... and with all there is, once the child has left what it inherited. */
+/* All kinds may be used at the same time if the child registers its own. */
 static void run_separately(struct world *w, pid_t pid)
 {
 	int i;
@@ -843,11 +847,11 @@ static void both_run(void)
 	expect_each(&w);
 	pid = fork_checked();
 	if (pid == 0) {
-		give(t.to_parent);
+		give_turn(t.to_parent);
 		run_many(&w);
 		_exit(0);
 	}
-	take(t.to_parent);
+	take_turn(t.to_parent);
 	run_many(&w);
 	check_child(pid);
 	expect_each(&w);
@@ -859,7 +863,7 @@ static void both_run(void)
 
 #define MOST_DESCRIPTORS	64
 
-/* Does the number here stand for what some number stands for in the child? */
+/* Has the child any descriptor for the open file that fd stands for here? */
 static int is_shared(pid_t child, int fd)
 {
 	int other;
@@ -872,8 +876,8 @@ static int is_shared(pid_t child, int fd)
 	return 0;
 }
 
-/* The caller's: those of the world, and of the turns. */
-static int is_ours(int fd, const struct world *w, const struct turns *t)
+/* Is it one of the test's descriptors, or a raw event's? */
+static int is_known(int fd, const struct world *w, const struct turns *t)
 {
 	return fd <= STDERR_FILENO ||
 	       fd == w->pipe[0] || fd == w->pipe[1] ||
@@ -883,8 +887,8 @@ static int is_ours(int fd, const struct world *w, const struct turns *t)
 }
 
 /*
- * What the library waits by and wakes its loops by is not shared: a wakeup of
- * the one could be drained by the other.
+ * The descriptors by which loops wait and are woken must not be shared, or one
+ * process could drain the other's wakeup.
  */
 static void own_descriptors(void)
 {
@@ -901,20 +905,20 @@ static void own_descriptors(void)
 	pid = fork_checked();
 	if (pid == 0) {
 		expect(&w, TIMER);
-		give(t.to_parent);
-		take(t.to_child);
+		give_turn(t.to_parent);
+		take_turn(t.to_child);
 		_exit(0);
 	}
-	take(t.to_parent);
+	take_turn(t.to_parent);
 	for (fd = 0; fd < MOST_DESCRIPTORS; fd++) {
-		if (fcntl(fd, F_GETFD) < 0 || is_ours(fd, &w, &t))
+		if (fcntl(fd, F_GETFD) < 0 || is_known(fd, &w, &t))
 			continue;
 		found++;
 		check_int(is_shared(pid, fd) ? fd : -1, -1);
 	}
 	check(found > 0);
 	check(is_shared(pid, w.raw.event_wfd));
-	give(t.to_child);
+	give_turn(t.to_child);
 	check_child(pid);
 	world_end(&w);
 	turns_end(&t);
@@ -930,7 +934,7 @@ static void be_busy(void *unused)
 	iv_task_register(&busy_task);
 }
 
-/* A child that never sleeps has no reason to wake up by the parent's posts. */
+/* A child's loop that never sleeps must not take wakeups of the parent's. */
 static void busy_child(void)
 {
 	struct world w;
@@ -947,11 +951,11 @@ static void busy_child(void)
 		IV_TASK_INIT(&busy_task);
 		busy_task.handler = be_busy;
 		iv_task_register(&busy_task);
-		give(t.to_parent);
+		give_turn(t.to_parent);
 		iv_main();
 		_exit(1);
 	}
-	take(t.to_parent);
+	take_turn(t.to_parent);
 	for (i = 0; i < 100; i++)
 		expect(&w, EVENT);
 	kill(pid, SIGKILL);
@@ -963,7 +967,7 @@ static void busy_child(void)
 }
 
 
-/* A timer descriptor that is armed belongs to the parent alone. */
+/* A timerfd that is armed at the fork belongs to the parent. */
 static void wait_often(struct world *w)
 {
 	int i;
@@ -976,12 +980,12 @@ static void arm(struct world *w)
 {
 	int ms;
 
-	/* On a slow machine it is over before it has been waited for often. */
+	/* On a slow machine it may expire before all of the waits. */
 	for (ms = 100; !iv_timer_registered(&w->timer); ms *= 2) {
 		set_timer(w, ms);
 		wait_often(w);
 	}
-	w->heard = 0;
+	w->called = 0;
 }
 
 static void armed_timer(void)
@@ -1016,7 +1020,7 @@ static void armed_timer(void)
 }
 
 
-/* Objects registered after the fork have nothing to do with each other. */
+/* Objects that each process registers after the fork. */
 #define GROUP	40
 
 struct group {
@@ -1053,7 +1057,7 @@ static void post_group(struct group *p)
 		iv_event_raw_post(&p->a[i]);
 }
 
-static void hear_group(struct group *p)
+static void await_group(struct group *p)
 {
 	while (p->calls < GROUP)
 		iv_main();
@@ -1079,17 +1083,17 @@ static void groups_after_fork(void)
 	register_group(&p);
 	if (pid == 0) {
 		post_group(&p);
-		give(t.to_parent);
-		take(t.to_child);
-		hear_group(&p);
+		give_turn(t.to_parent);
+		take_turn(t.to_child);
+		await_group(&p);
 		unregister_group(&p);
 		_exit(0);
 	}
-	take(t.to_parent);
-	/* The child's posts are pending, and are not ours. */
+	take_turn(t.to_parent);
+	/* The child's posts are pending, and must not reach this process. */
 	post_group(&p);
-	hear_group(&p);
-	give(t.to_child);
+	await_group(&p);
+	give_turn(t.to_child);
 	check_child(pid);
 	unregister_group(&p);
 	turns_end(&t);
@@ -1103,7 +1107,7 @@ static void both_register(void)
 	groups_after_fork();
 	iv_deinit();
 
-	/* With words in use that were handed out before the fork. */
+	/* With boards that were in use before the fork. */
 	iv_init();
 	world_begin(&w);
 	iv_event_unregister(&w.event);
@@ -1115,7 +1119,7 @@ static void both_register(void)
 	iv_deinit();
 }
 
-/* As the first process of a namespace, whose child is so in its own. */
+/* The first process of a namespace, whose child is the first of another. */
 static void first_of_namespace(void)
 {
 	struct world w;
@@ -1147,7 +1151,7 @@ static void equal_process_ids(void)
 }
 
 
-/* Fork in each kind of handler; both sides return into their loops. */
+/* Fork in each kind of handler, which returns to the loop in both processes. */
 static pid_t forked;
 
 static void fork_here(void *unused)
@@ -1168,8 +1172,8 @@ static void fork_in(int what)
 	world_begin(&f);
 	iv_fd_set_handler_in(&f.fd, fork_here);
 	f.timer.handler = f.event.handler = f.raw.handler = fork_here;
-	cause(&w, EVENT);
-	cause(&f, what);
+	trigger(&w, EVENT);
+	trigger(&f, what);
 	if (what == TIMER)
 		set_timer(&f, 0);
 	while (forked < 0)
@@ -1220,7 +1224,7 @@ static void post_fork_and_post(void *_b)
 	if (forked == 0)
 		return;
 	for (i = 0; i < BUSY_POSTS; i++) {
-		take(b->t.to_parent);
+		take_turn(b->t.to_parent);
 		iv_event_raw_post(&b->w.raw);
 	}
 	check_child(forked);
@@ -1242,8 +1246,8 @@ static void child_of_busy_parent(void)
 	iv_task_register(&task);
 	await(&b.w, RAW);
 	for (i = 0; forked == 0 && i < BUSY_POSTS; i++) {
-		b.w.heard = 0;
-		give(b.t.to_parent);
+		b.w.called = 0;
+		give_turn(b.t.to_parent);
 		await(&b.w, RAW);
 	}
 	if (forked == 0)
@@ -1286,7 +1290,7 @@ static void fork_without_loop(void)
 	iv_deinit();
 }
 
-/* A handler forks, and the child posts and unregisters what comes next. */
+/* A handler forks; its child posts and unregisters the next event queued. */
 static struct iv_event queued;
 static int queued_calls;
 
@@ -1329,8 +1333,8 @@ static void queued_during_fork(void)
 	iv_deinit();
 }
 
-/* It leaves a hole in the queue, before the fork. */
-static void unregistered_as_posted(void)
+/* The unregistered event leaves a hole in the queue that the child inherits. */
+static void unregistered_while_pending(void)
 {
 	struct world w, f;
 	pid_t pid;
@@ -1339,15 +1343,15 @@ static void unregistered_as_posted(void)
 	world_begin(&w);
 	world_begin(&f);
 	expect_each(&w);
-	w.heard = 0;
-	cause(&f, EVENT);
-	cause(&w, EVENT);
+	w.called = 0;
+	trigger(&f, EVENT);
+	trigger(&w, EVENT);
 	iv_event_unregister(&f.event);
 
 	pid = fork_checked();
 	await(&w, EVENT);
 	expect(&w, EVENT);
-	check_int(f.heard, 0);
+	check_int(f.called, 0);
 	if (pid == 0)
 		_exit(0);
 	check_child(pid);
@@ -1358,7 +1362,7 @@ static void unregistered_as_posted(void)
 	iv_deinit();
 }
 
-static void run_without_wake(void)
+static void run_without_wakeup(void)
 {
 	refuse("eventfd2", EMFILE);
 	refuse("eventfd", EMFILE);
@@ -1367,14 +1371,14 @@ static void run_without_wake(void)
 	iv_main();
 }
 
-static void no_wake_in_child(void)
+static void no_wakeup_in_child(void)
 {
 	struct world w;
 
 	iv_init();
 	world_begin(&w);
-	check_fatal(run_without_wake, "iv_main: no descriptor to wake the loop "
-		    "after fork: ");
+	check_fatal(run_without_wakeup, "iv_main: no descriptor to wake the "
+		    "loop after fork: ");
 	world_end(&w);
 	iv_deinit();
 }
@@ -1388,7 +1392,7 @@ static void register_at_limit(struct world *w)
 		check_errno(iv_fd_register_try(&w->fd), EMFILE);
 	iv_fd_register(&w->fd);
 	limit_descriptors(former);
-	cause(w, FD);
+	trigger(w, FD);
 	await(w, FD);
 	_exit(0);
 }
@@ -1413,12 +1417,13 @@ static void limit_in_child(void)
 
 
 /*
- * A child closes all that it inherited and opens other descriptors, of which it
- * has one under each number that the library has noted.
+ * Objects of each kind that holds descriptors.  A child closes all descriptors,
+ * and opens foreign ones in their place: so each number that the library
+ * remembers stands for a foreign one.
  */
-#define STRANGERS	60
+#define FOREIGN_END	60
 
-struct household {
+struct holders {
 	int			pipe[2];
 	int			pair[2];
 	struct iv_fd		fd;
@@ -1429,24 +1434,24 @@ struct household {
 	struct iv_event		event;
 	struct iv_event_raw	raw;
 	struct iv_signal	sig;
-	int			heard;
+	int			called;
 };
 
-static void household_heard(void *_h)
+static void holders_got_fd(void *_h)
 {
-	struct household *h = _h;
+	struct holders *h = _h;
 	char c;
 
 	if (read(h->pipe[0], &c, 1) == 1)
-		h->heard++;
+		h->called++;
 	iv_quit();
 }
 
-static void household_posted(void *_h)
+static void holders_got_raw(void *_h)
 {
-	struct household *h = _h;
+	struct holders *h = _h;
 
-	h->heard++;
+	h->called++;
 	iv_quit();
 }
 
@@ -1463,26 +1468,26 @@ static void no_bands(void *unused, int pollin, int pollout)
 	(void)pollout;
 }
 
-static void household_watch(struct household *h)
+static void holders_watch_pipe(struct holders *h)
 {
 	check_int(pipe(h->pipe), 0);
 	IV_FD_INIT(&h->fd);
 	h->fd.fd = h->pipe[0];
 	h->fd.cookie = h;
-	h->fd.handler_in = household_heard;
+	h->fd.handler_in = holders_got_fd;
 	iv_fd_register(&h->fd);
 }
 
-static void household_hear(struct household *h)
+static void holders_run(struct holders *h)
 {
-	h->heard = 0;
+	h->called = 0;
 	check_int(write(h->pipe[1], "", 1), 1);
 	iv_main();
-	check_int(h->heard, 1);
+	check_int(h->called, 1);
 }
 
 /* A pump that holds a byte in a pipe. */
-static void household_pump(struct household *h)
+static void holders_pump(struct holders *h)
 {
 	int full[2];
 
@@ -1510,7 +1515,7 @@ static void never_event(void *unused, struct inotify_event *event)
 	check(0);
 }
 
-static void household_watch_files(struct household *h)
+static void holders_watch_files(struct holders *h)
 {
 	IV_INOTIFY_INIT(&h->in);
 	check_int(iv_inotify_register(&h->in), 0);
@@ -1522,21 +1527,21 @@ static void household_watch_files(struct household *h)
 	check_int(iv_inotify_watch_register(&h->watch), 0);
 }
 #else
-static void household_watch_files(struct household *h)
+static void holders_watch_files(struct holders *h)
 {
 	(void)h;
 }
 #endif
 
-static void household_begin(struct household *h)
+static void holders_begin(struct holders *h)
 {
 	int i;
 
 	iv_init();
 	memset(h, 0, sizeof(*h));
-	household_watch(h);
-	household_pump(h);
-	household_watch_files(h);
+	holders_watch_pipe(h);
+	holders_pump(h);
+	holders_watch_files(h);
 
 	IV_EVENT_INIT(&h->event);
 	h->event.handler = never;
@@ -1549,26 +1554,26 @@ static void household_begin(struct household *h)
 	h->sig.handler = never;
 	check_int(iv_signal_register(&h->sig), 0);
 
-	/* A limit that many waits have in common, which a timerfd sets. */
+	/* After many waits for the same timer the loop uses a timerfd. */
 	IV_TIMER_INIT(&h->timer);
 	h->timer.expires = iv_now;
 	h->timer.expires.tv_sec += 10000;
 	h->timer.handler = never;
 	iv_timer_register(&h->timer);
 	for (i = 0; i < 20; i++)
-		household_hear(h);
+		holders_run(h);
 }
 
-static void household_unregister_events(struct household *h)
+static void holders_unregister_events(struct holders *h)
 {
 	iv_event_unregister(&h->event);
 	iv_event_raw_unregister(&h->raw);
 	iv_signal_unregister(&h->sig);
 }
 
-static void household_unregister(struct household *h)
+static void holders_unregister(struct holders *h)
 {
-	household_unregister_events(h);
+	holders_unregister_events(h);
 	iv_fd_unregister(&h->fd);
 	iv_fd_pump_destroy(&h->pump);
 	if (HAS_INOTIFY) {
@@ -1578,9 +1583,9 @@ static void household_unregister(struct household *h)
 	iv_timer_unregister(&h->timer);
 }
 
-static void household_end(struct household *h)
+static void holders_end(struct holders *h)
 {
-	household_unregister(h);
+	holders_unregister(h);
 	iv_deinit();
 	close(h->pipe[0]);
 	close(h->pipe[1]);
@@ -1588,17 +1593,17 @@ static void household_end(struct household *h)
 	close(h->pair[1]);
 }
 
-static int stranger_epoll(void)
+static int foreign_epoll(void)
 {
 	return open_epoll(-1);
 }
 
-static int stranger_eventfd(void)
+static int foreign_eventfd(void)
 {
 	return open_eventfd(1);
 }
 
-static int stranger_inotify(void)
+static int foreign_inotify(void)
 {
 #if HAS_INOTIFY
 	int fd = inotify_init1(IN_NONBLOCK);
@@ -1613,7 +1618,7 @@ static int stranger_inotify(void)
 #endif
 }
 
-static int stranger_pipe(void)
+static int foreign_pipe(void)
 {
 	int fd[2];
 	int ret;
@@ -1627,33 +1632,34 @@ static int stranger_pipe(void)
 	return ret;
 }
 
-static int stranger_none(void)
+static int foreign_none(void)
 {
 	return -1;
 }
 
-static int (*const strangers[])(void) = {
-	stranger_none, stranger_epoll, stranger_eventfd, open_timerfd,
-	stranger_inotify, stranger_pipe,
+static int (*const foreign_kinds[])(void) = {
+	foreign_none, foreign_epoll, foreign_eventfd, open_timerfd,
+	foreign_inotify, foreign_pipe,
 };
 
-#define NUM_STRANGERS	((int)(sizeof(strangers) / sizeof(strangers[0])))
+#define NUM_FOREIGN							\
+	((int)(sizeof(foreign_kinds) / sizeof(foreign_kinds[0])))
 
 /*
- * An open file of its own for each number; ours have no close-on-exec.  0 if
- * the system has no such files.
+ * Close all descriptors, and open a foreign one for each number, without
+ * close-on-exec.  Returns 0 if the system has no such files.
  */
-static int strangers_come(int (*stranger)(void))
+static int replace_all(int (*open_one)(void))
 {
 	int fd;
 
 	for (fd = STDERR_FILENO + 1; fd < MOST_DESCRIPTORS; fd++)
 		close(fd);
-	if (stranger == stranger_none)
+	if (open_one == foreign_none)
 		return 1;
 
-	for (fd = STDERR_FILENO + 1; fd < STRANGERS; fd++) {
-		int new = stranger();
+	for (fd = STDERR_FILENO + 1; fd < FOREIGN_END; fd++) {
+		int new = open_one();
 
 		if (new < 0 && errno == ENOSYS)
 			return 0;
@@ -1667,39 +1673,39 @@ static int strangers_come(int (*stranger)(void))
 	return 1;
 }
 
-/* What could be read from them is left: 1 from an eventfd, and so on. */
-static void strangers_are_left_alone(int (*stranger)(void))
+/* Check that nobody has changed or read them. */
+static void check_foreign(int (*open_one)(void))
 {
 	uint64_t buf;
 	int fd;
 
-	if (stranger == stranger_none)
+	if (open_one == foreign_none)
 		return;
 
-	for (fd = STDERR_FILENO + 1; fd < STRANGERS; fd++) {
+	for (fd = STDERR_FILENO + 1; fd < FOREIGN_END; fd++) {
 		check_int(fcntl(fd, F_GETFD), 0);
-		if (stranger == stranger_eventfd) {
+		if (open_one == foreign_eventfd) {
 			check_int(read(fd, &buf, sizeof(buf)), sizeof(buf));
 			check(buf == 1);
-		} else if (stranger == open_timerfd) {
+		} else if (open_one == open_timerfd) {
 			check_int(read(fd, &buf, sizeof(buf)), sizeof(buf));
-		} else if (stranger == stranger_pipe) {
+		} else if (open_one == foreign_pipe) {
 			check_int(read(fd, &buf, sizeof(buf)), 1);
 		}
 #if HAS_INOTIFY
-		if (stranger == stranger_inotify)
+		if (open_one == foreign_inotify)
 			check_int(inotify_rm_watch(fd, 1), 0);
 #endif
 	}
 }
 
-static void lost_and_unregistered(struct household *h)
+static void closed_and_unregistered(struct holders *h)
 {
-	household_unregister(h);
+	holders_unregister(h);
 	iv_deinit();
 }
 
-static void lost_and_deinit(struct household *h)
+static void closed_and_deinit(struct holders *h)
 {
 	iv_event_raw_unregister(&h->raw);
 	iv_signal_unregister(&h->sig);
@@ -1707,28 +1713,28 @@ static void lost_and_deinit(struct household *h)
 	iv_deinit();
 }
 
-/* What the user closed is the user's to unregister. */
-static void lost_and_run(struct household *h)
+/* The child unregisters the descriptor that it closed itself, and goes on. */
+static void closed_and_run(struct holders *h)
 {
-	struct household second = { .heard = 0 };
+	struct holders second = { .called = 0 };
 	int i;
 
 	iv_fd_unregister(&h->fd);
-	household_watch(&second);
+	holders_watch_pipe(&second);
 	for (i = 0; i < 20; i++)
-		household_hear(&second);
-	h->raw.handler = household_posted;
+		holders_run(&second);
+	h->raw.handler = holders_got_raw;
 	h->raw.cookie = h;
-	h->heard = 0;
+	h->called = 0;
 	iv_event_raw_post(&h->raw);
 	iv_main();
-	check_int(h->heard, 1);
+	check_int(h->called, 1);
 	if (HAS_INOTIFY)
 		check_errno(iv_inotify_watch_register(&h->watch), EBADF);
 	iv_fd_unregister(&second.fd);
 	close(second.pipe[0]);
 	close(second.pipe[1]);
-	household_unregister_events(h);
+	holders_unregister_events(h);
 	iv_fd_pump_destroy(&h->pump);
 	if (HAS_INOTIFY)
 		iv_inotify_unregister(&h->in);
@@ -1736,41 +1742,41 @@ static void lost_and_run(struct household *h)
 	iv_deinit();
 }
 
-/* Closed, and not unregistered. */
-static void lost_and_forgotten(struct household *h)
+/* The child does not unregister the descriptor that it closed. */
+static void closed_and_registered(struct holders *h)
 {
 	if (fcntl(h->fd.fd, F_GETFD) < 0)
 		run_iterations(5);
-	household_unregister(h);
+	holders_unregister(h);
 	iv_deinit();
 }
 
-static void after_loss(void (*deed)(struct household *h))
+static void after_closing_all(void (*action)(struct holders *h))
 {
-	struct household h;
+	struct holders h;
 	int i;
 
-	for (i = 0; i < NUM_STRANGERS; i++) {
+	for (i = 0; i < NUM_FOREIGN; i++) {
 		pid_t pid;
 
-		if (strangers[i] == stranger_eventfd && variant_is_pipe())
+		if (foreign_kinds[i] == foreign_eventfd && variant_is_pipe())
 			continue;
-		household_begin(&h);
+		holders_begin(&h);
 		pid = fork_checked();
 		if (pid == 0) {
 			int before;
 
-			if (!strangers_come(strangers[i]))
+			if (!replace_all(foreign_kinds[i]))
 				_exit(0);
 			before = num_descriptors();
-			deed(&h);
+			action(&h);
 			check_int(num_descriptors(), before);
-			strangers_are_left_alone(strangers[i]);
+			check_foreign(foreign_kinds[i]);
 			_exit(0);
 		}
 		check_child(pid);
-		household_hear(&h);
-		household_end(&h);
+		holders_run(&h);
+		holders_end(&h);
 	}
 }
 
@@ -1784,20 +1790,20 @@ static void need_labels(void)
 static void child_that_closed_all(void)
 {
 	need_labels();
-	after_loss(lost_and_unregistered);
-	after_loss(lost_and_deinit);
-	after_loss(lost_and_run);
-	after_loss(lost_and_forgotten);
+	after_closing_all(closed_and_unregistered);
+	after_closing_all(closed_and_deinit);
+	after_closing_all(closed_and_run);
+	after_closing_all(closed_and_registered);
 }
 
-/* One child's loop has an object that was prepared; the other gives it up. */
+/* One child adopts a prepared object, and the other gives it up. */
 static struct iv_event_raw prepared;
-static int num_heard;
+static int num_called;
 
-static void prepared_heard(void *unused)
+static void got_prepared(void *unused)
 {
 	(void)unused;
-	num_heard++;
+	num_called++;
 	iv_quit();
 }
 
@@ -1807,11 +1813,11 @@ static void adopt_prepared(void)
 	check_int(iv_event_raw_adopt(&prepared), 0);
 	iv_event_raw_post(&prepared);
 	iv_main();
-	check_int(num_heard, 1);
+	check_int(num_called, 1);
 	_exit(0);
 }
 
-static void sibling_gives_up(void)
+static void sibling_unregisters(void)
 {
 	const int ends = variant_is_pipe() ? 2 : 1;
 	struct turns t;
@@ -1819,12 +1825,12 @@ static void sibling_gives_up(void)
 	pid_t pid[2];
 
 	IV_EVENT_RAW_INIT(&prepared);
-	prepared.handler = prepared_heard;
+	prepared.handler = got_prepared;
 	check_int(iv_event_raw_prepare(&prepared), 0);
 	turns_begin(&t);
 	pid[0] = fork_checked();
 	if (pid[0] == 0) {
-		take(t.to_child);
+		take_turn(t.to_child);
 		before = num_descriptors();
 		iv_event_raw_unregister(&prepared);
 		check_int(num_descriptors(), before - ends);
@@ -1834,16 +1840,16 @@ static void sibling_gives_up(void)
 	if (pid[1] == 0)
 		adopt_prepared();
 	check_child(pid[1]);
-	give(t.to_child);
+	give_turn(t.to_child);
 	check_child(pid[0]);
 	iv_event_raw_unregister(&prepared);
 	turns_end(&t);
 }
 
-/* What the loop opens in the child has the number of what was closed. */
-static void closed_number_is_the_loops(void)
+/* The child's loop opens a descriptor with the number that was closed. */
+static void loop_opens_closed_number(void)
 {
-	struct household h;
+	struct holders h;
 	pid_t pid;
 
 	check_int(pipe(h.pipe), 0);
@@ -1856,7 +1862,7 @@ static void closed_number_is_the_loops(void)
 
 	pid = fork_checked();
 	if (pid == 0) {
-		strangers_come(stranger_none);
+		replace_all(foreign_none);
 		run_iterations(5);
 		iv_fd_unregister(&h.fd);
 		run_iterations(5);
@@ -1881,8 +1887,8 @@ static void child_of__Fork_that_closed_all(void)
 
 
 /*
- * Threads of the child post while its loop finds out about the fork.  With
- * pauses between the library's steps a post takes ten times as long.
+ * Threads of the child post while its loop detects the fork.  With pauses
+ * between the library's steps a post takes ten times as long.
  */
 #ifdef IV_STEPS
 #define EVENTS	2000
@@ -1930,7 +1936,7 @@ static void *post_events(void *_turns)
 	unsigned int i = 0;
 
 	if (t != NULL)
-		give(t->to_parent);
+		give_turn(t->to_parent);
 	while (!atomic_load_explicit(&stop, memory_order_relaxed))
 		iv_event_post(&events[i++ % num_events]);
 
@@ -1944,7 +1950,7 @@ static void child_with_thread(struct world *w)
 
 	turns_begin(&t);
 	check_int(pthread_create(&thread, NULL, post_events, &t), 0);
-	take(t.to_parent);
+	take_turn(t.to_parent);
 	expect(w, TIMER);
 	stop = 1;
 	check_int(pthread_join(thread, NULL), 0);
@@ -1975,7 +1981,7 @@ static void threads_of_child(void)
 	iv_deinit();
 }
 
-/* Every event receives a post that the child makes. */
+/* The child posts to each event, and each has to be called. */
 static void child_of_threads(struct world *w)
 {
 	int i;
@@ -2021,8 +2027,8 @@ static void threads_of_parent(void)
 	iv_deinit();
 }
 
-/* Whatever the threads are doing when it forks, the child waits for none. */
-static void *come_and_go(void *unused)
+/* Threads take the library's locks while another one forks. */
+static void *keep_registering(void *unused)
 {
 	struct group p;
 
@@ -2042,7 +2048,7 @@ static void use_new_group(void)
 
 	register_group(&p);
 	post_group(&p);
-	hear_group(&p);
+	await_group(&p);
 	unregister_group(&p);
 }
 
@@ -2052,11 +2058,12 @@ static void fork_amid_registrations(void)
 	pid_t pid;
 	int i;
 
-	skip_under(MEMCHECK, "calls lost what such threads leave in a child");
+	skip_under(MEMCHECK, "reports a leak of such threads in a child");
 	skip_under(ASAN | TSAN, "leaves its malloc locked in some children");
 	iv_init();
 	for (i = 0; i < 2; i++)
-		check_int(pthread_create(&t[i], NULL, come_and_go, NULL), 0);
+		check_int(pthread_create(&t[i], NULL, keep_registering, NULL),
+			  0);
 	for (i = 0; i < 300; i++) {
 		pid = fork_checked();
 		if (pid == 0) {
@@ -2078,17 +2085,17 @@ static void fork_amid_registrations(void)
 static const struct check_case cases[] = {
 	{ "a child that does nothing leaves the parent all its events",
 	  idle_child, EACH, 0 },
-	{ "a child that unregisters a descriptor leaves the parent its own",
-	  child_without_the_descriptor, EACH_METHOD, 0 },
+	{ "a child that unregisters a descriptor leaves the parent's watched",
+	  child_unregisters_descriptor, EACH_METHOD, 0 },
 	{ "a child that unregisters leaves the parent all its events",
 	  unregistering_child, EACH, 0 },
-	{ "... even if madvise fails",
+	{ "a child that unregisters is harmless if madvise fails",
 	  unregistering_without_madvise, EACH, 0 },
-	{ "... even if madvise succeeds and does nothing",
-	  unregistering_with_madvise_in_vain, EACH, 0 },
-	{ "... and so does a child of _Fork()",
+	{ "a child that unregisters is harmless if madvise does nothing",
+	  unregistering_with_idle_madvise, EACH, 0 },
+	{ "a child of _Fork() that unregisters is harmless",
 	  unregistering_child_of__Fork, EACH, 0 },
-	{ "a child may begin anew in a handler of pthread_atfork()",
+	{ "a child may begin another loop in a handler of pthread_atfork()",
 	  early_atfork, EACH, 0 },
 	{ "a child that ends its loop leaves the parent all its events",
 	  deinit_child, EACH, 0 },
@@ -2098,58 +2105,60 @@ static const struct check_case cases[] = {
 	  registering_child, EACH, 0 },
 	{ "a child that changes handlers leaves the parent all its events",
 	  changing_child, EACH, 0 },
-	{ "a child may do all of that one after the other",
-	  versatile_child, EACH, 0 },
-	{ "a child's posts reach the parent's raw events, and no others",
+	{ "a child may register anew, end its loop and begin another",
+	  child_that_does_all, EACH, 0 },
+	{ "a child's posts reach the parent's raw events, but no iv_events",
 	  posting_child, EACH, 0 },
 	{ "a child that is killed leaves the parent all its events",
 	  killed_child, EACH, 0 },
-	{ "... whatever it is doing at the time", killed_at_random, EACH, 0 },
+	{ "a child may be killed at any time", killed_at_random, EACH, 0 },
 	{ "a program that a child executes inherits no descriptor",
 	  exec_child, EACH, 0 },
-	{ "... even after vfork", exec_after_vfork, EACH, 0 },
-	{ "a daemon that registered before it forked goes on",
+	{ "a program executed after vfork inherits no descriptor",
+	  exec_after_vfork, EACH, 0 },
+	{ "a daemon may register objects before it forks",
 	  daemon_child, EACH, 0 },
 	{ "grandchildren receive all their events", grandchildren, EACH, 0 },
-	{ "parent and child run the loop at the same time", both_run, EACH, 0 },
-	{ "... and have all events, where the child registered its own",
+	{ "parent and child may run the loop at the same time",
+	  both_run, EACH, 0 },
+	{ "parent and child receive all events of objects registered apart",
 	  both_run_separately, EACH, 0 },
-	{ "a child's loop shares no descriptor of the library's own",
+	{ "parent and child share none of the library's own descriptors",
 	  own_descriptors, EACH, 0 },
 	{ "a busy child takes no wakeup from the parent",
 	  busy_child, EACH, 20 },
-	{ "a timer of the parent fires whatever the child does with its own",
+	{ "a timer of the parent fires whatever the child does with its copy",
 	  armed_timer, EACH, 0 },
-	{ "what parent and child register later is separate",
+	{ "objects that parent and child register after the fork are separate",
 	  both_register, EACH, 20 },
-	{ "what they register later is separate, even if their IDs are equal",
+	{ "objects registered after the fork are separate despite equal PIDs",
 	  equal_process_ids, EACH_BACKEND, 20 },
 	{ "any handler may fork", fork_in_handlers, EACH, 0 },
 	{ "a busy parent's posts reach a child that goes on with the loop",
 	  child_of_busy_parent, EACH, 0 },
-	{ "a child's threads post while its loop begins anew",
+	{ "a child's threads may post while its loop detects the fork",
 	  threads_of_child, EACH, 30 },
-	{ "a thread without a loop may fork, and its child have one",
+	{ "the child of a thread without a loop may have a loop",
 	  fork_without_loop, EACH_BACKEND, 0 },
-	{ "an event unregistered during a post stays unregistered after a fork",
-	  unregistered_as_posted, EACH_BACKEND, 0 },
-	{ "an event that is in the queue during a fork is there once",
+	{ "an event unregistered while pending stays so in a child",
+	  unregistered_while_pending, EACH_BACKEND, 0 },
+	{ "a child may post and unregister an event that is already queued",
 	  queued_during_fork, EACH, 0 },
-	{ "a child that cannot get a descriptor for its wakeup reports it",
-	  no_wake_in_child, EACH_BACKEND, 0 },
-	{ "a child at the descriptor limit registers, and is served later",
+	{ "it is fatal if a child cannot open the descriptor of its wakeup",
+	  no_wakeup_in_child, EACH_BACKEND, 0 },
+	{ "a descriptor that a child registers at its limit is watched later",
 	  limit_in_child, EACH_METHOD, 0 },
-	{ "a child that closed all that it inherited loses no other descriptor",
+	{ "a child that closed all that it inherited loses nothing else",
 	  child_that_closed_all, EACH, 0 },
-	{ "... even if the loop opens a number that was closed",
-	  closed_number_is_the_loops, EACH_METHOD, 0 },
-	{ "... nor does a child of _Fork() that did so",
+	{ "a child's loop may open a number that was closed",
+	  loop_opens_closed_number, EACH_METHOD, 0 },
+	{ "a child of _Fork() that closed all descriptors loses nothing else",
 	  child_of__Fork_that_closed_all, EACH, 0 },
-	{ "what a sibling's loop has adopted can be closed",
-	  sibling_gives_up, EACH_BACKEND, 0 },
+	{ "a child may give up an object that its sibling adopted",
+	  sibling_unregisters, EACH_BACKEND, 0 },
 	{ "events that the parent's threads post to during a fork still work",
 	  threads_of_parent, EACH_BACKEND, 30 },
-	{ "a child forked while other threads register waits for no lock",
+	{ "a child forked while other threads register finds no lock held",
 	  fork_amid_registrations, EACH_BACKEND, 0 },
 };
 

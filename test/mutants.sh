@@ -381,7 +381,7 @@ mutant "busy poll: nonsense is a number" iv_busy_poll \
 	busy_poll 'to all loops' ''
 mutant "busy poll: privileged programs ask for it" iv_main \
 	's/iv_process_getenv("IV_BUSY_POLL")/getenv("IV_BUSY_POLL") ?: ""/' \
-	process 'set-user-id' ''
+	process 'set-user-ID' ''
 mutant "busy poll: on one processor" iv_busy_poll \
 	's/has_one_processor = .*;/has_one_processor = 0;/' \
 	busy_poll 'one processor' ''
@@ -447,39 +447,39 @@ mutant "event register: what failed is counted" $event \
 mutant "event deinit: the wake-up stays open" $event \
 	'/^void iv_event_deinit/,/^}/s/unregister_wake(st);/;/' \
 	event 'with events registered keeps' poll/eventfd
-mutant "event fork: what is queued has the parent's mark" $event \
+mutant "event fork: a queued event keeps the parent's mark" $event \
 	'/^static void fork_marks/,/^}/s/if (st->event.queue\[i\] != NULL)/if (0)/' \
-	fork 'in the queue during a fork' poll/eventfd
-mutant "event fork: the wake-up is shared" $event \
+	fork 'an event that is already queued' poll/eventfd
+mutant "event fork: the wakeup is shared" $event \
 	'/^void iv_event_go_on/,/^}/s/unregister_wake(st);/return;/' \
-	fork 'shares no descriptor' poll/eventfd
-mutant "event fork: marks of the parent count" $event \
+	fork 'share none of' poll/eventfd
+mutant "event fork: marks of the parent are valid" $event \
 	'/^static inline int is_queued/,/^}/s/if (marks_of(st) == generation)/if (0)/' \
 	fork "parent's threads post to during a fork" eventfd
-mutant "fork: the kernel is not told to wipe" iv_sys \
+mutant "fork: the kernel is not asked to wipe the page" iv_sys \
 	'/(void)madvise(/d' \
 	fork 'a child of _Fork()' epoll/eventfd
-mutant "fork: what the kernel says is believed" iv_process \
+mutant "fork: madvise is trusted" iv_process \
 	's/if (!wiped/if (0/' \
-	fork 'succeeds and does nothing' epoll/eventfd
-mutant "fork: what an earlier handler began is wiped" iv_process \
+	fork 'madvise does nothing' epoll/eventfd
+mutant "fork: the loop of an earlier atfork handler is lost" iv_process \
 	'/^static void wipe_state/,/^}/{/if (/d;/forking_generation/d;}' \
-	fork 'begin anew in a handler' epoll/eventfd
+	fork 'begin another loop in a handler' epoll/eventfd
 mutant "fork: the parent's kernel objects are changed" iv_fd \
 	's/^#include "iv_fd_private.h"/&\
 #define iv_fd_is_inherited(st) ((void)(st), 0)/' \
 	fork 'a child that changes handlers' epoll/eventfd
 lost='closed all that it inherited'
-mutant "fork: all labels are found" iv_process \
+mutant "fork: every label is found valid" iv_process \
 	's/int has = label == 0 ||.*;/int has = 1;/' \
 	fork "$lost" epoll/eventfd
-mutant "fork: a child labels as its parent does" iv_process \
+mutant "fork: a child uses its parent's labels" iv_process \
 	's/return FIRST_LABEL + .*;/return FIRST_LABEL;/' \
 	fork "$lost" poll/eventfd
-mutant "fork: what a child has lost is watched" iv_fd \
+mutant "fork: a descriptor that a child has lost is watched" iv_fd \
 	's/return fd->label != 0 && fd->label/return 0 \&\& fd->label/' \
 	fork "$lost" epoll/eventfd
-mutant "fork: what a child has closed is fatal" iv_fd \
+mutant "fork: a descriptor that a child has closed is fatal" iv_fd \
 	's/fd->again |= .*;/;/' \
 	fork 'a number that was closed' poll/eventfd
 mutant "fd closed: the kernel goes on reporting it" iv_fd \
@@ -843,21 +843,21 @@ mutant "kqueue: the errno for a rejected descriptor is the system's" $kq \
 mutant "kqueue: devices are not registered before the wait" $kq \
 	's/if (S_ISCHR(sb.st_mode))/if (0)/' \
 	fd 'returns the same errno' kqueue/eventfd $kqueue
-mutant "kqueue: its own number is watched" $kq \
+mutant "kqueue: its own descriptor is watched" $kq \
 	's/if (fd->fd == k->kq)/if (0)/' \
-	fork 'the loop opens a number' kqueue/eventfd $kqueue
+	fork 'loop may open a number' kqueue/eventfd $kqueue
 mutant "kqueue: a sole error handler makes the loop spin on data" $kq \
 	's/EV_ADD | EV_CLEAR : 0/EV_ADD : 0/' \
 	fd 'runs for errors and hang-ups' kqueue/eventfd $kqueue
 mutant "kqueue: a sole error handler runs once" $kq \
 	'/^static void report(/,/^}/{/^\tif (quiet)/,/^\telse/d;}' \
 	fd 'runs for errors and hang-ups' kqueue/eventfd $kqueue
-mutant "kqueue: a child closes what has the number" $kq \
+mutant "kqueue: a child closes any descriptor with the number" $kq \
 	'/^static void kqueue_deinit/,/^}/s/if (!is_inherited(k))/if (1)/' \
 	fork 'closed all that it inherited' kqueue/eventfd $kqueue
 mutant "kqueue: not close-on-exec" $kq \
 	's/fcntl(fd, F_SETFD, FD_CLOEXEC)/fcntl(fd, F_SETFD, 0)/' \
-	process 'survives exec' kqueue/eventfd $kqueue
+	process 'of the library survives exec' kqueue/eventfd $kqueue
 mutant "kqueue: waits are as long as the timer is distant" $kq \
 	's/if (left->tv_sec >= LONGEST_WAIT)/if (0)/' \
 	timer 'largest times' kqueue/eventfd $kqueue.memory
@@ -1049,16 +1049,16 @@ mutant "uring: a ring that could not grow never does" $ring \
 mutant "uring: a child has to have a ring" iv_fd \
 	'/^static int choose_method/,/^}/s/begin = NULL;/;/' \
 	uring 'a child that is refused a ring' '' $kinds
-mutant "uring: its name is not needed" iv_fd \
+mutant "uring: used without being named" iv_fd \
 	's/#define NUM_USUAL	(NUM_METHODS - 1)/#define NUM_USUAL NUM_METHODS/' \
-	process 'without a usual method uring' ''
+	process 'excluding every method but uring' ''
 fi
-mutant "methods: the one that is preferred is excluded in vain" iv_fd \
+mutant "methods: the preferred one cannot be excluded" iv_fd \
 	's/if ((excluded & (1 << i)) && begin == NULL)/if (n > 0 \&\& (excluded \& (1 << i)) \&\& begin == NULL)/' \
 	process 'IV_SELECT_POLL_METHOD comes first' ''
-mutant "methods: programs with privileges hear of a preference" iv_main \
+mutant "methods: privileged programs read a preference" iv_main \
 	's/iv_process_getenv("IV_SELECT_POLL_METHOD")/getenv("IV_SELECT_POLL_METHOD")/' \
-	process 'set-user-id' ''
+	process 'set-user-ID' ''
 
 echo "# $number of $seen mutants"
 echo "1..$number"

@@ -313,27 +313,27 @@ cannot start "modes and the fatal handler change unsynchronised" \
 	"a race in compiled code, known by reading"
 
 row limits "the hard limit of descriptors is lowered" \
-	process 'the limit of descriptors is raised' - rlim_max
+	process 'the first iv_init raises RLIMIT_NOFILE' - rlim_max
 row limits "a soft limit above 131072 is lowered" \
-	process 'a limit above 131072 stays as it is' - rlim_cur
+	process 'a soft limit above 131072 stays' - rlim_cur
 cannot limits "hard limits above 2^31 are taken for small ones" \
 	"no kernel grants them"
 # In half of the runs the random contents of the stack do no harm.
 times=50
 row limits "a failing getrlimit is not noticed" \
-	process 'a limit that can be neither read nor set' - Aborted
+	process 'the limit can be neither read nor set' - Aborted
 times=3
-row limits "IV_EXCLUDE_POLL_METHOD counts where gids differ" \
-	process 'exclusions are ignored when real and effective' - \
+row limits "IV_EXCLUDE_POLL_METHOD has effect if gids differ" \
+	process 'ignored if real and effective' - \
 	'the method is ppoll'
 cannot limits "... and for programs with file capabilities" \
 	"the loader would not take the library, either"
 
 row poll "no descriptor at first: ppoll for ever" \
-	process 'an epoll that cannot be had for now leaves' - \
+	process 'without a descriptor for epoll the method' - \
 	'not so: !strcmp(name, want)'
 row poll "no descriptor later: fatal" \
-	process 'a loop begun at the limit of descriptors' - 'status is'
+	process 'that begin at the limit of descriptors' - 'status is'
 memcheck poll "poll writes before its array" \
 	fd 'a descriptor without handlers keeps the loop' $poll \
 	'Invalid write of size 2'
@@ -345,8 +345,8 @@ row poll "many descriptors need a large stack" \
 	fd 'enough for 15000 ready descriptors' $each \
 	'Segmentation fault'
 cannot poll "poll takes 1 MiB for each loop" "a cost; no case has a limit"
-row poll "a timerfd that cannot be had is fatal" \
-	process 'a timerfd that cannot be had for now' - Aborted
+row poll "a timerfd that cannot be opened is fatal" \
+	process 'without a descriptor for the timerfd' - Aborted
 
 row time "an old iv_now delays timers" \
 	time 'an old value of iv_now delays no timer' $each 'did not end'
@@ -408,10 +408,10 @@ hangs_or_aborts='did not end
 Aborted
 status is 6'
 
-row fork "a child that unregisters makes the parent deaf" \
+row fork "a child that unregisters stops the parent's events" \
 	fork 'a child that unregisters a descriptor' $each 'did not end'
 row fork "parent and child disturb each other" \
-	fork 'parent and child run the loop at the same time' $each \
+	fork 'parent and child may run the loop' $each \
 	"$hangs_or_aborts"
 row fork "a child takes the parent's timer" \
 	fork 'a timer of the parent fires whatever the child' $each \

@@ -1,6 +1,6 @@
 /*
- * libivykis: what the first loop does to its process, and what it does
- * without when the kernel refuses.
+ * libivykis: what the first loop changes in its process, and how loops work if
+ * system calls fail.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -81,7 +81,7 @@ static void expect_method(const char *want)
 	check(!strcmp(name, want));
 }
 
-/* Root without root's rights is as good as anybody. */
+/* If this is root, go on as a user without privileges. */
 static void become_nobody(void)
 {
 	if (geteuid() != 0)
@@ -100,10 +100,10 @@ static void need_root(void)
 }
 
 /*
- * A loop that works: a ready descriptor is served through many waits with one
- * limit, then the loop sleeps; the timers are not early.
+ * Check that the loop works: it serves a descriptor that is ready in many waits
+ * for the same timer, and then sleeps.  No timer is early.
  */
-struct proof {
+struct loop_check {
 	struct iv_fd	fd;
 	struct iv_timer	timer;
 	int		served;
@@ -128,14 +128,14 @@ static void close_pipe(void)
 	close(far);
 }
 
-static void proof_fd(void *_p)
+static void got_fd(void *_p)
 {
-	struct proof *p = _p;
+	struct loop_check *p = _p;
 
 	p->served++;
 }
 
-static void set_timer(struct proof *p, long ms)
+static void set_timer(struct loop_check *p, long ms)
 {
 	iv_invalidate_now();
 	p->timer.expires = iv_now;
@@ -157,12 +157,12 @@ static int is_early(const struct timespec *ts)
 	       (now.tv_sec == ts->tv_sec && now.tv_nsec < ts->tv_nsec);
 }
 
-static void proof_timer(void *_p)
+static void timer_expired(void *_p)
 {
-	struct proof *p = _p;
+	struct loop_check *p = _p;
 
 	check(!is_early(&p->timer.expires));
-	/* At least so many, however slow the machine. */
+	/* Go on until it was served 20 times, however slow the machine. */
 	if (p->step == 0 && p->served < 20) {
 		set_timer(p, 20);
 		return;
@@ -177,16 +177,16 @@ static void proof_timer(void *_p)
 
 static void loop_works(void)
 {
-	struct proof p = { .served = 0 };
+	struct loop_check p = { .served = 0 };
 
 	IV_FD_INIT(&p.fd);
 	p.fd.fd = near;
 	p.fd.cookie = &p;
-	p.fd.handler_in = proof_fd;
+	p.fd.handler_in = got_fd;
 	iv_fd_register(&p.fd);
 	IV_TIMER_INIT(&p.timer);
 	p.timer.cookie = &p;
-	p.timer.handler = proof_timer;
+	p.timer.handler = timer_expired;
 	set_timer(&p, 20);
 	iv_main();
 	check_int(p.step, 2);
@@ -210,7 +210,7 @@ static void thread_works(void)
 	check_int(pthread_join(thread, NULL), 0);
 }
 
-/* Signals. */
+/* SIGPIPE and SIGURG. */
 static int is_ignored(int sig)
 {
 	struct sigaction sa;
@@ -238,7 +238,7 @@ static void two_signals_are_ignored(void)
 	check(is_ignored(SIGURG));
 }
 
-static void signals_are_touched_once(void)
+static void signals_are_set_once(void)
 {
 	iv_init();
 	signal(SIGPIPE, some_handler);
@@ -359,7 +359,7 @@ static void high_limit_is_kept(void)
 	in_child(keep_soft_limit_as_nobody);
 }
 
-static void limit_is_touched_once(void)
+static void limit_is_raised_once(void)
 {
 	iv_init();
 	set_limit(100, get_limit().rlim_max);
@@ -369,7 +369,7 @@ static void limit_is_touched_once(void)
 	iv_deinit();
 }
 
-static void unknown_limit_is_no_matter(void)
+static void limit_calls_fail(void)
 {
 	open_pipe();
 	refuse("prlimit64", EPERM);
@@ -382,27 +382,27 @@ static void unknown_limit_is_no_matter(void)
 }
 
 /* The environment. */
-static const char *exclusion, *chosen;
+static const char *exclusion, *expected_method;
 
-static void choose(void)
+static void check_choice(void)
 {
 	exclude(exclusion);
 	open_pipe();
 	iv_init();
-	expect_method(chosen);
+	expect_method(expected_method);
 	loop_works();
-	expect_method(chosen);
+	expect_method(expected_method);
 	iv_deinit();
 }
 
 static void expect_choice(const char *names, const char *want)
 {
 	exclusion = names;
-	chosen = want;
-	in_child(choose);
+	expected_method = want;
+	in_child(check_choice);
 }
 
-/* All methods but the first, the last one first. */
+/* All methods except for the first, in reverse order. */
 static const char *all_others(void)
 {
 	static char names[256];
@@ -417,7 +417,7 @@ static const char *all_others(void)
 	return names;
 }
 
-static void methods_have_an_order(void)
+static void first_method_is_used(void)
 {
 	char names[256] = "";
 	int i;
@@ -430,7 +430,7 @@ static void methods_have_an_order(void)
 	}
 }
 
-/* What has the first method's name in it, and does not exclude it. */
+/* This contains the first method's name, but does not exclude it. */
 static void expect_no_match(const char *format)
 {
 	char names[256];
@@ -439,7 +439,7 @@ static void expect_no_match(const char *format)
 	expect_choice(names, poll_method(0));
 }
 
-/* What excludes it, and nothing else. */
+/* This excludes the first method alone. */
 static void expect_match(const char *format)
 {
 	char names[256];
@@ -484,7 +484,7 @@ static void long_words_match_nothing(void)
 	expect_choice(names, poll_method(1));
 }
 
-/* The one that is preferred comes first, and the order remains. */
+/* The preferred method is tried first, then the others in their order. */
 static void expect_preference(const char *name, const char *names,
 			      const char *want)
 {
@@ -492,7 +492,7 @@ static void expect_preference(const char *name, const char *names,
 	expect_choice(names, want);
 }
 
-static void one_may_be_preferred(void)
+static void method_may_be_preferred(void)
 {
 	const char *first = poll_method(0);
 	const char *second = poll_method(1);
@@ -515,7 +515,7 @@ static void one_may_be_preferred(void)
 	expect_preference(first, first, second);
 }
 
-static void *starts_later(void *arg)
+static void *start_later_loop(void *arg)
 {
 	iv_init();
 	loop_works();
@@ -525,7 +525,7 @@ static void *starts_later(void *arg)
 	return arg;
 }
 
-/* Later loops begin where the first did. */
+/* The first loop's preference is valid for later loops. */
 static void preference_is_for_all_loops(void)
 {
 	pthread_t thread;
@@ -534,7 +534,7 @@ static void preference_is_for_all_loops(void)
 	open_pipe();
 	iv_init();
 	loop_works();
-	check_int(pthread_create(&thread, NULL, starts_later, NULL), 0);
+	check_int(pthread_create(&thread, NULL, start_later_loop, NULL), 0);
 	check_int(pthread_join(thread, NULL), 0);
 	iv_deinit();
 	prefer(poll_method(0));
@@ -544,7 +544,7 @@ static void preference_is_for_all_loops(void)
 	close_pipe();
 }
 
-/* A second time it would be fatal. */
+/* The second iv_init() would fail if it read the environment. */
 static void environment_is_read_once(void)
 {
 	exclude(all_others());
@@ -565,7 +565,7 @@ static void init_without_methods(void)
 	iv_init();
 }
 
-static void something_must_be_left(void)
+static void all_methods_excluded(void)
 {
 	check_fatal(init_without_methods, "iv_init");
 }
@@ -611,8 +611,8 @@ static void privileged_programs_ignore_the_environment(void)
 }
 
 /*
- * A copy of this program with privileges from its file, as somebody without
- * any runs it who would like to choose the method.
+ * A copy of this program gets privileges from its file.  A user who runs it
+ * must not choose the poll method by the environment.
  */
 static void copy_of_this_program(char *path, mode_t mode)
 {
@@ -641,7 +641,7 @@ static void quit(void *unused)
 	iv_quit();
 }
 
-/* Does the loop sleep until a timer is due?  One that polls does not. */
+/* Does the loop sleep until a timer is due?  It does not if it busy-polls. */
 static int loop_sleeps(void)
 {
 	struct iv_timer timer = { .handler = quit };
@@ -670,12 +670,12 @@ static int has_processors(void)
 	       CPU_COUNT(&set) > 1;
 }
 
-/* The program: was the environment heard? */
+/* The copy's main(): does the environment have an effect? */
 static int privileged(const char *want)
 {
 	static struct iv_event_raw none;
 
-	/* The system's library, which lacks this, would not do. */
+	/* The system's library would abort here, as it lacks this call. */
 	IV_EVENT_RAW_INIT(&none);
 	check_errno(iv_event_raw_export(&none), EBADF);
 
@@ -707,11 +707,11 @@ static void run_as_nobody(const char *path, const char *want)
 	}
 	check_int(waitpid(pid, &status, 0), pid);
 	check_int(unlink(path), 0);
-	/* As bad as the original, or is the copy none? */
+	/* An emulator may be unable to run any program, not just the copy. */
 	if (WIFEXITED(status) && WEXITSTATUS(status) == ENOEXEC)
 		need_self_exec();
 	if (WIFEXITED(status) && WEXITSTATUS(status) >= 126)
-		skip("the program or the library is out of nobody's reach");
+		skip("the user nobody cannot read the program or the library");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
 		_exit(77);
 	check_int(status, 0);
@@ -737,7 +737,7 @@ static void set_group_id_program(void)
 	run_as_nobody(path, poll_method(0));
 }
 
-/* Others than Linux give no privileges in this way. */
+/* Only Linux gives privileges in this way. */
 static void need_secure_getenv(void)
 {
 #ifndef HAVE_SECURE_GETENV
@@ -775,7 +775,7 @@ static void program_without_privileges(void)
 	run_as_nobody(path, "poll");
 }
 
-/* System calls that are refused. */
+/* System calls that the kernel rejects. */
 static void work_without(const char *call, int err, const char *names,
 			 const char *want)
 {
@@ -792,7 +792,7 @@ static void work_without(const char *call, int err, const char *names,
 }
 
 #ifdef HAVE_URING
-/* Not where this process has none anyhow. */
+/* Skip the case where this process may not use io_uring. */
 static void need_uring(void)
 {
 	struct io_uring_params p = { .flags = IORING_SETUP_COOP_TASKRUN };
@@ -803,7 +803,7 @@ static void need_uring(void)
 	close(fd);
 }
 
-static void uring_is_preferred(void)
+static void uring_is_used_if_named(void)
 {
 	need_uring();
 	expect_preference("uring", NULL, "uring");
@@ -812,40 +812,40 @@ static void uring_is_preferred(void)
 	expect_preference("", "epoll-timerfd epoll ppoll", "poll");
 }
 
-static void uring_is_for_who_prefers_it(void)
+static void uring_is_not_used_unless_named(void)
 {
 	need_uring();
 	prefer("");
 	check_fatal(init_without_methods, "no suitable event dispatcher");
 }
 
-static const int refusals[] = { ENOSYS, EPERM, EACCES, ENOMEM, EINVAL };
-static int refusal;
+static const int errors[] = { ENOSYS, EPERM, EACCES, ENOMEM, EINVAL };
+static int setup_error;
 
 static void without_setup(void)
 {
-	work_without("io_uring_setup", refusal, NULL, "epoll-timerfd");
+	work_without("io_uring_setup", setup_error, NULL, "epoll-timerfd");
 }
 
 static void without_enter(void)
 {
-	work_without("io_uring_enter", refusal, NULL, "epoll-timerfd");
+	work_without("io_uring_enter", setup_error, NULL, "epoll-timerfd");
 }
 
-static void uring_is_refused(void)
+static void uring_fails(void)
 {
 	int i;
 
 	prefer("uring");
-	for (i = 0; i < (int)(sizeof(refusals) / sizeof(refusals[0])); i++) {
-		refusal = refusals[i];
+	for (i = 0; i < (int)(sizeof(errors) / sizeof(errors[0])); i++) {
+		setup_error = errors[i];
 		in_child(without_setup);
 		in_child(without_enter);
 	}
 }
 
-/* Short of descriptors: the loop makes do with the next, later ones do not. */
-static void no_uring_for_now(void)
+/* The first loop has no descriptor for a ring and uses ppoll(2) instead. */
+static void no_descriptor_for_uring(void)
 {
 	int fds[1024];
 	int num = 0;
@@ -890,7 +890,7 @@ static void epoll_is_not_permitted(void)
 	no_epoll(EPERM);
 }
 
-/* Not every machine has epoll_create(2), and not every libc calls it. */
+/* Some machines lack epoll_create(2), and some libcs do not call it. */
 static void no_epoll_create1(int err)
 {
 	pid_t pid;
@@ -943,7 +943,7 @@ static void timerfd_is_not_permitted(void)
 	work_without("timerfd_create", EPERM, NULL, "epoll");
 }
 
-static void no_timerfd_for_now(void)
+static void no_descriptor_for_timerfd(void)
 {
 	need_poll_method("epoll-timerfd");
 	work_without("timerfd_create", EMFILE, NULL, "epoll-timerfd");
@@ -980,14 +980,14 @@ static void madvise_is_refused(void)
 	close_pipe();
 }
 
-static void no_epoll_for_now(void)
+static void no_descriptor_for_epoll(void)
 {
 	need_poll_method("epoll-timerfd");
 	refuse("epoll_create", EMFILE);
 	work_without("epoll_create1", EMFILE, NULL, "epoll-timerfd");
 }
 
-static void epoll_goes_away(void)
+static void calls_begin_to_fail(void)
 {
 	need_poll_method("epoll-timerfd");
 	exclude(NULL);
@@ -1012,7 +1012,7 @@ static void init_epoll_or_nothing(void)
 	iv_init();
 }
 
-static void shortage_may_be_fatal(void)
+static void no_descriptor_and_no_poll(void)
 {
 	need_poll_method("epoll");
 	check_fatal(init_epoll_or_nothing, "iv_init");
@@ -1031,7 +1031,7 @@ static void use_up_descriptors(void)
 	check_int(errno, EMFILE);
 }
 
-static void give_descriptors_back(void)
+static void free_descriptors(void)
 {
 	int fd;
 
@@ -1041,7 +1041,7 @@ static void give_descriptors_back(void)
 	}
 }
 
-static void *uses_epoll_again(void *arg)
+static void *check_epoll_is_used(void *arg)
 {
 	int before = num_descriptors();
 
@@ -1068,9 +1068,9 @@ static void first_loop_at_the_limit(void)
 	thread_works();
 	expect_method("epoll-timerfd");
 
-	give_descriptors_back();
+	free_descriptors();
 	loop_works();
-	check_int(pthread_create(&thread, NULL, uses_epoll_again, NULL), 0);
+	check_int(pthread_create(&thread, NULL, check_epoll_is_used, NULL), 0);
 	check_int(pthread_join(thread, NULL), 0);
 	expect_method("epoll-timerfd");
 }
@@ -1089,13 +1089,13 @@ static void later_loop_at_the_limit(void)
 	loop_works();
 	expect_method("epoll-timerfd");
 
-	give_descriptors_back();
+	free_descriptors();
 	loop_works();
 	thread_works();
 	expect_method("epoll-timerfd");
 }
 
-static void the_limit_is_no_obstacle(void)
+static void loops_at_the_limit(void)
 {
 	in_child(first_loop_at_the_limit);
 	in_child(later_loop_at_the_limit);
@@ -1135,7 +1135,7 @@ static void check_close_on_exec(void)
 	closedir(dir);
 }
 
-static void forget_inherited(void)
+static void close_inherited(void)
 {
 	int fd;
 
@@ -1148,21 +1148,20 @@ static void nothing(void *cookie)
 	(void)cookie;
 }
 
-static void status_of_nothing(void *cookie, int status,
-			      const struct rusage *rusage)
+static void ignore_status(void *cookie, int status, const struct rusage *rusage)
 {
 	(void)cookie;
 	(void)status;
 	(void)rusage;
 }
 
-static void event_of_nothing(void *cookie, struct inotify_event *event)
+static void ignore_event(void *cookie, struct inotify_event *event)
 {
 	(void)cookie;
 	(void)event;
 }
 
-static void bands_of_nothing(void *cookie, int in, int out)
+static void ignore_bands(void *cookie, int in, int out)
 {
 	(void)cookie;
 	(void)in;
@@ -1189,7 +1188,7 @@ static void register_signal_and_child(void)
 {
 	static struct iv_signal s = { .signum = SIGUSR1, .handler = nothing };
 	static struct iv_wait_interest w = {
-		.pid = 1, .handler = status_of_nothing,
+		.pid = 1, .handler = ignore_status,
 	};
 
 	IV_SIGNAL_INIT(&s);
@@ -1217,7 +1216,7 @@ static void register_inotify(void)
 	static struct iv_inotify in;
 	static struct iv_inotify_watch w = {
 		.inotify = &in, .pathname = "/", .mask = IN_CREATE,
-		.handler = event_of_nothing,
+		.handler = ignore_event,
 	};
 
 	IV_INOTIFY_INIT(&in);
@@ -1227,10 +1226,10 @@ static void register_inotify(void)
 	check_close_on_exec();
 }
 
-/* With bytes that it holds. */
+/* A pump that holds bytes. */
 static void begin_pump(void)
 {
-	static struct iv_fd_pump p = { .set_bands = bands_of_nothing };
+	static struct iv_fd_pump p = { .set_bands = ignore_bands };
 	int from[2], to[2];
 	char full[4096];
 
@@ -1248,12 +1247,12 @@ static void begin_pump(void)
 	check_close_on_exec();
 }
 
-static sem_t working;
+static sem_t running;
 
 static void hold_a_thread(void *cookie)
 {
 	(void)cookie;
-	sem_post(&working);
+	sem_post(&running);
 	for (;;)
 		pause();
 }
@@ -1265,18 +1264,18 @@ static void begin_threads(void)
 		.work = hold_a_thread, .completion = nothing,
 	};
 
-	check_int(sem_init(&working, 0, 0), 0);
+	check_int(sem_init(&running, 0, 0), 0);
 	check_int(iv_thread_create("test", hold_a_thread, NULL), 0);
 	IV_WORK_POOL_INIT(&pool);
 	check_int(iv_work_pool_create(&pool), 0);
 	IV_WORK_ITEM_INIT(&item);
 	iv_work_pool_submit_work(&pool, &item);
-	check_int(sem_wait(&working), 0);
-	check_int(sem_wait(&working), 0);
+	check_int(sem_wait(&running), 0);
+	check_int(sem_wait(&running), 0);
 	check_close_on_exec();
 }
 
-/* What a program that is executed finds open. */
+/* main() of the program that is executed: no descriptors may be open. */
 static int executed(void)
 {
 	int fd;
@@ -1291,7 +1290,7 @@ static int executed(void)
 	return 0;
 }
 
-static void execute_anew(void)
+static void execute_self(void)
 {
 	execl("/proc/self/exe", "test", "executed", (char *)NULL);
 	check_failed(__FILE__, __LINE__, "execl");
@@ -1299,7 +1298,7 @@ static void execute_anew(void)
 
 static void open_everything(void)
 {
-	forget_inherited();
+	close_inherited();
 	open_pipe();
 	iv_init();
 	register_events();
@@ -1313,7 +1312,7 @@ static void open_everything(void)
 		register_inotify();
 	begin_pump();
 	begin_threads();
-	in_child(execute_anew);
+	in_child(execute_self);
 }
 
 static void nothing_survives_exec(void)
@@ -1325,7 +1324,7 @@ static void nothing_survives_exec(void)
 static void old_epoll_is_closed_on_exec(void)
 {
 	need_poll_method("epoll");
-	forget_inherited();
+	close_inherited();
 	refuse("epoll_create1", ENOSYS);
 	iv_init();
 	check_close_on_exec();
@@ -1362,55 +1361,57 @@ static void the_library_prints_nothing(void)
 static const struct check_case cases[] = {
 	{ "the first iv_init ignores SIGPIPE and SIGURG, and only them",
 	  two_signals_are_ignored, ONCE, 0 },
-	{ "later ones leave both signals as they are",
-	  signals_are_touched_once, ONCE, 0 },
-	{ "the limit of descriptors is raised, and no part of it lowered",
+	{ "later calls of iv_init leave both signals as they are",
+	  signals_are_set_once, ONCE, 0 },
+	{ "the first iv_init raises RLIMIT_NOFILE, and lowers no part of it",
 	  limit_is_raised, ONCE, 0 },
-	{ "a limit above 131072 stays as it is",
+	{ "a soft limit above 131072 stays as it is",
 	  high_limit_is_kept, ONCE, 0 },
-	{ "later calls leave the limit as it is",
-	  limit_is_touched_once, ONCE, 0 },
-	{ "a limit that can be neither read nor set is no obstacle",
-	  unknown_limit_is_no_matter, ONCE, 0 },
-	{ "the first method that is not excluded is taken",
-	  methods_have_an_order, ONCE, 0 },
+	{ "later calls of iv_init leave the limit as it is",
+	  limit_is_raised_once, ONCE, 0 },
+	{ "a loop works if the limit can be neither read nor set",
+	  limit_calls_fail, ONCE, 0 },
+	{ "the first method that is not excluded is used",
+	  first_method_is_used, ONCE, 0 },
 	{ "exclusions are whole words between spaces, tabs and newlines",
 	  names_are_whole_words, ONCE, 0 },
-	{ "long words exclude nothing, and no word after them is lost",
+	{ "words that are too long exclude nothing, and no other word is lost",
 	  long_words_match_nothing, ONCE, 0 },
-	{ "exclusions are read by the first iv_init only",
+	{ "only the first iv_init reads the exclusions",
 	  environment_is_read_once, ONCE, 0 },
-	{ "to exclude every method is fatal",
-	  something_must_be_left, ONCE, 0 },
-	{ "exclusions are ignored when real and effective ids differ",
+	{ "excluding every method is fatal",
+	  all_methods_excluded, ONCE, 0 },
+	{ "the environment is ignored if real and effective IDs differ",
 	  privileged_programs_ignore_the_environment, ONCE, 0 },
-	{ "... and in a program that is set-user-id, run by somebody else",
+	{ "the environment is ignored in a set-user-ID program",
 	  set_user_id_program, ONCE, 0 },
-	{ "... or set-group-id",
+	{ "the environment is ignored in a set-group-ID program",
 	  set_group_id_program, ONCE, 0 },
-	{ "... or has capabilities from its file",
+	{ "the environment is ignored in a program with file capabilities",
 	  program_with_capabilities, ONCE, 0 },
-	{ "... and in no other program",
+	{ "the environment has an effect in a program without privileges",
 	  program_without_privileges, ONCE, 0 },
-	{ "IV_SELECT_POLL_METHOD comes first, unless it is excluded or unknown",
-	  one_may_be_preferred, ONCE, 0 },
-	{ "... for later loops, too", preference_is_for_all_loops, ONCE, 0 },
+	{ "IV_SELECT_POLL_METHOD comes first, unless excluded or unknown",
+	  method_may_be_preferred, ONCE, 0 },
+	{ "IV_SELECT_POLL_METHOD is read by the first loop, for all loops",
+	  preference_is_for_all_loops, ONCE, 0 },
 #ifdef HAVE_URING
-	{ "... and uring by its name alone", uring_is_preferred, ONCE, 0 },
-	{ "without a usual method uring is none",
-	  uring_is_for_who_prefers_it, ONCE, 0 },
-	{ "without io_uring, however refused, the order is the usual one",
-	  uring_is_refused, ONCE, 0 },
-	{ "a loop that is short of a descriptor for uring makes do without",
-	  no_uring_for_now, ONCE, 0 },
+	{ "uring is used only if IV_SELECT_POLL_METHOD names it",
+	  uring_is_used_if_named, ONCE, 0 },
+	{ "excluding every method but uring is fatal if uring is not named",
+	  uring_is_not_used_unless_named, ONCE, 0 },
+	{ "if io_uring fails, with any errno, the usual order is used",
+	  uring_fails, ONCE, 0 },
+	{ "a loop without a descriptor for a ring works, and later ones use it",
+	  no_descriptor_for_uring, ONCE, 0 },
 #endif
 	{ "without epoll (ENOSYS) the method is ppoll",
 	  epoll_is_not_implemented, ONCE, 0 },
 	{ "without epoll (EPERM) the method is ppoll",
 	  epoll_is_not_permitted, ONCE, 0 },
-	{ "without epoll_create1 (ENOSYS) epoll_create does",
+	{ "without epoll_create1 (ENOSYS) epoll_create is used",
 	  epoll_create1_is_not_implemented, ONCE, 0 },
-	{ "without epoll_create1 (EPERM) epoll_create does",
+	{ "without epoll_create1 (EPERM) epoll_create is used",
 	  epoll_create1_is_not_permitted, ONCE, 0 },
 	{ "without epoll_pwait2 (ENOSYS) timers are still not early",
 	  epoll_pwait2_is_not_implemented, ONCE, 0 },
@@ -1420,9 +1421,9 @@ static const struct check_case cases[] = {
 	  timerfd_is_not_implemented, ONCE, 0 },
 	{ "without timerfd (EPERM) the method becomes epoll",
 	  timerfd_is_not_permitted, ONCE, 0 },
-	{ "a timerfd that cannot be had for now is done without",
-	  no_timerfd_for_now, ONCE, 0 },
-	{ "a timerfd that cannot be set is done without",
+	{ "without a descriptor for the timerfd the loop works",
+	  no_descriptor_for_timerfd, ONCE, 0 },
+	{ "a loop works whose timerfd cannot be set",
 	  timerfd_cannot_be_set, ONCE, 0 },
 	{ "without ppoll (ENOSYS) the method becomes poll",
 	  ppoll_is_not_implemented, ONCE, 0 },
@@ -1430,19 +1431,19 @@ static const struct check_case cases[] = {
 	  ppoll_is_not_permitted, ONCE, 0 },
 	{ "without madvise a loop works on both sides of a fork",
 	  madvise_is_refused, EACH_METHOD, 0 },
-	{ "an epoll that cannot be had for now leaves the choice as it is",
-	  no_epoll_for_now, ONCE, 0 },
-	{ "... unless nothing else is left, which is fatal",
-	  shortage_may_be_fatal, ONCE, 0 },
-	{ "what is refused later on is done without from then on",
-	  epoll_goes_away, ONCE, 0 },
-	{ "a loop begun at the limit of descriptors works, the first too",
-	  the_limit_is_no_obstacle, ONCE, 0 },
-	{ "a loop has a descriptor unless by poll, and one for timers",
+	{ "without a descriptor for epoll the method stays the same",
+	  no_descriptor_for_epoll, ONCE, 0 },
+	{ "without a descriptor for epoll and without poll, iv_init is fatal",
+	  no_descriptor_and_no_poll, ONCE, 0 },
+	{ "loops work when system calls begin to fail",
+	  calls_begin_to_fail, ONCE, 0 },
+	{ "loops work that begin at the limit of descriptors",
+	  loops_at_the_limit, ONCE, 0 },
+	{ "a loop opens one descriptor, unless with poll, and one for timers",
 	  number_of_descriptors, EACH_METHOD, 0 },
 	{ "no descriptor of the library survives exec",
 	  nothing_survives_exec, EACH, 0 },
-	{ "... nor one by epoll_create",
+	{ "a descriptor of epoll_create does not survive exec",
 	  nothing_survives_exec_in_fallbacks, ONCE, 0 },
 	{ "the library prints nothing",
 	  the_library_prints_nothing, ONCE, 0 },
