@@ -35,11 +35,11 @@ static void nothing(void *cookie)
 	(void)cookie;
 }
 
-/* Objects that are always due, and say so by a letter. */
+/* Objects that are always due.  Most handlers record the object's letter. */
 static struct iv_timer timers[3];
 static struct iv_task tasks[3];
 static struct iv_fd fds[3];
-static int kicks[3];
+static int writers[3];
 
 static void
 add_timer_at(struct timespec ts, int i, char *letter, void (*handler)(void *))
@@ -70,31 +70,31 @@ static void add_fd(int i, char *letter, void (*handler)(void *))
 	int fd[2];
 
 	check(pipe(fd) == 0);
-	kicks[i] = fd[1];
+	writers[i] = fd[1];
 	IV_FD_INIT(&fds[i]);
 	fds[i].fd = fd[0];
 	fds[i].cookie = letter;
 	fds[i].handler_in = handler;
 	iv_fd_register(&fds[i]);
-	check_int(write(kicks[i], "x", 1), 1);
+	check_int(write(writers[i], "x", 1), 1);
 }
 
 static void remove_fd(int i)
 {
 	iv_fd_unregister(&fds[i]);
 	close(fds[i].fd);
-	close(kicks[i]);
+	close(writers[i]);
 }
 
 /* iv_init(), iv_inited(), iv_deinit(). */
-static void *has_no_loop(void *arg)
+static void *check_no_loop(void *arg)
 {
 	check_int(iv_inited(), 0);
 
 	return arg;
 }
 
-static void *has_its_own(void *arg)
+static void *check_own_loop(void *arg)
 {
 	iv_init();
 	check_int(iv_inited(), 1);
@@ -112,20 +112,20 @@ static void run_thread(void *(*fn)(void *))
 	check_int(pthread_join(thread, NULL), 0);
 }
 
-static void inited_tells_of_a_loop(void)
+static void inited_returns_whether_there_is_a_loop(void)
 {
 	check_int(iv_inited(), 0);
 	iv_init();
 	check_int(iv_inited(), 1);
-	run_thread(has_no_loop);
-	run_thread(has_its_own);
+	run_thread(check_no_loop);
+	run_thread(check_own_loop);
 	check_int(iv_inited(), 1);
 	iv_deinit();
 	check_int(iv_inited(), 0);
-	run_thread(has_its_own);
+	run_thread(check_own_loop);
 }
 
-static void begins_again_after_the_end(void)
+static void several_loops(void)
 {
 	int i;
 
@@ -157,7 +157,7 @@ static void second_init_keeps_the_loop(void)
 	check_int(iv_inited(), 0);
 }
 
-static void objects_may_be_left_registered(void)
+static void deinit_with_objects_registered(void)
 {
 	struct iv_event event = { .handler = nothing };
 
@@ -173,7 +173,7 @@ static void objects_may_be_left_registered(void)
 	expect("");
 	check(fcntl(fds[0].fd, F_GETFD) >= 0);
 	close(fds[0].fd);
-	close(kicks[0]);
+	close(writers[0]);
 	add_timer(0, "T", mark);
 	add_task(0, "t", mark);
 	add_fd(0, "f", mark_and_quit);
@@ -183,41 +183,41 @@ static void objects_may_be_left_registered(void)
 	iv_deinit();
 }
 
-/* A thread that ends with its loop, in each of the ways. */
-static int areas_ended;
+/* All ways in which a thread can exit while it has a loop. */
+static int states_freed;
 
-static void area_ends(void *area)
+static void free_state(void *state)
 {
 	check(iv_inited());
-	check(*(int *)area == 1);
-	areas_ended++;
+	check(*(int *)state == 1);
+	states_freed++;
 }
 
-static void area_begins(void *area)
+static void init_state(void *state)
 {
-	*(int *)area = 1;
+	*(int *)state = 1;
 }
 
 static struct iv_tls_user user = {
 	.sizeof_state	= sizeof(int),
-	.init_thread	= area_begins,
-	.deinit_thread	= area_ends,
+	.init_thread	= init_state,
+	.deinit_thread	= free_state,
 };
 
-static struct iv_event left_event;
+static struct iv_event kept_event;
 
-static void begin_and_leave_things(void)
+static void init_and_register(void)
 {
 	iv_init();
-	left_event.handler = nothing;
-	check_int(iv_event_register(&left_event), 0);
+	kept_event.handler = nothing;
+	check_int(iv_event_register(&kept_event), 0);
 	add_timer(0, "T", nothing);
 }
 
-static void *ends_by_return(void *arg)
+static void *exit_by_return(void *arg)
 {
-	begin_and_leave_things();
-	iv_event_unregister(&left_event);
+	init_and_register();
+	iv_event_unregister(&kept_event);
 	iv_main();
 
 	return arg;
@@ -228,18 +228,18 @@ static void exit_thread(void *cookie)
 	pthread_exit(cookie);
 }
 
-static void *ends_in_handler(void *arg)
+static void *exit_in_handler(void *arg)
 {
-	begin_and_leave_things();
+	init_and_register();
 	add_task(0, "t", exit_thread);
 	iv_main();
 
 	return arg;
 }
 
-static void *ends_without_running(void *arg)
+static void *exit_without_running(void *arg)
 {
-	begin_and_leave_things();
+	init_and_register();
 	pthread_exit(arg);
 }
 
@@ -249,9 +249,9 @@ static void cancel_self(void *cookie)
 	pthread_cancel(pthread_self());
 }
 
-static void *ends_in_wait(void *arg)
+static void *cancelled_in_wait(void *arg)
 {
-	begin_and_leave_things();
+	init_and_register();
 	add_task(0, "t", cancel_self);
 	iv_main();
 	check_failed(__FILE__, __LINE__, "cancelled");
@@ -259,34 +259,34 @@ static void *ends_in_wait(void *arg)
 	return arg;
 }
 
-static void *ends_after_deinit(void *arg)
+static void *exit_after_deinit(void *arg)
 {
-	begin_and_leave_things();
+	init_and_register();
 	iv_deinit();
 
 	return arg;
 }
 
-static void *never_begins(void *arg)
+static void *exit_without_loop(void *arg)
 {
 	pthread_exit(arg);
 }
 
-static void thread_end_ends_the_loop(void)
+static void loop_ends_with_its_thread(void)
 {
 	void *(*const fns[])(void *) = {
-		ends_by_return, ends_in_handler, ends_without_running,
-		ends_in_wait, ends_after_deinit,
+		exit_by_return, exit_in_handler, exit_without_running,
+		cancelled_in_wait, exit_after_deinit,
 	};
 	int before = num_descriptors();
 	int i;
 
 	iv_tls_user_register(&user);
-	run_thread(never_begins);
-	check_int(areas_ended, 0);
+	run_thread(exit_without_loop);
+	check_int(states_freed, 0);
 	for (i = 0; i < 5; i++) {
 		run_thread(fns[i]);
-		check_int(areas_ended, i + 1);
+		check_int(states_freed, i + 1);
 		check_int(num_descriptors(), before);
 	}
 }
@@ -300,7 +300,7 @@ static void main_returns_at_once(void)
 	iv_deinit();
 }
 
-static void early_quit_has_no_effect(void)
+static void quit_before_main(void)
 {
 	iv_init();
 	add_task(0, "t", mark);
@@ -312,7 +312,7 @@ static void early_quit_has_no_effect(void)
 	iv_deinit();
 }
 
-static void order_of_a_pass(void)
+static void order_of_an_iteration(void)
 {
 	iv_init();
 	add_fd(0, "f", mark_and_quit);
@@ -324,24 +324,24 @@ static void order_of_a_pass(void)
 	iv_deinit();
 }
 
-static void task_by_timer(void *cookie)
+static void add_task_by_timer(void *cookie)
 {
 	mark(cookie);
 	add_task(0, "t", mark);
 }
 
-static void task_of_a_timer_runs_in_its_pass(void)
+static void task_of_a_timer_runs_in_its_iteration(void)
 {
 	iv_init();
 	add_fd(0, "f", mark_and_quit);
-	add_timer(0, "T", task_by_timer);
+	add_timer(0, "T", add_task_by_timer);
 	iv_main();
 	expect("Ttf");
 	remove_fd(0);
 	iv_deinit();
 }
 
-static void task_once_by_fd(void *cookie)
+static void add_task_once(void *cookie)
 {
 	static int again;
 
@@ -352,17 +352,17 @@ static void task_once_by_fd(void *cookie)
 		add_task(0, "t", mark);
 }
 
-static void task_of_a_descriptor_runs_before_the_next_wait(void)
+static void task_of_a_descriptor_runs_before_a_wait(void)
 {
 	iv_init();
-	add_fd(0, "f", task_once_by_fd);
+	add_fd(0, "f", add_task_once);
 	iv_main();
 	expect("ftf");
 	remove_fd(0);
 	iv_deinit();
 }
 
-static void quit_finishes_the_timers(void)
+static void quit_in_a_timer(void)
 {
 	iv_init();
 	add_timer(0, "1", mark_and_quit);
@@ -378,18 +378,18 @@ static void quit_finishes_the_timers(void)
 	iv_deinit();
 }
 
-static void mark_and_again(void *cookie)
+static void mark_and_register_again(void *cookie)
 {
 	mark(cookie);
 	iv_task_register(&tasks[2]);
 }
 
-static void quit_finishes_the_round(void)
+static void quit_in_a_task(void)
 {
 	iv_init();
 	add_task(0, "1", mark_and_quit);
 	add_task(1, "2", mark);
-	add_task(2, "3", mark_and_again);
+	add_task(2, "3", mark_and_register_again);
 	add_fd(0, "f", mark);
 	iv_main();
 	expect("123");
@@ -410,7 +410,7 @@ static void serve_and_quit(void *cookie)
 	}
 }
 
-static void quit_finishes_the_ready(void)
+static void quit_in_a_descriptor(void)
 {
 	int i;
 
@@ -420,7 +420,7 @@ static void quit_finishes_the_ready(void)
 	iv_main();
 	expect("ffft");
 
-	/* They are as ready as before. */
+	/* They are still ready. */
 	fds_served = 0;
 	iv_main();
 	expect("ffft");
@@ -429,7 +429,7 @@ static void quit_finishes_the_ready(void)
 	iv_deinit();
 }
 
-static void main_goes_on_after_quit(void)
+static void main_after_quit(void)
 {
 	iv_init();
 	add_task(0, "t", quit);
@@ -446,7 +446,7 @@ static void main_goes_on_after_quit(void)
 	iv_deinit();
 }
 
-/* Each kind always has something to do. */
+/* An object of each kind that is always due. */
 static int timer_runs, task_runs, fd_runs;
 
 static void busy_timer(void *cookie)
@@ -470,8 +470,8 @@ static void busy_fd(void *cookie)
 		iv_quit();
 }
 
-/* A pass has a wait, and some rounds of timers and tasks before it. */
-static void each_kind_has_its_turn(void)
+/* Each iteration waits, after at most 64 rounds of timers and tasks. */
+static void each_kind_runs(void)
 {
 	iv_init();
 	add_timer(0, NULL, busy_timer);
@@ -516,8 +516,8 @@ static void add_far_timer(void)
 
 static void add_event(void)
 {
-	left_event.handler = nothing;
-	check_int(iv_event_register(&left_event), 0);
+	kept_event.handler = nothing;
+	check_int(iv_event_register(&kept_event), 0);
 }
 
 static void add_raw_event(void)
@@ -563,17 +563,17 @@ static void unregister_raw_event(void *raw)
 	iv_event_raw_unregister(raw);
 }
 
-static void helpers_do_not_keep_main_running(void)
+static void wakeups_do_not_keep_main_running(void)
 {
 	struct iv_event_raw raw = {
 		.cookie = &raw, .handler = unregister_raw_event,
 	};
 
 	iv_init();
-	left_event.cookie = &left_event;
-	left_event.handler = unregister_event;
-	check_int(iv_event_register(&left_event), 0);
-	iv_event_post(&left_event);
+	kept_event.cookie = &kept_event;
+	kept_event.handler = unregister_event;
+	check_int(iv_event_register(&kept_event), 0);
+	iv_event_post(&kept_event);
 	iv_main();
 
 	check_int(iv_event_raw_register(&raw), 0);
@@ -582,28 +582,28 @@ static void helpers_do_not_keep_main_running(void)
 	iv_deinit();
 }
 
-static int passes;
+static int iterations;
 
-static void tenth_ends_the_timer(void *cookie)
+static void unregister_in_tenth_call(void *cookie)
 {
 	(void)cookie;
-	if (++passes < 10)
+	if (++iterations < 10)
 		return;
 	iv_timer_unregister(&timers[0]);
 	remove_fd(0);
 }
 
-static void used_timer_descriptor_does_not_keep_main_running(void)
+static void timerfd_does_not_keep_main_running(void)
 {
 	iv_init();
 	add_far_timer();
-	add_fd(0, NULL, tenth_ends_the_timer);
+	add_fd(0, NULL, unregister_in_tenth_call);
 	iv_main();
-	check_int(passes, 10);
+	check_int(iterations, 10);
 	iv_deinit();
 }
 
-/* Nested. */
+/* Nested calls of iv_main(). */
 static void inner_main(void *cookie)
 {
 	mark(cookie);
@@ -611,7 +611,7 @@ static void inner_main(void *cookie)
 	mark(cookie);
 }
 
-static void main_in_main_is_tolerated(void)
+static void main_in_a_task(void)
 {
 	iv_init();
 	add_fd(0, "f", mark_and_quit);
@@ -619,14 +619,14 @@ static void main_in_main_is_tolerated(void)
 	iv_main();
 	expect("<f<");
 
-	/* The one quit ended both. */
+	/* One iv_quit() ended both. */
 	iv_main();
 	expect("f");
 	remove_fd(0);
 	iv_deinit();
 }
 
-static void main_in_a_timer_is_tolerated(void)
+static void main_in_a_timer(void)
 {
 	iv_init();
 	add_timer(0, "<", inner_main);
@@ -650,7 +650,7 @@ static void interrupted(int sig)
 	signals++;
 }
 
-/* Another process that keeps interrupting this one. */
+/* Another process sends signals to this one all the time. */
 static pid_t start_interrupting(void)
 {
 	pid_t parent = getpid();
@@ -671,7 +671,7 @@ static void add_timer_in_100_ms(void *cookie)
 {
 	struct timespec soon = iv_now;
 
-	/* The other process has had too little time so far. */
+	/* Go on until five signals have arrived. */
 	if (cookie != NULL && signals >= 5) {
 		iv_quit();
 		return;
@@ -710,11 +710,11 @@ static void signals_do_not_end_the_loop(void)
 
 /* Threads. */
 #define LOOPS		10
-#define EACH_WATCHES	50
+#define CROWD	50
 
 struct crowd {
-	struct iv_fd	fd[EACH_WATCHES];
-	int		kick[EACH_WATCHES];
+	struct iv_fd	fd[CROWD];
+	int		writer[CROWD];
 	int		served;
 };
 
@@ -735,9 +735,9 @@ static void *run_crowd(void *_c)
 	int i;
 
 	iv_init();
-	for (i = 0; i < EACH_WATCHES; i++) {
+	for (i = 0; i < CROWD; i++) {
 		check(pipe(fd) == 0);
-		c->kick[i] = fd[1];
+		c->writer[i] = fd[1];
 		IV_FD_INIT(&c->fd[i]);
 		c->fd[i].fd = fd[0];
 		c->fd[i].cookie = &c->fd[i];
@@ -746,14 +746,14 @@ static void *run_crowd(void *_c)
 		check_int(write(fd[1], "x", 1), 1);
 	}
 	iv_main();
-	for (i = 0; i < EACH_WATCHES; i++)
-		close(c->kick[i]);
+	for (i = 0; i < CROWD; i++)
+		close(c->writer[i]);
 	c->served = 1;
 
 	return NULL;
 }
 
-static void loops_run_beside_each_other(void)
+static void ten_loops(void)
 {
 	static struct crowd crowds[LOOPS];
 	pthread_t threads[LOOPS];
@@ -770,7 +770,7 @@ static void loops_run_beside_each_other(void)
 	iv_deinit();
 }
 
-static void *id_is_another(void *_id)
+static void *check_another_id(void *_id)
 {
 #ifdef HAVE_GETTID
 	check(iv_get_thread_id() == (unsigned long)gettid());
@@ -787,23 +787,23 @@ static void thread_id_is_the_kernels(void)
 	pid_t pid;
 
 #ifndef HAVE_GETTID
-	skip("the kernel's number of a thread is not known here");
+	skip("the library was built without gettid(2)");
 #endif
 	check(id == (unsigned long)getpid());
-	check_int(pthread_create(&thread, NULL, id_is_another, &id), 0);
+	check_int(pthread_create(&thread, NULL, check_another_id, &id), 0);
 	check_int(pthread_join(thread, NULL), 0);
 
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
-		id_is_another(&id);
+		check_another_id(&id);
 		check(iv_get_thread_id() == (unsigned long)getpid());
 		_exit(0);
 	}
 	check_child(pid);
 }
 
-static void *sees_the_name(void *name)
+static void *check_name(void *name)
 {
 	check(iv_poll_method_name() == name);
 
@@ -819,7 +819,7 @@ static void method_has_a_name(void)
 	iv_init();
 	name = iv_poll_method_name();
 	check(name != NULL);
-	check_int(pthread_create(&thread, NULL, sees_the_name, (void *)name),
+	check_int(pthread_create(&thread, NULL, check_name, (void *)name),
 		  0);
 	check_int(pthread_join(thread, NULL), 0);
 	iv_deinit();
@@ -827,53 +827,53 @@ static void method_has_a_name(void)
 }
 
 static const struct check_case cases[] = {
-	{ "iv_inited tells whether this thread has a loop",
-	  inited_tells_of_a_loop, EACH_METHOD, 0 },
-	{ "a thread may have one loop after the other",
-	  begins_again_after_the_end, EACH_METHOD, 0 },
+	{ "iv_inited returns whether the calling thread has a loop",
+	  inited_returns_whether_there_is_a_loop, EACH_METHOD, 0 },
+	{ "a thread may have several loops, one after another",
+	  several_loops, EACH_METHOD, 0 },
 	{ "a second iv_init keeps the loop and its objects",
 	  second_init_keeps_the_loop, EACH_METHOD, 0 },
-	{ "iv_deinit abandons what is registered and closes what is its own",
-	  objects_may_be_left_registered, EACH, 0 },
-	{ "a thread's end, however it comes, ends its loop",
-	  thread_end_ends_the_loop, EACH, 0 },
-	{ "iv_main returns at once when nothing is registered",
+	{ "iv_deinit forgets registered objects, and closes its descriptors",
+	  deinit_with_objects_registered, EACH, 0 },
+	{ "the loop ends with its thread, however that exits",
+	  loop_ends_with_its_thread, EACH, 0 },
+	{ "iv_main returns at once if nothing is registered",
 	  main_returns_at_once, EACH_METHOD, 0 },
 	{ "iv_quit before iv_main has no effect",
-	  early_quit_has_no_effect, EACH_METHOD, 0 },
-	{ "a pass runs timers, then tasks, then descriptors",
-	  order_of_a_pass, EACH_METHOD, 0 },
-	{ "a task registered by a timer runs in the same pass",
-	  task_of_a_timer_runs_in_its_pass, EACH_METHOD, 0 },
+	  quit_before_main, EACH_METHOD, 0 },
+	{ "an iteration runs timers, then tasks, then descriptors",
+	  order_of_an_iteration, EACH_METHOD, 0 },
+	{ "a task registered by a timer runs in the same iteration",
+	  task_of_a_timer_runs_in_its_iteration, EACH_METHOD, 0 },
 	{ "a task registered by a descriptor runs before the next wait",
-	  task_of_a_descriptor_runs_before_the_next_wait, EACH_METHOD, 0 },
-	{ "after iv_quit by a timer: other timers, the tasks, no wait",
-	  quit_finishes_the_timers, EACH_METHOD, 0 },
-	{ "after iv_quit by a task: the rest of the round, no wait",
-	  quit_finishes_the_round, EACH_METHOD, 0 },
-	{ "after iv_quit by a descriptor: the other ready ones, then tasks",
-	  quit_finishes_the_ready, EACH_METHOD, 0 },
-	{ "iv_main called again goes on with what is registered",
-	  main_goes_on_after_quit, EACH_METHOD, 0 },
-	{ "timers, tasks and descriptors that are always due share each pass",
-	  each_kind_has_its_turn, EACH_METHOD, 0 },
+	  task_of_a_descriptor_runs_before_a_wait, EACH_METHOD, 0 },
+	{ "after iv_quit in a timer, timers and tasks run, and no descriptors",
+	  quit_in_a_timer, EACH_METHOD, 0 },
+	{ "after iv_quit in a task, tasks of the round run, and no others",
+	  quit_in_a_task, EACH_METHOD, 0 },
+	{ "after iv_quit in a descriptor, other ready ones and tasks run",
+	  quit_in_a_descriptor, EACH_METHOD, 0 },
+	{ "after iv_quit, iv_main may be called again",
+	  main_after_quit, EACH_METHOD, 0 },
+	{ "timers, tasks and descriptors that are always due share the loop",
+	  each_kind_runs, EACH_METHOD, 0 },
 	{ "each kind of object keeps iv_main from returning",
 	  each_object_keeps_main_running, EACH, 0 },
 	{ "the library's own descriptors do not keep iv_main from returning",
-	  helpers_do_not_keep_main_running, EACH, 0 },
+	  wakeups_do_not_keep_main_running, EACH, 0 },
 	{ "a timer descriptor in use does not keep iv_main from returning",
-	  used_timer_descriptor_does_not_keep_main_running, EACH_METHOD, 0 },
-	{ "iv_main in a task's handler ends by the same iv_quit",
-	  main_in_main_is_tolerated, EACH_METHOD, 0 },
-	{ "iv_main in a timer's handler loses and repeats no other timer",
-	  main_in_a_timer_is_tolerated, EACH_METHOD, 0 },
-	{ "signals do not end the loop, and hurry no timer",
+	  timerfd_does_not_keep_main_running, EACH_METHOD, 0 },
+	{ "iv_quit ends an iv_main in a task, and the one that ran it",
+	  main_in_a_task, EACH_METHOD, 0 },
+	{ "iv_main in a timer neither loses nor repeats other timers",
+	  main_in_a_timer, EACH_METHOD, 0 },
+	{ "signals end no loop, and no timer is early",
 	  signals_do_not_end_the_loop, EACH_METHOD, 0 },
-	{ "ten loops run beside each other",
-	  loops_run_beside_each_other, EACH_METHOD, 0 },
-	{ "the thread id is the kernel's, also after fork",
+	{ "ten threads run loops at the same time",
+	  ten_loops, EACH_METHOD, 0 },
+	{ "the thread ID is the kernel's, even after fork",
 	  thread_id_is_the_kernels, ONCE, 0 },
-	{ "the poll method has no name before iv_init, and then keeps it",
+	{ "the name of the poll method is NULL before iv_init, then constant",
 	  method_has_a_name, EACH_METHOD, 0 },
 };
 

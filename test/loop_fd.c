@@ -1,5 +1,5 @@
 /*
- * libivykis: a loop inside of another one, which is poll(2) here.
+ * libivykis: a loop that is embedded in another one, which is poll(2) here.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -24,7 +24,7 @@ static const struct timespec at_once;
 
 static int loop_fd;
 
-/* 0: where the poll method has no descriptor, which is all that is to be seen. */
+/* Returns 0 if the poll method has no descriptor, after checking for ENOSYS. */
 static int begin(void)
 {
 	iv_init();
@@ -51,16 +51,16 @@ static int is_readable_in(int ms)
 	return ret;
 }
 
-static void turn(void)
+static void iterate(void)
 {
 	check_int(is_readable_in(-1), 1);
 	(void)iv_main_once(&at_once);
 }
 
-/* Something was due, and nothing is any more. */
-static void turn_does(const char *want)
+/* Run an iteration, after which nothing is due any more. */
+static void iterate_and_expect(const char *want)
 {
-	turn();
+	iterate();
 	expect(want);
 	check_int(is_readable_in(0), 0);
 }
@@ -160,7 +160,7 @@ static void *post_raw(void *unused)
 }
 
 
-static void has_a_descriptor(void)
+static void one_descriptor(void)
 {
 	if (!begin())
 		return;
@@ -173,7 +173,7 @@ static void has_a_descriptor(void)
 	iv_deinit();
 	check_errno(fcntl(loop_fd, F_GETFD), EBADF);
 
-	/* Another loop is inside of nothing. */
+	/* The thread's next loop is not embedded. */
 	iv_init();
 	add_task("t", mark);
 	iv_main();
@@ -181,29 +181,29 @@ static void has_a_descriptor(void)
 	iv_deinit();
 }
 
-/* What the other loop's handlers do, and those of this one. */
-static void (*step)(void);
+/* Each step is taken by the other loop, or by a handler of this one. */
+static void (*current_step)(void);
 
-static void do_step(void *unused)
+static void take_step(void *unused)
 {
 	(void)unused;
-	step();
+	current_step();
 }
 
-static void between_turns(void (*fn)(void))
+static void by_other_loop(void (*fn)(void))
 {
 	fn();
 }
 
-static void in_a_turn(void (*fn)(void))
+static void by_handler(void (*fn)(void))
 {
 	static struct iv_task doer;
 
-	step = fn;
+	current_step = fn;
 	IV_TASK_INIT(&doer);
-	doer.handler = do_step;
+	doer.handler = take_step;
 	iv_task_register(&doer);
-	turn();
+	iterate();
 }
 
 static void register_task(void)
@@ -259,7 +259,7 @@ static void adopt_posted(void)
 	check_int(iv_event_raw_adopt(&raw), 0);
 }
 
-static void adopt_silent(void)
+static void adopt_unposted(void)
 {
 	check_int(iv_event_raw_prepare(&raw), 0);
 	raw.cookie = "r";
@@ -267,92 +267,92 @@ static void adopt_silent(void)
 	check_int(iv_event_raw_adopt(&raw), 0);
 }
 
-static void tasks_and_timers_are_heard_of(void (*where)(void (*)(void)))
+static void tasks_and_timers_are_noticed(void (*where)(void (*)(void)))
 {
 	where(register_task);
-	turn_does("t");
+	iterate_and_expect("t");
 
 	where(add_late_timer);
 	check_int(is_readable_in(0), 0);
 	where(add_early_timer);
-	turn_does("j");
+	iterate_and_expect("j");
 	iv_timer_unregister(&timer);
 	where(add_due_timer);
-	turn_does("i");
+	iterate_and_expect("i");
 }
 
-/* What is ready in a turn is served there. */
-static void same_turn_does(void (*where)(void (*)(void)), const char *want)
+/* What a step of a handler makes ready is served in the same iteration. */
+static void expect_in_step(void (*where)(void (*)(void)), const char *want)
 {
-	if (where == between_turns)
-		turn_does(want);
+	if (where == by_other_loop)
+		iterate_and_expect(want);
 	else
 		expect(want);
 }
 
-static void descriptors_are_heard_of(void (*where)(void (*)(void)))
+static void descriptors_are_noticed(void (*where)(void (*)(void)))
 {
 	where(add_fd);
 	check_int(is_readable_in(0), 0);
 	make_readable();
-	turn_does("f");
+	iterate_and_expect("f");
 	where(set_no_handler);
 	make_readable();
 	check_int(is_readable_in(0), 0);
 	where(set_handler);
-	same_turn_does(where, "f");
+	expect_in_step(where, "f");
 	remove_fd();
 }
 
-static void posts_are_heard_of(void (*where)(void (*)(void)))
+static void posts_are_noticed(void (*where)(void (*)(void)))
 {
 	where(add_event);
 	check_int(is_readable_in(0), 0);
 	run_thread(post_event, NULL);
-	turn_does("e");
+	iterate_and_expect("e");
 	where(post_own_event);
-	same_turn_does(where, "e");
+	expect_in_step(where, "e");
 	iv_event_unregister(&event);
 
 	where(add_raw);
 	check_int(is_readable_in(0), 0);
 	run_thread(post_raw, NULL);
-	turn_does("r");
+	iterate_and_expect("r");
 	where(post_own_raw);
-	same_turn_does(where, "r");
+	expect_in_step(where, "r");
 	iv_event_raw_unregister(&raw);
 
 	where(adopt_posted);
-	same_turn_does(where, "r");
+	expect_in_step(where, "r");
 	run_thread(post_raw, NULL);
-	turn_does("r");
+	iterate_and_expect("r");
 	iv_event_raw_unregister(&raw);
-	where(adopt_silent);
+	where(adopt_unposted);
 	check_int(is_readable_in(0), 0);
 	run_thread(post_raw, NULL);
-	turn_does("r");
+	iterate_and_expect("r");
 	iv_event_raw_unregister(&raw);
 }
 
-static void all_are_heard_of(void (*where)(void (*)(void)))
+static void all_are_noticed(void (*where)(void (*)(void)))
 {
 	if (!begin())
 		return;
-	tasks_and_timers_are_heard_of(where);
-	descriptors_are_heard_of(where);
-	posts_are_heard_of(where);
+	tasks_and_timers_are_noticed(where);
+	descriptors_are_noticed(where);
+	posts_are_noticed(where);
 	check_int(is_readable_in(0), 0);
 	iv_deinit();
 }
 
-static void hears_what_is_done_between_turns(void)
+static void steps_between_iterations(void)
 {
-	all_are_heard_of(between_turns);
+	all_are_noticed(by_other_loop);
 }
 
-static void hears_what_is_done_in_a_turn(void)
+static void steps_in_an_iteration(void)
 {
-	all_are_heard_of(in_a_turn);
+	all_are_noticed(by_handler);
 }
 
 static int rounds;
@@ -371,8 +371,8 @@ static void task_again(void *unused)
 		iv_task_register(&task);
 }
 
-/* Each post, and each task, has a turn of its own. */
-static void hears_handlers_that_go_on(void)
+/* Each post, and each task, needs an iteration. */
+static void handlers_that_go_on(void)
 {
 	if (!begin())
 		return;
@@ -380,14 +380,14 @@ static void hears_handlers_that_go_on(void)
 	raw.handler = post_again;
 	iv_event_raw_post(&raw);
 	while (rounds < 100)
-		turn();
+		iterate();
 	check_int(is_readable_in(0), 0);
 	iv_event_raw_unregister(&raw);
 
 	rounds = 0;
 	add_task(NULL, task_again);
 	while (rounds < 100)
-		turn();
+		iterate();
 	check_int(is_readable_in(0), 0);
 	iv_deinit();
 }
@@ -398,14 +398,14 @@ static void quit(void *letter)
 	iv_quit();
 }
 
-static void inner_turn(void *letter)
+static void iterate_inside(void *letter)
 {
 	mark(letter);
 	iv_event_raw_post(&raw);
 	check_int(iv_main_once(&at_once), 1);
 }
 
-static void may_be_run_otherwise(void)
+static void other_ways_to_run(void)
 {
 	if (!begin())
 		return;
@@ -416,15 +416,15 @@ static void may_be_run_otherwise(void)
 	expect("q");
 	check_int(is_readable_in(0), 0);
 	run_thread(post_event, NULL);
-	turn_does("e");
+	iterate_and_expect("e");
 
-	/* A turn inside of one. */
-	add_task("t", inner_turn);
-	turn_does("tr");
+	/* An iteration inside an iteration. */
+	add_task("t", iterate_inside);
+	iterate_and_expect("tr");
 	run_thread(post_raw, NULL);
-	turn_does("r");
+	iterate_and_expect("r");
 
-	/* A turn that waits, though the timer was for another loop's wait. */
+	/* An iteration that waits for a timer, though the other loop could. */
 	add_timer(&timer, 30, "i");
 	check_int(iv_main_once(NULL), 1);
 	check_int(iv_main_once(&at_once), 1);
@@ -435,7 +435,7 @@ static void may_be_run_otherwise(void)
 	iv_deinit();
 }
 
-static void clock_does_not_stand_still(void)
+static void clock_between_iterations(void)
 {
 	struct timespec before;
 
@@ -450,7 +450,7 @@ static void clock_does_not_stand_still(void)
 	iv_deinit();
 }
 
-static void turn_in_a_handler(void *unused)
+static void iterate_in_a_handler(void *unused)
 {
 	(void)unused;
 	check_int(iv_main_once(&at_once), 1);
@@ -464,7 +464,7 @@ static void ask_again_in_a_handler(void *unused)
 	make_readable();
 }
 
-static void check_that_time_stands_still(void *letter)
+static void expect_constant_time(void *letter)
 {
 	struct timespec before = iv_now;
 
@@ -481,8 +481,8 @@ static void main_goes_on(void)
 	if (!begin())
 		return;
 	add_fd();
-	iv_fd_set_handler_in(&readable, check_that_time_stands_still);
-	add_task(NULL, turn_in_a_handler);
+	iv_fd_set_handler_in(&readable, expect_constant_time);
+	add_task(NULL, iterate_in_a_handler);
 	iv_main();
 	expect("f");
 	add_task(NULL, ask_again_in_a_handler);
@@ -490,12 +490,12 @@ static void main_goes_on(void)
 	expect("f");
 	check_int(is_readable_in(0), 0);
 	make_readable();
-	turn_does("f");
+	iterate_and_expect("f");
 	remove_fd();
 	iv_deinit();
 }
 
-/* With a task that is still queued, and another handler that is still due. */
+/* A handler jumps out of an iteration while another task is queued. */
 static jmp_buf outside;
 
 static void jump_out(void *letter)
@@ -517,12 +517,12 @@ static void handler_may_jump_out(void)
 	second.handler = mark;
 	iv_task_register(&second);
 	if (setjmp(outside) == 0)
-		turn();
+		iterate();
 	expect("t");
 	check_int(is_readable_in(0), 1);
-	turn_does("u");
+	iterate_and_expect("u");
 	run_thread(post_raw, NULL);
-	turn_does("r");
+	iterate_and_expect("r");
 	iv_event_raw_unregister(&raw);
 	iv_deinit();
 }
@@ -532,19 +532,19 @@ static void after_cancellation(void *unused)
 	(void)unused;
 	check_int(is_readable_in(0), 1);
 	run_thread(post_raw, NULL);
-	turn_does("r");
+	iterate_and_expect("r");
 	check_int(is_readable_in(0), 0);
 	register_task();
-	turn_does("t");
+	iterate_and_expect("t");
 	add_early_timer();
-	turn_does("j");
+	iterate_and_expect("j");
 	run_thread(post_raw, NULL);
-	turn_does("r");
+	iterate_and_expect("r");
 	iv_event_raw_unregister(&raw);
 	iv_deinit();
 }
 
-static void *wait_in_a_turn(void *unused)
+static void *wait_in_an_iteration(void *unused)
 {
 	if (!begin())
 		return unused;
@@ -557,17 +557,17 @@ static void *wait_in_a_turn(void *unused)
 	return unused;
 }
 
-static void turn_may_be_cancelled(void)
+static void iteration_may_be_cancelled(void)
 {
 	pthread_t thread;
 
-	check_int(pthread_create(&thread, NULL, wait_in_a_turn, NULL), 0);
+	check_int(pthread_create(&thread, NULL, wait_in_an_iteration, NULL), 0);
 	check_int(pthread_cancel(thread), 0);
 	check_int(pthread_join(thread, NULL), 0);
 }
 
-/* The loop has another set then: the kernel would report the closed one. */
-static void close_what_is_registered(void)
+/* The kernel still reports the copy, so the loop needs another epoll set. */
+static void close_registered(void)
 {
 	int copy = dup(readable.fd);
 
@@ -580,35 +580,35 @@ static void close_what_is_registered(void)
 	check_int(close(copy), 0);
 }
 
-static void set_may_change(void)
+static void another_set(void)
 {
-	int holds[2];
+	int child_pipe[2];
 	pid_t pid;
 
 	if (!begin())
 		return;
 	add_raw();
 	add_fd();
-	/* It keeps open what is closed here. */
-	check_int(pipe(holds), 0);
+	/* The child keeps open what this process closes. */
+	check_int(pipe(child_pipe), 0);
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
 		char c;
 
-		close(holds[1]);
-		(void)!read(holds[0], &c, 1);
+		close(child_pipe[1]);
+		(void)!read(child_pipe[0], &c, 1);
 		_exit(0);
 	}
-	close_what_is_registered();
+	close_registered();
 	check_int(iv_loop_fd(), loop_fd);
 	check_int(is_readable_in(0), 0);
 	run_thread(post_raw, NULL);
-	turn_does("r");
+	iterate_and_expect("r");
 	iv_event_raw_unregister(&raw);
 	iv_deinit();
-	close(holds[0]);
-	close(holds[1]);
+	close(child_pipe[0]);
+	close(child_pipe[1]);
 	check_child(pid);
 }
 
@@ -638,33 +638,33 @@ static void close_too_early(void)
 	iv_fd_unregister(&readable);
 }
 
-static void set_changes_between_turns(void (*change)(void))
+static void replace_set(void (*change)(void))
 {
 	add_fd();
 	check_int(is_readable_in(0), 0);
 	change();
 	run_thread(post_raw, NULL);
 	while (trace[0] == '\0')
-		turn();
+		iterate();
 	expect("r");
 	add_early_timer();
-	turn_does("j");
+	iterate_and_expect("j");
 	close(write_end);
 }
 
-static void set_may_change_between_turns(void)
+static void another_set_between_iterations(void)
 {
 	if (!begin())
 		return;
 	add_raw();
-	set_changes_between_turns(close_too_early);
-	set_changes_between_turns(reuse_number);
+	replace_set(close_too_early);
+	replace_set(reuse_number);
 	iv_event_raw_unregister(&raw);
 	iv_deinit();
 }
 
-/* Readable all the time is better than deaf. */
-static void set_may_be_lost(void)
+/* Without a set the descriptor is always readable, so that no post is lost. */
+static void no_set(void)
 {
 	iv_init();
 	if (!variant_is_epoll())
@@ -674,17 +674,17 @@ static void set_may_be_lost(void)
 	add_raw();
 	add_fd();
 	refuse("epoll_create1", EMFILE);
-	close_what_is_registered();
+	close_registered();
 	check_int(iv_loop_fd(), loop_fd);
 	run_thread(post_raw, NULL);
-	turn();
+	iterate();
 	expect("r");
 	check_int(is_readable_in(0), 1);
 	iv_event_raw_unregister(&raw);
 	iv_deinit();
 }
 
-static void is_refused(const char *call, int err, int want)
+static void check_failure(const char *call, int err, int want)
 {
 	int num;
 	pid_t pid = fork();
@@ -705,20 +705,20 @@ static void is_refused(const char *call, int err, int want)
 	check_child(pid);
 }
 
-static void refusals_are_reported(void)
+static void failures_are_reported(void)
 {
 	int num, old;
 
 	if (!begin())
 		return;
 	iv_deinit();
-	is_refused("timerfd_create", ENOSYS, ENOSYS);
-	is_refused("timerfd_create", EPERM, ENOSYS);
-	is_refused("timerfd_create", EMFILE, EMFILE);
-	is_refused("timerfd_create", ENOMEM, ENOMEM);
-	is_refused("epoll_create1", ENOSYS, ENOSYS);
-	is_refused("epoll_create1", ENFILE, ENFILE);
-	is_refused("epoll_ctl", ENOSPC, ENOSPC);
+	check_failure("timerfd_create", ENOSYS, ENOSYS);
+	check_failure("timerfd_create", EPERM, ENOSYS);
+	check_failure("timerfd_create", EMFILE, EMFILE);
+	check_failure("timerfd_create", ENOMEM, ENOMEM);
+	check_failure("epoll_create1", ENOSYS, ENOSYS);
+	check_failure("epoll_create1", ENFILE, ENFILE);
+	check_failure("epoll_ctl", ENOSPC, ENOSPC);
 
 	iv_init();
 	num = lowest_descriptor();
@@ -759,8 +759,8 @@ static void deep_nesting_is_reported(void)
 		close(sets[i]);
 }
 
-/* What a child does is not heard by its parent, and it has one of its own. */
-static void child_begins_anew(void)
+/* A child does not affect its parent, and has its own descriptor. */
+static void child_has_another_descriptor(void)
 {
 	pid_t pid;
 
@@ -785,9 +785,9 @@ static void child_begins_anew(void)
 		loop_fd = iv_loop_fd();
 		check(loop_fd >= 0);
 		run_thread(post_event, NULL);
-		turn_does("e");
+		iterate_and_expect("e");
 		add_early_timer();
-		turn_does("j");
+		iterate_and_expect("j");
 		if (loop_fd != inherited)
 			check_errno(fcntl(inherited, F_GETFD), EBADF);
 		remove_fd();
@@ -798,19 +798,19 @@ static void child_begins_anew(void)
 	check_child(pid);
 	check_int(is_readable_in(0), 0);
 	run_thread(post_event, NULL);
-	turn_does("e");
+	iterate_and_expect("e");
 	make_readable();
-	turn_does("f");
+	iterate_and_expect("f");
 	remove_fd();
 	iv_event_unregister(&event);
 	iv_deinit();
 }
 
 
-/* Posters that count, and that now and then wait until they have been seen. */
+/* Posters that count their posts, and often wait until the handler has run. */
 #define POSTERS		2
 #define POSTS		1000000
-#define ANSWERED	16
+#define WAIT_EACH	16
 
 static struct poster {
 	struct iv_event		event;
@@ -819,7 +819,7 @@ static struct poster {
 	atomic_ulong		seen;
 } posters[POSTERS];
 
-static void see(void *_p)
+static void save_seen(void *_p)
 {
 	struct poster *p = _p;
 
@@ -837,8 +837,8 @@ static void *post_and_wait(void *_p)
 			iv_event_post(&p->event);
 		else
 			iv_event_raw_post(&p->raw);
-		/* By turns one kind and the other. */
-		if (i % ANSWERED > 1)
+		/* Wait after two of each 16 posts, one of each kind. */
+		if (i % WAIT_EACH > 1)
 			continue;
 		while (p->seen < i)
 			sched_yield();
@@ -871,17 +871,17 @@ static void loses_no_post(void)
 
 		IV_EVENT_INIT(&p->event);
 		p->event.cookie = p;
-		p->event.handler = see;
+		p->event.handler = save_seen;
 		check_int(iv_event_register(&p->event), 0);
 		IV_EVENT_RAW_INIT(&p->raw);
 		p->raw.cookie = p;
-		p->raw.handler = see;
+		p->raw.handler = save_seen;
 		check_int(iv_event_raw_register(&p->raw), 0);
 		check_int(pthread_create(&threads[i], NULL, post_and_wait, p),
 			  0);
 	}
 	while (!all_are_seen())
-		turn();
+		iterate();
 	for (i = 0; i < POSTERS; i++) {
 		check_int(pthread_join(threads[i], NULL), 0);
 		iv_event_unregister(&posters[i].event);
@@ -895,46 +895,46 @@ static void without_a_loop(void)
 	(void)iv_loop_fd();
 }
 
-static void mistakes_are_fatal(void)
+static void misuse_is_fatal(void)
 {
 	check_fatal(without_a_loop, "iv_loop_fd: this thread has no loop");
 }
 
 static const struct check_case cases[] = {
-	{ "a loop has one descriptor until its end, if its poll method has",
-	  has_a_descriptor, EACH_METHOD, 0 },
-	{ "what is registered and posted between turns is to be seen there",
-	  hears_what_is_done_between_turns, EACH, 0 },
-	{ "what is registered and posted in a turn is to be seen there",
-	  hears_what_is_done_in_a_turn, EACH, 0 },
-	{ "handlers that go on are called turn by turn",
-	  hears_handlers_that_go_on, EACH, 0 },
-	{ "iv_main and turns that wait go together with another loop",
-	  may_be_run_otherwise, EACH, 0 },
-	{ "iv_now is read afresh in the other loop's handlers",
-	  clock_does_not_stand_still, EACH_METHOD, 0 },
-	{ "iv_main goes on as usual after a turn in one of its handlers",
+	{ "a loop has one descriptor until its end, if its poll method has one",
+	  one_descriptor, EACH_METHOD, 0 },
+	{ "what is registered and posted between iterations is noticed",
+	  steps_between_iterations, EACH, 0 },
+	{ "what is registered and posted in an iteration is noticed",
+	  steps_in_an_iteration, EACH, 0 },
+	{ "handlers that post or register again run once per iteration",
+	  handlers_that_go_on, EACH, 0 },
+	{ "iv_main and iterations that wait may be used, too",
+	  other_ways_to_run, EACH, 0 },
+	{ "iv_now is read anew in the other loop's handlers",
+	  clock_between_iterations, EACH_METHOD, 0 },
+	{ "iv_main goes on as usual after an iteration in a handler",
 	  main_goes_on, EACH, 0 },
-	{ "a handler may jump out if iv_loop_fd is called again",
+	{ "a handler may jump out of an iteration",
 	  handler_may_jump_out, EACH, 0 },
-	{ "what is left after a cancelled turn is to be seen there",
-	  turn_may_be_cancelled, EACH, 0 },
-	{ "the poll method may need another descriptor of its own",
-	  set_may_change, EACH, 0 },
-	{ "the poll method's descriptor may be replaced between turns",
-	  set_may_change_between_turns, EACH, 0 },
-	{ "the poll method may lose its descriptor",
-	  set_may_be_lost, ONCE, 0 },
-	{ "what is refused is reported, and nothing is left open",
-	  refusals_are_reported, EACH_METHOD, 0 },
-	{ "a nesting of epoll descriptors that is too deep is reported",
+	{ "what is due after a cancelled iteration is noticed",
+	  iteration_may_be_cancelled, EACH, 0 },
+	{ "the loop's descriptor stays when the poll method needs another one",
+	  another_set, EACH, 0 },
+	{ "the poll method may need another one between iterations",
+	  another_set_between_iterations, EACH, 0 },
+	{ "the loop's descriptor stays readable when the poll method has none",
+	  no_set, ONCE, 0 },
+	{ "iv_loop_fd reports each failure, and leaves nothing open",
+	  failures_are_reported, EACH_METHOD, 0 },
+	{ "iv_loop_fd returns ELOOP if epoll descriptors are nested too deeply",
 	  deep_nesting_is_reported, EACH_METHOD, 0 },
-	{ "a forked child begins anew, and its parent does not notice",
-	  child_begins_anew, EACH, 0 },
-	{ "a million posts of each thread wake the loop in another one's wait",
+	{ "a forked child has another descriptor, and leaves its parent alone",
+	  child_has_another_descriptor, EACH, 0 },
+	{ "a million posts of each thread wake the embedded loop",
 	  loses_no_post, EACH, 120 },
 	{ "a call without a loop is fatal",
-	  mistakes_are_fatal, ONCE, 0 },
+	  misuse_is_fatal, ONCE, 0 },
 };
 
 int main(int argc, char **argv)

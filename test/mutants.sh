@@ -721,51 +721,51 @@ mutant "left: a loop that was ended is not noticed" iv_main \
 mutant "once: a signal ends the wait" iv_main \
 	's/if (is_due(st) || is_over(st, limit))/if (1)/' \
 	once 'signals do not end the wait' poll/eventfd
-mutant "once: a turn waits although a handler was called" iv_main \
+mutant "once: an iteration waits although a handler was called" iv_main \
 	's/if (calls_before_wait(st) != calls)/if (0)/' \
-	once 'in which a handler was called' epoll/eventfd
-mutant "once: a turn forgets what its handler said before" iv_main \
+	once 'if a handler ran before the wait' epoll/eventfd
+mutant "once: an iteration forgets an iv_quit before it" iv_main \
 	'/^int iv_main_once/,/^}/s/ret = st->quits/st->old_quits = st->quits;&/' \
 	once 'keeps an earlier iv_quit' epoll/eventfd
-mutant "once: the clock stands still between turns" iv_main \
+mutant "once: the clock stands still between iterations" iv_main \
 	'/^int iv_main_once/,/^}/s/iv_clock_invalidate(st);/;/' \
-	once 'the time between two turns' epoll/eventfd
+	once 'the time between two iterations' epoll/eventfd
 
 embedded="a million posts of each thread"
-mutant "once: a post that ends the polling leaves the kernel out" iv_main \
+mutant "once: a post that ends busy polling leaves the kernel out" iv_main \
 	's/if (st->stats.waits == waits)/if (0)/' \
-	once 'ends the polling' epoll/eventfd
-mutant "loop_fd: no last look before the loop falls asleep" iv_main \
+	once 'ends busy polling' epoll/eventfd
+mutant "loop_fd: no last check before the loop falls asleep" iv_main \
 	'/^iv_main_sleep/,/^}/s/if (!fall_asleep(st))/if (fall_asleep(st), 0)/' \
 	loop_fd "$embedded" epoll/eventfd
-mutant "loop_fd: the last look comes before the loop says that it sleeps" \
+mutant "loop_fd: the last check comes before the loop says that it sleeps" \
 	iv_main '/^iv_main_sleep/,/^}/s/if (!fall_asleep(st))/int has = \
 		iv_main_has_work(st); (void)fall_asleep(st); if (has)/' \
 	loop_fd "$embedded" epoll/eventfd
-mutant "loop_fd: the loop is awake between turns" iv_main \
+mutant "loop_fd: the loop is awake between iterations" iv_main \
 	'/^iv_main_sleep/,/^}/s/if (!fall_asleep(st))/if (iv_main_has_work(st))/' \
-	loop_fd 'posted between turns' epoll/eventfd
-mutant "loop_fd: a turn that is left is forgotten" iv_main \
+	loop_fd 'posted between iterations' epoll/eventfd
+mutant "loop_fd: an iteration that was left has no effect" iv_main \
 	's/iv_loop_fd_begin_turn(st);/;/' \
-	loop_fd 'after a cancelled turn' epoll/eventfd "-fexceptions"
-mutant "loop_fd: a timer between turns is not heard of" iv_timer \
+	loop_fd 'after a cancelled iteration' epoll/eventfd "-fexceptions"
+mutant "loop_fd: a timer between iterations is not noticed" iv_timer \
 	's/iv_loop_fd_registered(st);/;/' \
-	loop_fd 'posted between turns' epoll/eventfd
-mutant "loop_fd: an adopted object is not heard of" iv_event_raw \
+	loop_fd 'posted between iterations' epoll/eventfd
+mutant "loop_fd: an adopted object is not noticed" iv_event_raw \
 	'/^int iv_event_raw_adopt/,/^}/s/iv_loop_fd_registered(st);/;/' \
-	loop_fd 'posted between turns' epoll/eventfd
-mutant "loop_fd: the set is not told of another descriptor" iv_fd \
+	loop_fd 'posted between iterations' epoll/eventfd
+mutant "loop_fd: another epoll set is not put into the loop's" iv_fd \
 	's/iv_loop_fd_forget(st);/;/' \
-	loop_fd 'another descriptor of its own' epoll/eventfd
-mutant "loop_fd: after a turn in a handler iv_main is taken for idle" iv_main \
+	loop_fd 'when the poll method needs another' epoll/eventfd
+mutant "loop_fd: iv_main is idle after an iteration in a handler" iv_main \
 	'/^static void ask_kernel/,/^}/s/leave_other_loop(st);/;/' \
 	loop_fd 'iv_main goes on as usual' epoll/eventfd
-mutant "loop_fd: a replaced descriptor does not bring about a turn" iv_loop_fd \
+mutant "loop_fd: a replaced descriptor causes no iteration" iv_loop_fd \
 	's/arm(l, &at_once);/;/' \
-	loop_fd 'may be replaced between turns' epoll/eventfd
-mutant "loop_fd: a child goes on with the parent's" iv_loop_fd \
+	loop_fd 'may need another one between iterations' epoll/eventfd
+mutant "loop_fd: a child uses its parent's descriptor" iv_loop_fd \
 	's/return l->generation == iv_process_generation();/return l->generation;/' \
-	loop_fd 'a forked child begins anew' epoll/eventfd
+	loop_fd 'a forked child has another descriptor' epoll/eventfd
 
 mutant "board: what a handler posts is served in the same pass" $board \
 	's/r->due\[w\] & posted_in(r, w)/posted_in(r, w)/

@@ -1,5 +1,5 @@
 /*
- * libivykis: a loop that is run one iteration at a time.
+ * libivykis: a loop that runs one iteration at a time, by iv_main_once().
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -52,7 +52,7 @@ static void add_task(struct iv_task *t, char *letter, void (*handler)(void *))
 	iv_task_register(t);
 }
 
-/* Nothing can be read unless somebody writes. */
+/* The descriptor is not ready before make_readable(). */
 static void add_fd(char *letter, void (*handler)(void *))
 {
 	int fd[2];
@@ -120,7 +120,7 @@ static void returns_zero_without_objects(void)
 	check_int(iv_main_once(&at_once), 0);
 	check_int(iv_main_once(NULL), 0);
 
-	/* The task is the last object. */
+	/* Nothing is registered once the task has run. */
 	add_task(&task, "t", mark);
 	check_int(iv_main_once(NULL), 0);
 	expect("t");
@@ -147,10 +147,10 @@ static void serves_each_kind_in_order(void)
 	iv_deinit();
 }
 
-/* The wait would never end. */
-static void no_time_is_not_waited_for(void)
+/* If they waited, the first would never end. */
+static void no_timeout_no_wait(void)
 {
-	static const struct timespec nothing_or_less[] = {
+	static const struct timespec not_positive[] = {
 		{ 0, 0 }, { -1, 0 }, { -1, 999999999 }, { 0, -1 },
 		{ 1, -1000000000 }, { 1, -1000000001 }, { -1, 1000000000 },
 	};
@@ -158,14 +158,14 @@ static void no_time_is_not_waited_for(void)
 
 	iv_init();
 	add_events("e", "r", mark);
-	for (i = 0; i < sizeof(nothing_or_less) / sizeof(at_once); i++)
-		check_int(iv_main_once(&nothing_or_less[i]), 1);
+	for (i = 0; i < sizeof(not_positive) / sizeof(at_once); i++)
+		check_int(iv_main_once(&not_positive[i]), 1);
 	expect("");
 	remove_events();
 	iv_deinit();
 }
 
-static void time_is_waited_for(void)
+static void timeout_is_waited_for(void)
 {
 	static const struct timespec ms_30[] = {
 		{ 0, 30000000 }, { -1, 1030000000 }, { 1, -970000000 },
@@ -192,7 +192,7 @@ static void *post_later(void *unused)
 	return post_both(unused);
 }
 
-/* The longest of times, and the last of them whose sum is one. */
+/* Added to the current time, all but one of these overflow. */
 static void posts_end_the_longest_wait(void)
 {
 	static const struct timespec longest[] = {
@@ -225,7 +225,7 @@ static void timer_ends_the_wait(void)
 	check_int(iv_main_once(&at_once), 1);
 	expect("i");
 
-	/* Though the timer is later. */
+	/* The timeout ends the wait before a later timer. */
 	add_timer(&timer, 3600000, "i", mark);
 	check_int(iv_main_once(&(struct timespec){ 0, 20000000 }), 1);
 	expect("");
@@ -256,8 +256,8 @@ static void timer_of_a_handler_ends_the_wait(void)
 	iv_deinit();
 }
 
-/* It may be what the caller waits for. */
-static void call_leaves_the_wait_out(void)
+/* The handler may have done what the caller waits for. */
+static void no_wait_after_a_handler(void)
 {
 	iv_init();
 	add_fd("f", mark);
@@ -279,8 +279,8 @@ static void call_leaves_the_wait_out(void)
 	iv_deinit();
 }
 
-/* A handler looks at iv_now in between, and long before it is used again. */
-static void time_between_turns_counts(void)
+/* iv_now is read between the iterations, long before the second one. */
+static void time_between_iterations(void)
 {
 	struct timespec before;
 
@@ -339,18 +339,18 @@ static void mark_and_quit(void *letter)
 	iv_quit();
 }
 
-static void quit_ends_the_turn(void)
+static void quit_in_an_iteration(void)
 {
 	iv_init();
 	add_fd("f", mark_and_quit);
 
-	/* Before the wait, which would not end. */
+	/* Called before the wait, which would not end. */
 	add_task(&task, "q", mark_and_quit);
 	add_task(&other_task, "t", mark);
 	check_int(iv_main_once(NULL), 0);
 	expect("qt");
 
-	/* Whatever was said between two turns. */
+	/* Between two iterations it has no effect. */
 	iv_quit();
 	check_int(iv_main_once(&at_once), 1);
 
@@ -364,7 +364,7 @@ static void quit_ends_the_turn(void)
 	iv_deinit();
 }
 
-static void take_turns_after_quit(void *letter)
+static void quit_and_iterate(void *letter)
 {
 	mark(letter);
 	iv_quit();
@@ -372,22 +372,22 @@ static void take_turns_after_quit(void *letter)
 	check_int(iv_main_once(&at_once), 1);
 }
 
-static void quit_in_a_turn(void *letter)
+static void iterate_and_quit(void *letter)
 {
 	mark(letter);
 	add_task(&other_task, "q", mark_and_quit);
 	check_int(iv_main_once(NULL), 0);
 }
 
-/* iv_main() would not return. */
-static void turn_may_be_inside_of_a_loop(void)
+/* If either iv_quit() were lost, iv_main() would not return. */
+static void iteration_in_a_handler(void)
 {
 	iv_init();
 	add_fd("f", mark);
-	add_task(&task, "o", take_turns_after_quit);
+	add_task(&task, "o", quit_and_iterate);
 	iv_main();
 	expect("ot");
-	add_task(&task, "o", quit_in_a_turn);
+	add_task(&task, "o", iterate_and_quit);
 	iv_main();
 	expect("oq");
 	remove_fd();
@@ -402,7 +402,7 @@ static void jump(void *letter)
 	longjmp(in_handler, 1);
 }
 
-static void leave_a_turn_after_quit(void *letter)
+static void quit_and_leave_iteration(void *letter)
 {
 	mark(letter);
 	iv_quit();
@@ -411,12 +411,12 @@ static void leave_a_turn_after_quit(void *letter)
 		(void)iv_main_once(&at_once);
 }
 
-/* iv_main() would not return. */
-static void turn_may_be_left(void)
+/* If the iv_quit() were lost, iv_main() would not return. */
+static void iteration_may_be_left(void)
 {
 	iv_init();
 	add_fd("f", mark);
-	add_task(&task, "o", leave_a_turn_after_quit);
+	add_task(&task, "o", quit_and_leave_iteration);
 	iv_main();
 	expect("oj");
 	remove_fd();
@@ -457,7 +457,7 @@ static void alternates_with_main(void)
 
 static int task_runs, fd_runs;
 
-static void again(void *unused)
+static void register_again(void *unused)
 {
 	(void)unused;
 	task_runs++;
@@ -470,15 +470,15 @@ static void count_fd(void *unused)
 	fd_runs++;
 }
 
-/* No wait is left out, whatever keeps the loop from sleeping. */
-static void each_turn_asks_the_kernel(void)
+/* A task that is always queued does not let the loop skip waits. */
+static void each_iteration_asks_the_kernel(void)
 {
 	int i;
 
 	iv_init();
 	add_fd(NULL, count_fd);
 	make_readable();
-	add_task(&task, NULL, again);
+	add_task(&task, NULL, register_again);
 	for (i = 0; i < 100; i++)
 		check_int(iv_main_once(NULL), 1);
 	check_int(task_runs, 100);
@@ -488,7 +488,7 @@ static void each_turn_asks_the_kernel(void)
 	iv_deinit();
 }
 
-static void polls_until_the_limit(void)
+static void polls_until_the_timeout(void)
 {
 	static const struct timespec ms_20 = { .tv_nsec = 20000000 };
 	pthread_t thread;
@@ -518,13 +518,13 @@ static void nothing(void *unused)
 	(void)unused;
 }
 
-static atomic_int has_enough;
+static atomic_int is_over;
 
-static void *post_on_and_on(void *unused)
+static void *keep_posting(void *unused)
 {
 	volatile int i;
 
-	while (!has_enough) {
+	while (!is_over) {
 		iv_event_raw_post(&raw);
 		for (i = 0; i < 300; i++)
 			;
@@ -533,8 +533,8 @@ static void *post_on_and_on(void *unused)
 	return unused;
 }
 
-/* Even if a post ends the polling before the kernel was asked. */
-static void each_turn_that_polls_asks_the_kernel(void)
+/* A post may end the polling before the kernel was asked. */
+static void each_busy_polling_iteration_asks_the_kernel(void)
 {
 	pthread_t thread;
 	int i;
@@ -544,12 +544,12 @@ static void each_turn_that_polls_asks_the_kernel(void)
 	make_readable();
 	add_events(NULL, NULL, nothing);
 	iv_set_busy_poll(1000);
-	check_int(pthread_create(&thread, NULL, post_on_and_on, NULL), 0);
+	check_int(pthread_create(&thread, NULL, keep_posting, NULL), 0);
 	for (i = 1; i <= 10000; i++) {
 		check_int(iv_main_once(&an_hour), 1);
 		check_int(fd_runs, i);
 	}
-	has_enough = 1;
+	is_over = 1;
 	check_int(pthread_join(thread, NULL), 0);
 	remove_events();
 	remove_fd();
@@ -563,8 +563,8 @@ static void *post_event(void *unused)
 	return unused;
 }
 
-/* Each process has the event that was posted in it, and a timer. */
-static void take_turns(void)
+/* Run iterations until an event posted here and the timer were called. */
+static void iterate_until_called(void)
 {
 	memset(trace, 0, sizeof(trace));
 	run_thread(post_event);
@@ -574,14 +574,14 @@ static void take_turns(void)
 	check(strchr(trace, 'i') != NULL);
 }
 
-static void fork_and_take_turns(void)
+static void fork_and_iterate(void)
 {
 	pid_t pid;
 
 	add_timer(&timer, 10, "i", mark);
 	pid = fork();
 	check(pid >= 0);
-	take_turns();
+	iterate_until_called();
 	remove_events();
 	if (pid == 0) {
 		iv_deinit();
@@ -590,13 +590,13 @@ static void fork_and_take_turns(void)
 	check_child(pid);
 }
 
-static void child_goes_on_after_a_turn(void)
+static void child_goes_on_between_iterations(void)
 {
 	need_threads_of_child();
 	iv_init();
 	add_events("e", "r", mark);
 	check_int(iv_main_once(&at_once), 1);
-	fork_and_take_turns();
+	fork_and_iterate();
 	iv_deinit();
 }
 
@@ -609,7 +609,7 @@ static void fork_here(void *unused)
 	check(child >= 0);
 }
 
-static void child_goes_on_in_a_turn(void)
+static void child_goes_on_in_an_iteration(void)
 {
 	need_threads_of_child();
 	iv_init();
@@ -617,7 +617,7 @@ static void child_goes_on_in_a_turn(void)
 	add_task(&task, NULL, fork_here);
 	add_timer(&timer, 10, "i", mark);
 	check_int(iv_main_once(&at_once), 1);
-	take_turns();
+	iterate_until_called();
 	remove_events();
 	iv_deinit();
 	if (child == 0)
@@ -643,53 +643,53 @@ static void without_a_loop(void)
 	(void)iv_main_once(&at_once);
 }
 
-static void mistakes_are_fatal(void)
+static void misuse_is_fatal(void)
 {
 	check_fatal(without_a_loop, "iv_main_once: this thread has no loop");
 	check_fatal(deinit_and_return, "iv_deinit: called inside iv_main");
 }
 
 static const struct check_case cases[] = {
-	{ "a turn returns 0 when nothing is registered, or nothing is left",
+	{ "an iteration returns 0 if nothing is registered at its end",
 	  returns_zero_without_objects, EACH_METHOD, 0 },
-	{ "a turn serves timers, tasks, events, descriptors, raw events",
+	{ "an iteration runs timers, tasks, events, descriptors, raw events",
 	  serves_each_kind_in_order, EACH, 0 },
-	{ "a time of nothing or less is not waited for",
-	  no_time_is_not_waited_for, EACH, 0 },
-	{ "a time is waited for, whatever its members",
-	  time_is_waited_for, EACH_METHOD, 0 },
-	{ "posts end the longest of waits",
+	{ "an iteration does not wait if the timeout is 0 or less",
+	  no_timeout_no_wait, EACH, 0 },
+	{ "an iteration waits for its timeout, even if it is not normalised",
+	  timeout_is_waited_for, EACH_METHOD, 0 },
+	{ "posts end the longest possible wait",
 	  posts_end_the_longest_wait, EACH, 0 },
-	{ "a timer ends the wait, and is called in the next turn",
+	{ "a timer ends the wait, and runs in the next iteration",
 	  timer_ends_the_wait, EACH_METHOD, 0 },
 	{ "a timer that a handler registers ends the wait",
 	  timer_of_a_handler_ends_the_wait, EACH_METHOD, 0 },
-	{ "a turn in which a handler was called before the wait does not wait",
-	  call_leaves_the_wait_out, EACH, 0 },
-	{ "the time between two turns counts for timers and iv_now",
-	  time_between_turns_counts, EACH_METHOD, 0 },
+	{ "an iteration does not wait if a handler ran before the wait",
+	  no_wait_after_a_handler, EACH, 0 },
+	{ "timers and iv_now notice the time between two iterations",
+	  time_between_iterations, EACH_METHOD, 0 },
 	{ "signals do not end the wait",
 	  signals_do_not_end_the_wait, EACH_METHOD, 0 },
-	{ "iv_quit lets a turn return 0 once what is due has run",
-	  quit_ends_the_turn, EACH, 0 },
-	{ "a turn in a handler keeps an earlier iv_quit, and passes on its own",
-	  turn_may_be_inside_of_a_loop, EACH_METHOD, 0 },
-	{ "... even if a handler leaves it by longjmp",
-	  turn_may_be_left, EACH_METHOD, 0 },
+	{ "after iv_quit an iteration returns 0 when all that was due has run",
+	  quit_in_an_iteration, EACH, 0 },
+	{ "an iteration in a handler keeps an earlier iv_quit, or adds one",
+	  iteration_in_a_handler, EACH_METHOD, 0 },
+	{ "an earlier iv_quit is kept if a handler jumps out of an iteration",
+	  iteration_may_be_left, EACH_METHOD, 0 },
 	{ "iv_main_once and iv_main may alternate",
 	  alternates_with_main, EACH, 0 },
-	{ "each turn asks the kernel",
-	  each_turn_asks_the_kernel, EACH_METHOD, 0 },
-	{ "a loop that polls before it sleeps keeps the limit",
-	  polls_until_the_limit, EACH_METHOD, 0 },
-	{ "each turn asks the kernel, even if a post ends the polling",
-	  each_turn_that_polls_asks_the_kernel, EACH, 60 },
-	{ "a child that was forked between two turns goes on",
-	  child_goes_on_after_a_turn, EACH, 0 },
-	{ "a child that was forked in a turn goes on",
-	  child_goes_on_in_a_turn, EACH, 0 },
-	{ "mistakes are fatal",
-	  mistakes_are_fatal, ONCE, 0 },
+	{ "each iteration asks the kernel",
+	  each_iteration_asks_the_kernel, EACH_METHOD, 0 },
+	{ "busy polling ends with the timeout, and with a post",
+	  polls_until_the_timeout, EACH_METHOD, 0 },
+	{ "each iteration asks the kernel, even if a post ends busy polling",
+	  each_busy_polling_iteration_asks_the_kernel, EACH, 60 },
+	{ "a child that was forked between two iterations goes on",
+	  child_goes_on_between_iterations, EACH, 0 },
+	{ "a child that was forked in an iteration goes on",
+	  child_goes_on_in_an_iteration, EACH, 0 },
+	{ "misuse is fatal",
+	  misuse_is_fatal, ONCE, 0 },
 };
 
 int main(int argc, char **argv)
