@@ -994,61 +994,61 @@ mutant "uring: a late completion is the next request's" $ring \
 	uring 'a late completion' '' $kinds
 mutant "uring: a request is not cancelled" $ring \
 	'/^static int uring_tell/,/^}/s/cancel(st, fd);/;/' \
-	uring 'after it was unregistered' '' $kinds
+	uring 'after the descriptor was unregistered' '' $kinds
 mutant "uring: a cancellation is left to the next wait" $ring \
 	'/^static void uring_settle/,/^}/s/await_all(.*/;/' \
-	uring 'after it was unregistered' '' $kinds
+	uring 'after the descriptor was unregistered' '' $kinds
 mutant "uring: a loop that ends leaves its requests" $ring \
 	'/^static void uring_deinit/,/^}/s/cancel_all(st);/;/' \
 	uring 'after the loop has ended' '' $kinds
 mutant "uring: a request that has completed is not made again" $ring \
 	'/^static void uring_wait/,/^}/s/change_completed(st);/;/' \
 	fd 'an input handler runs in each' uring/eventfd
-mutant "uring: what was read before the wait is reported" $ring \
+mutant "uring: a descriptor that was read before the wait is reported" $ring \
 	's/return u->had_some && .*/return 0;/' \
 	uring 'read before the wait' '' $kinds
 mutant "uring: a half-close wakes the loop for ever" $ring \
 	's/stays = fd->told ==/stays = 0 \&\& fd->told ==/' \
 	fd 'runs for errors and hang-ups' uring/eventfd
-mutant "uring: what there was no room for is left" $ring \
+mutant "uring: completions without room are lost" $ring \
 	'/^static int has_more/,/^}/s/unsigned int hints = .*/unsigned int hints = 0;/' \
 	uring 'cannot grow' '' $kinds
 mutant "uring: a larger ring begins without requests" $ring \
 	'/^static void grow/,/^}/s/again(u, fd);/;/' \
 	uring 'a ring that grows' '' $kinds
-mutant "uring: a child takes its parent's ring for its own" $ring \
+mutant "uring: a child uses its parent's ring" $ring \
 	'/^static int is_inherited/,/^}/s/return .*/return 0;/' \
-	uring 'a ring of its own' '' $kinds
-mutant "uring: a ring that is refused leaves its memory" $ring \
+	uring 'a child has its own ring' '' $kinds
+mutant "uring: a ring that fails leaves its memory" $ring \
 	'/^static int setup_private/,/^}/s/(void)munmap(.*/;/' \
-	uring 'a loop that is refused a ring' '' $kinds
+	uring 'system calls fail' '' $kinds
 mutant "uring: a ring that must not be used is used" $ring \
 	's/if (!is_usable(r) ||/if (/' \
-	uring 'a loop that is refused a ring' '' $kinds
+	uring 'system calls fail' '' $kinds
 mutant "uring: a ring that must not be used stays" $ring \
 	'/^static int ring_init/,/^}/s/ring_free(r);/;/' \
-	uring 'a loop that is refused a ring' '' $kinds
+	uring 'system calls fail' '' $kinds
 mutant "uring: the first of two mappings stays" $ring \
 	'/^static int map_shared/,/^}/s/(void)munmap(r->rings.*/;/' \
-	uring 'its memory is refused' '' $kinds
+	uring 'no memory for a ring' '' $kinds
 mutant "uring: a ring without memory stays open" $ring \
 	'/^static int create/,/^}/s/iv_close(fd);/;/' \
-	uring 'its memory is refused' '' $kinds
-mutant "uring: a ring that is refused later ends the process" $ring \
+	uring 'no memory for a ring' '' $kinds
+mutant "uring: a ring that begins to fail ends the process" $ring \
 	's/if (iv_fd_not_here(-ret) || ret == -EACCES)/if (0)/' \
-	uring 'refused the ring that it has' '' $kinds
-mutant "uring: a ring that is refused later is asked for ever" $ring \
+	uring 'its ring begins to fail' '' $kinds
+mutant "uring: a ring that begins to fail is asked for ever" $ring \
 	'/^static void await_all/,/^}/s/is_given_up/is_inherited/' \
-	uring 'refused the ring that it has' '' $kinds
-mutant "uring: a loop keeps a ring that is refused" iv_fd \
+	uring 'its ring begins to fail' '' $kinds
+mutant "uring: a loop keeps a ring that begins to fail" iv_fd \
 	'/^void iv_fd_give_up_method/,/^}/s/st->fd.generation = 0;/;/' \
-	uring 'refused the ring that it has' '' $kinds
+	uring 'its ring begins to fail' '' $kinds
 mutant "uring: a ring that could not grow never does" $ring \
 	's/completions > u->asked_for/u->asked_for == 0/' \
-	uring 'does so later' '' $kinds
-mutant "uring: a child has to have a ring" iv_fd \
+	uring 'may grow later' '' $kinds
+mutant "uring: it is fatal if a child cannot have a ring" iv_fd \
 	'/^static int choose_method/,/^}/s/begin = NULL;/;/' \
-	uring 'a child that is refused a ring' '' $kinds
+	uring 'loop works without a ring' '' $kinds
 mutant "uring: used without being named" iv_fd \
 	's/#define NUM_USUAL	(NUM_METHODS - 1)/#define NUM_USUAL NUM_METHODS/' \
 	process 'excluding every method but uring' ''

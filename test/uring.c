@@ -2,10 +2,10 @@
  * libivykis: the poll method that uses io_uring(7), on several kernels.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Each case runs with the rings of Linux 6.5, 6.1 and 5.19: by the linker's
- * --wrap the library calls this file, which rejects what older kernels do not
- * know.  Other failures are the kernel's own, by seccomp(2) and setrlimit(2).
- * What all poll methods have in common is tested by other programs.
+ * Each case runs with the rings of Linux 6.5, 6.1 and 5.19: the linker's --wrap
+ * makes the library call this file, which rejects flags that older kernels do
+ * not know.  Other failures are made by seccomp(2) and setrlimit(2).  What all
+ * poll methods have in common is tested by other programs.
  */
 
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 #define SETUP_NO_MMAP		(1U << 14)
 #define FEAT_MIN_TIMEOUT	(1U << 15)
 
-/* What the kernel of the running case does not know. */
+/* Flags of io_uring_setup(2) that are rejected. */
 static unsigned int unknown;
 static int num_rings;
 
@@ -57,7 +57,7 @@ static void with_each_kind(void (*fn)(void))
 	int i;
 
 	if (fd < 0)
-		skip("the kernel refuses io_uring_setup(2)");
+		skip("io_uring_setup(2) fails here");
 	close(fd);
 	check_int(setenv("IV_SELECT_POLL_METHOD", "uring", 1), 0);
 	for (i = 0; i < 3; i++) {
@@ -103,7 +103,7 @@ static void watch(struct watched *w)
 	iv_fd_register(&w->fd);
 }
 
-static void leave(struct watched *w)
+static void unwatch(struct watched *w)
 {
 	if (iv_fd_registered(&w->fd))
 		iv_fd_unregister(&w->fd);
@@ -111,20 +111,20 @@ static void leave(struct watched *w)
 	close(w->far);
 }
 
-static void say(struct watched *w)
+static void write_byte(struct watched *w)
 {
 	check_int(write(w->far, "x", 1), 1);
 }
 
-/* Returns whether the other end is closed. */
-static int is_at_end(struct watched *w)
+/* Is the end that the loop watched closed? */
+static int is_closed(struct watched *w)
 {
 	char c;
 
 	return recv(w->far, &c, 1, MSG_DONTWAIT) == 0;
 }
 
-/* A poll request would keep the file open. */
+/* A poll request that is still pending would keep the file open. */
 static void close_after_unregister(void)
 {
 	struct watched w;
@@ -133,7 +133,7 @@ static void close_after_unregister(void)
 	run_iterations(2);
 	iv_fd_unregister(&w.fd);
 	close(w.fd.fd);
-	check(is_at_end(&w));
+	check(is_closed(&w));
 	close(w.far);
 	iv_deinit();
 }
@@ -149,12 +149,12 @@ static void close_after_deinit(void)
 	iv_deinit();
 	for (i = 0; i < 40; i++) {
 		close(w[i].fd.fd);
-		check(is_at_end(&w[i]));
+		check(is_closed(&w[i]));
 	}
 }
 
-/* Its request has completed when it is changed, or unregistered. */
-static void completions_that_are_late(void)
+/* The request has completed when the descriptor is changed or unregistered. */
+static void late_completions(void)
 {
 	struct watched w, other;
 	char c;
@@ -162,7 +162,7 @@ static void completions_that_are_late(void)
 	watch(&w);
 	watch(&other);
 	run_iterations(2);
-	say(&w);
+	write_byte(&w);
 	iv_fd_set_handler_out(&w.fd, count);
 	check_int(read(w.fd.fd, &c, 1), 1);
 	run_iterations(1);
@@ -170,7 +170,7 @@ static void completions_that_are_late(void)
 
 	iv_fd_set_handler_out(&w.fd, NULL);
 	run_iterations(1);
-	say(&w);
+	write_byte(&w);
 	iv_fd_unregister(&w.fd);
 	iv_fd_unregister(&other.fd);
 	iv_fd_register(&other.fd);
@@ -179,25 +179,25 @@ static void completions_that_are_late(void)
 	run_iterations(1);
 	check_int(w.calls, 1);
 	check_int(other.calls, 0);
-	leave(&other);
+	unwatch(&other);
 
-	/* The next request takes its slot. */
+	/* The next request reuses the slot. */
 	check_int(read(w.fd.fd, &c, 1), 1);
 	run_iterations(1);
 	w.calls = 0;
-	say(&w);
+	write_byte(&w);
 	iv_fd_set_handler_in(&w.fd, NULL);
 	watch(&other);
 	run_iterations(2);
 	check_int(w.calls, 0);
 	check_int(other.calls, 0);
-	leave(&w);
-	leave(&other);
+	unwatch(&w);
+	unwatch(&other);
 	iv_deinit();
 }
 
-/* What has been read since it completed is not reported. */
-static void read_in_between(void)
+/* Descriptors are read after their requests have completed. */
+static void read_before_the_wait(void)
 {
 	struct watched w[100];
 	int i, pass;
@@ -207,7 +207,7 @@ static void read_in_between(void)
 		watch(&w[i]);
 	run_iterations(2);
 	for (i = 0; i < 100; i++) {
-		say(&w[i]);
+		write_byte(&w[i]);
 		if (i % 2)
 			check_int(read(w[i].fd.fd, &c, 1), 1);
 	}
@@ -217,22 +217,22 @@ static void read_in_between(void)
 			check_int(w[i].calls, i % 2 ? 0 : pass);
 	}
 	for (i = 0; i < 100; i++)
-		leave(&w[i]);
+		unwatch(&w[i]);
 	iv_deinit();
 }
 
-static void check_that_loop_works(void)
+static void check_loop(void)
 {
 	struct watched w;
 
 	watch(&w);
-	say(&w);
+	write_byte(&w);
 	run_iterations(1);
 	check(w.calls > 0);
-	leave(&w);
+	unwatch(&w);
 }
 
-/* Rings that this process has open; works without memory. */
+/* How many rings this process has; does not allocate memory. */
 static int num_open_rings(void)
 {
 	char link[32], text[32];
@@ -249,13 +249,13 @@ static int num_open_rings(void)
 	return num;
 }
 
-static const int refusals[] = {
+static const int errors[] = {
 	ENOSYS, EPERM, EACCES, ENOMEM, EINVAL, EMFILE,
 };
 
-#define NUM_REFUSALS	((int)(sizeof(refusals) / sizeof(refusals[0])))
+#define NUM_ERRORS	((int)(sizeof(errors) / sizeof(errors[0])))
 
-/* Address space; mappings without a file may be counted as one. */
+/* Size of the address space.  Two adjacent mappings may be counted as one. */
 static long num_pages(void)
 {
 	int fd = open("/proc/self/statm", O_RDONLY);
@@ -267,8 +267,8 @@ static long num_pages(void)
 	return atol(text);
 }
 
-/* Loops work without, and no attempt leaves anything behind. */
-static void live_without(const char *call, int err)
+/* Loops work without this call, and nothing is left after an attempt. */
+static void work_without(const char *call, int err)
 {
 	int before = num_descriptors();
 	int mappings = 0;
@@ -279,7 +279,7 @@ static void live_without(const char *call, int err)
 	for (i = 0; i < 4; i++) {
 		iv_init();
 		check_int(num_open_rings(), 0);
-		check_that_loop_works();
+		check_loop();
 		iv_deinit();
 		check_int(num_descriptors(), before);
 		if (i == 0) {
@@ -293,19 +293,21 @@ static void live_without(const char *call, int err)
 	}
 }
 
-static void rings_that_are_refused(void)
+static void calls_that_fail(void)
 {
-	static const char *const calls[] = { "io_uring_setup", "io_uring_enter" };
+	static const char *const calls[] = {
+		"io_uring_setup", "io_uring_enter",
+	};
 	int i;
 
 	iv_deinit();
-	for (i = 0; i < 2 * NUM_REFUSALS; i++) {
+	for (i = 0; i < 2 * NUM_ERRORS; i++) {
 		pid_t pid = fork();
 
 		check(pid >= 0);
 		if (pid == 0) {
 			alarm(60);
-			live_without(calls[i % 2], refusals[i / 2]);
+			work_without(calls[i % 2], errors[i / 2]);
 			_exit(0);
 		}
 		check_child(pid);
@@ -318,7 +320,7 @@ static void need_limit(void)
 	need_memory_limit(RLIMIT_AS);
 }
 
-/* So much may be mapped in addition; -1: no limit. */
+/* Limit the address space to its size plus room bytes; -1: no limit. */
 static void limit_memory(long room)
 {
 	struct rlimit lim = { RLIM_INFINITY, RLIM_INFINITY };
@@ -328,7 +330,7 @@ static void limit_memory(long room)
 	check_int(setrlimit(RLIMIT_AS, &lim), 0);
 }
 
-/* So that malloc(3) needs no new mapping, unlike a ring. */
+/* Let malloc(3) have free memory, so that only a ring needs a new mapping. */
 static void fill_heap(void)
 {
 	char *mem = malloc(100000);
@@ -338,7 +340,7 @@ static void fill_heap(void)
 	free(mem);
 }
 
-/* Returns whether a loop with so much room has a ring; it works in any case. */
+/* Has a loop with so much room a ring?  It works in any case. */
 static int has_ring_within(long room)
 {
 	int before = num_descriptors();
@@ -348,7 +350,7 @@ static int has_ring_within(long room)
 	limit_memory(room);
 	iv_init();
 	has_ring = num_open_rings();
-	check_that_loop_works();
+	check_loop();
 	iv_deinit();
 	limit_memory(-1);
 	check_int(num_descriptors(), before);
@@ -357,8 +359,8 @@ static int has_ring_within(long room)
 	return has_ring;
 }
 
-/* There is room for none of the mappings, for one, and so on. */
-static void memory_that_is_refused(void)
+/* There is room for none of a ring's mappings, then for one, and so on. */
+static void no_memory_for_a_ring(void)
 {
 	long page = sysconf(_SC_PAGESIZE);
 	int pages = 0;
@@ -372,7 +374,7 @@ static void memory_that_is_refused(void)
 	check_int(has_ring_within(-1), 1);
 }
 
-/* More than a ring has room for at first, and than one submission takes. */
+/* More than the first ring has room for, or one submission. */
 #define MANY	700
 
 static void rings_that_grow(void)
@@ -387,22 +389,22 @@ static void rings_that_grow(void)
 		if (i == 100)
 			run_iterations(2);
 		if (i % 2)
-			say(&w[i]);
+			write_byte(&w[i]);
 	}
 	check(num_rings > rings);
 	for (i = 0; i < MANY; i++)
 		w[i].calls = 0;
-	/* The loop had begun to wait for it with the first ring. */
-	say(&w[0]);
+	/* Its request was made in the first ring. */
+	write_byte(&w[0]);
 	run_iterations(1);
 	for (i = 0; i < MANY; i++)
 		check_int(w[i].calls > 0, i == 0 || i % 2);
 	for (i = 0; i < MANY; i++)
-		leave(&w[i]);
+		unwatch(&w[i]);
 	iv_deinit();
 }
 
-/* The kernel keeps the completions that there is no room for. */
+/* The kernel keeps completions that the ring has no room for. */
 static void work_with_small_ring(void (*begin)(void))
 {
 	static struct watched w[MANY];
@@ -415,12 +417,12 @@ static void work_with_small_ring(void (*begin)(void))
 		watch(&w[i]);
 	run_iterations(2);
 	for (i = 0; i < MANY; i++)
-		say(&w[i]);
+		write_byte(&w[i]);
 	run_iterations(1);
 	check_int(num_open_rings(), 1);
 	for (i = 0; i < MANY; i++) {
 		check_int(w[i].calls, 1);
-		leave(&w[i]);
+		unwatch(&w[i]);
 	}
 	iv_deinit();
 }
@@ -440,13 +442,13 @@ static void allow_no_memory(void)
 	limit_memory(0);
 }
 
-static void rings_without_memory_to_grow(void)
+static void no_memory_to_grow(void)
 {
 	need_limit();
 	work_with_small_ring(allow_no_memory);
 }
 
-/* A size that failed is followed by a larger one when that is needed. */
+/* The ring cannot grow at first, and is later replaced by a larger one. */
 static void rings_that_grow_later(void)
 {
 	static struct watched w[MANY];
@@ -462,16 +464,16 @@ static void rings_that_grow_later(void)
 	}
 	check_int(num_rings, 3);
 	for (i = 0; i < MANY; i++)
-		say(&w[i]);
+		write_byte(&w[i]);
 	run_iterations(1);
 	for (i = 0; i < MANY; i++) {
 		check_int(w[i].calls, 1);
-		leave(&w[i]);
+		unwatch(&w[i]);
 	}
 	iv_deinit();
 }
 
-/* The parent gets all its completions, whatever the child does. */
+/* The child uses its copies; the parent must still get all its completions. */
 static void use_in_child(struct watched *w, int rings)
 {
 	struct watched own;
@@ -479,15 +481,15 @@ static void use_in_child(struct watched *w, int rings)
 
 	iv_fd_unregister(&w[0].fd);
 	watch(&own);
-	say(&own);
+	write_byte(&own);
 	run_iterations(3);
 	check_int(num_open_rings(), rings);
-	/* Two for the pair, and one in place of the copy of the parent's. */
+	/* Two for the pair; the child's ring or set replaces the parent's. */
 	check_int(num_descriptors(), before + 2);
 	check(own.calls > 0);
 	check(w[1].calls > 0);
 	check_int(w[2].calls, 0);
-	leave(&own);
+	unwatch(&own);
 	iv_fd_unregister(&w[1].fd);
 	iv_fd_unregister(&w[2].fd);
 	iv_deinit();
@@ -503,8 +505,8 @@ static void fork_with_ring(void (*begin)(void))
 	for (i = 0; i < 3; i++)
 		watch(&w[i]);
 	run_iterations(2);
-	say(&w[0]);
-	say(&w[1]);
+	write_byte(&w[0]);
+	write_byte(&w[1]);
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
@@ -516,7 +518,7 @@ static void fork_with_ring(void (*begin)(void))
 	run_iterations(2);
 	for (i = 0; i < 3; i++) {
 		check_int(w[i].calls, i < 2 ? 2 : 0);
-		leave(&w[i]);
+		unwatch(&w[i]);
 	}
 	iv_deinit();
 }
@@ -526,15 +528,15 @@ static void forked_children(void)
 	fork_with_ring(NULL);
 }
 
-static void children_that_are_refused(void)
+static void children_without_a_ring(void)
 {
 	fork_with_ring(refuse_setup);
 }
 
-static int late_refusal;
+static int enter_error;
 
-/* A filter that comes when a loop has a ring: in its waits, and before one. */
-static void work_without_ring(void)
+/* io_uring_enter(2) begins to fail when the loop has a ring. */
+static void lose_ring(void)
 {
 	int before = num_descriptors();
 	struct watched w[3], late;
@@ -543,43 +545,43 @@ static void work_without_ring(void)
 	for (i = 0; i < 3; i++)
 		watch(&w[i]);
 	run_iterations(2);
-	refuse("io_uring_enter", late_refusal);
+	refuse("io_uring_enter", enter_error);
 	iv_fd_unregister(&w[0].fd);
 	iv_fd_set_handler_out(&w[1].fd, count);
-	say(&w[2]);
+	write_byte(&w[2]);
 	run_iterations(3);
 	check_int(num_open_rings(), 0);
 	check(w[1].calls > 0);
 	check(w[2].calls > 0);
 	check_int(w[0].calls, 0);
-	check_that_loop_works();
+	check_loop();
 	watch(&late);
-	say(&late);
+	write_byte(&late);
 	run_iterations(1);
 	check_int(late.calls, 1);
 	for (i = 0; i < 3; i++)
-		leave(&w[i]);
-	leave(&late);
-	/* What an epoll set has in the place of the ring. */
+		unwatch(&w[i]);
+	unwatch(&late);
+	/* An epoll set has replaced the ring. */
 	check_int(num_descriptors(), before);
 	iv_deinit();
 }
 
-static void end_without_ring(void)
+static void lose_ring_and_end(void)
 {
 	int before = num_descriptors();
 	struct watched w;
 
 	watch(&w);
 	run_iterations(2);
-	refuse("io_uring_enter", late_refusal);
+	refuse("io_uring_enter", enter_error);
 	iv_deinit();
 	close(w.fd.fd);
 	close(w.far);
 	check_int(num_descriptors(), before - 1);
 }
 
-static void rings_that_are_refused_later(void)
+static void rings_that_begin_to_fail(void)
 {
 	int i;
 
@@ -591,11 +593,11 @@ static void rings_that_are_refused_later(void)
 			alarm(60);
 			iv_deinit();
 			iv_init();
-			late_refusal = refusals[i % 3];
+			enter_error = errors[i % 3];
 			if (i < 3)
-				work_without_ring();
+				lose_ring();
 			else
-				end_without_ring();
+				lose_ring_and_end();
 			_exit(0);
 		}
 		check_child(pid);
@@ -611,7 +613,7 @@ static void *end_with_objects(void *_w)
 	return NULL;
 }
 
-/* Neither descriptors nor memory are left behind. */
+/* Threads exit with objects registered, and leave nothing behind. */
 static void nothing_is_left(void)
 {
 	int before = num_descriptors();
@@ -625,7 +627,7 @@ static void nothing_is_left(void)
 			  0);
 		check_int(pthread_join(thread, NULL), 0);
 		close(w.fd.fd);
-		check(is_at_end(&w));
+		check(is_closed(&w));
 		close(w.far);
 		check_int(num_descriptors(), before);
 		if (i == 5)
@@ -644,47 +646,47 @@ static void nothing_is_left(void)
 
 CASE(close_after_unregister)
 CASE(close_after_deinit)
-CASE(completions_that_are_late)
-CASE(read_in_between)
-CASE(rings_that_are_refused)
-CASE(memory_that_is_refused)
-CASE(rings_that_are_refused_later)
+CASE(late_completions)
+CASE(read_before_the_wait)
+CASE(calls_that_fail)
+CASE(no_memory_for_a_ring)
+CASE(rings_that_begin_to_fail)
 CASE(rings_that_grow)
 CASE(rings_that_cannot_grow)
-CASE(rings_without_memory_to_grow)
+CASE(no_memory_to_grow)
 CASE(rings_that_grow_later)
 CASE(forked_children)
-CASE(children_that_are_refused)
+CASE(children_without_a_ring)
 CASE(nothing_is_left)
 
 static const struct check_case cases[] = {
-	{ "what is closed after it was unregistered is closed",
+	{ "close closes a file after the descriptor was unregistered",
 	  each_close_after_unregister, ONCE, 0 },
-	{ "... even after the loop has ended", each_close_after_deinit, ONCE,
-	  0 },
+	{ "close closes a file after the loop has ended",
+	  each_close_after_deinit, ONCE, 0 },
 	{ "a late completion is not taken for another request's",
-	  each_completions_that_are_late, ONCE, 0 },
-	{ "what was read before the wait is not reported",
-	  each_read_in_between, ONCE, 0 },
-	{ "a loop that is refused a ring works without one",
-	  each_rings_that_are_refused, ONCE, 60 },
-	{ "... even if only its memory is refused",
-	  each_memory_that_is_refused, ONCE, 60 },
-	{ "... even if it is refused the ring that it has",
-	  each_rings_that_are_refused_later, ONCE, 0 },
+	  each_late_completions, ONCE, 0 },
+	{ "a descriptor that was read before the wait is not reported",
+	  each_read_before_the_wait, ONCE, 0 },
+	{ "a loop works if a ring's system calls fail",
+	  each_calls_that_fail, ONCE, 60 },
+	{ "a loop works if there is no memory for a ring",
+	  each_no_memory_for_a_ring, ONCE, 60 },
+	{ "a loop works if its ring begins to fail",
+	  each_rings_that_begin_to_fail, ONCE, 0 },
 	{ "a ring that grows loses nothing", each_rings_that_grow, ONCE, 0 },
 	{ "a ring that cannot grow loses nothing",
 	  each_rings_that_cannot_grow, ONCE, 0 },
-	{ "... even for lack of memory",
-	  each_rings_without_memory_to_grow, ONCE, 0 },
-	{ "a ring that could not grow does so later",
+	{ "a ring without memory to grow loses nothing",
+	  each_no_memory_to_grow, ONCE, 0 },
+	{ "a ring that could not grow may grow later",
 	  each_rings_that_grow_later, ONCE, 0 },
-	{ "a child has a ring of its own, and takes nothing from the parent",
+	{ "a child has its own ring, and takes nothing from the parent's",
 	  each_forked_children, ONCE, 0 },
-	{ "a child that is refused a ring works without one",
-	  each_children_that_are_refused, ONCE, 0 },
-	{ "loops that end leave nothing behind", each_nothing_is_left, ONCE,
-	  0 },
+	{ "a child's loop works without a ring",
+	  each_children_without_a_ring, ONCE, 0 },
+	{ "loops that end leave nothing behind",
+	  each_nothing_is_left, ONCE, 0 },
 };
 
 int main(int argc, char **argv)
