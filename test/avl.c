@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* First, and alone: the header needs no other. */
+/* Included first, as it must not need another header. */
 #include <iv_avl.h>
 
 #include <iv_list.h>
@@ -53,7 +53,7 @@ static unsigned int rnd(unsigned int n)
 	return (x >> 20) % n;
 }
 
-/* The structure, which inlines in programs rely on; gives the height. */
+/* Check what inline functions in programs rely on; returns the height. */
 static int check_subtree(const struct iv_avl_node *an,
 			 const struct iv_avl_node *parent, int *num)
 {
@@ -135,7 +135,7 @@ static void insert_with_any_key(struct item *it)
 	num_in_tree++;
 }
 
-static void insert_all_and_delete_in_that_order(void)
+static void insert_all_and_delete_in_order(void)
 {
 	int i;
 
@@ -149,7 +149,7 @@ static void insert_all_and_delete_in_that_order(void)
 	}
 }
 
-static void random_operations_keep_the_structure(void)
+static void random_operations(void)
 {
 	int i;
 
@@ -175,7 +175,7 @@ static void insert_keys(int from, int to, int step)
 	}
 }
 
-static void sorted_input_keeps_the_structure(void)
+static void sorted_input(void)
 {
 	int i;
 
@@ -191,7 +191,7 @@ static void sorted_input_keeps_the_structure(void)
 	}
 }
 
-/* Every order of insertion, every order of deletion. */
+/* All orders of insertion, and many of deletion for each. */
 #define FEW		6
 
 static void delete_in_order(int order)
@@ -227,7 +227,7 @@ static void insert_in_order(int order)
 	check_tree();
 }
 
-static void all_orders_keep_the_structure(void)
+static void all_orders(void)
 {
 	int factorial = 720;
 	int i, j;
@@ -240,7 +240,7 @@ static void all_orders_keep_the_structure(void)
 	}
 }
 
-static void duplicates_are_refused(void)
+static void duplicate_is_rejected(void)
 {
 	struct iv_avl_node root_before, node_before;
 	struct item twin = { .key = 500 };
@@ -260,13 +260,13 @@ static void duplicates_are_refused(void)
 	check(iv_avl_tree_max(&tree) == &twin.an);
 }
 
-static struct iv_avl_node *newcomer;
+static struct iv_avl_node *new_node;
 
-static int newcomer_is_first(const struct iv_avl_node *a,
-			     const struct iv_avl_node *b)
+static int compare_new_node_first(const struct iv_avl_node *a,
+				  const struct iv_avl_node *b)
 {
-	check(a == newcomer);
-	check(b != newcomer);
+	check(a == new_node);
+	check(b != new_node);
 
 	return compare(a, b);
 }
@@ -275,16 +275,16 @@ static void new_node_is_compared_to_old_ones(void)
 {
 	int i;
 
-	INIT_IV_AVL_TREE(&tree, newcomer_is_first);
+	INIT_IV_AVL_TREE(&tree, compare_new_node_first);
 	check(tree.root == NULL);
 	for (i = 0; i < 100; i++) {
-		newcomer = &items[i].an;
+		new_node = &items[i].an;
 		items[i].key = i * 37 % 100;
 		insert(&items[i]);
 	}
 
-	/* Deleting compares nothing. */
-	newcomer = NULL;
+	/* A deletion compares nothing, or this check would fail. */
+	new_node = NULL;
 	for (i = 0; i < 100; i++)
 		delete(&items[i]);
 	check_tree();
@@ -351,7 +351,7 @@ static void safe_loops_allow_deletion(void)
 	check_tree();
 }
 
-static void others_stay_where_they_are(void)
+static void others_are_not_moved(void)
 {
 	int i;
 
@@ -369,26 +369,26 @@ static void others_stay_where_they_are(void)
 static const struct check_case cases[] = {
 	{ "an empty tree has no nodes",
 	  empty_tree_has_no_nodes, ONCE, 0 },
-	{ "one node is leaf and root",
+	{ "a single node is leaf and root",
 	  one_node_is_leaf_and_root, ONCE, 0 },
-	{ "1024 random inserts, and deletes in that order, keep the structure",
-	  insert_all_and_delete_in_that_order, ONCE, 0 },
-	{ "20000 random operations keep the structure",
-	  random_operations_keep_the_structure, ONCE, 0 },
-	{ "ascending, descending and root-first orders keep the structure",
-	  sorted_input_keeps_the_structure, ONCE, 0 },
-	{ "six nodes keep the structure in all orders",
-	  all_orders_keep_the_structure, ONCE, 0 },
-	{ "a duplicate is refused, tree and node are as before",
-	  duplicates_are_refused, ONCE, 0 },
+	{ "1024 random inserts, and deletes in order, keep the tree balanced",
+	  insert_all_and_delete_in_order, ONCE, 0 },
+	{ "20000 random operations keep the tree balanced and sorted",
+	  random_operations, ONCE, 0 },
+	{ "sorted inserts, and deletes of the root, keep the tree balanced",
+	  sorted_input, ONCE, 0 },
+	{ "six nodes keep the tree balanced in all orders of insertion",
+	  all_orders, ONCE, 0 },
+	{ "inserting a duplicate returns EEXIST, and changes nothing",
+	  duplicate_is_rejected, ONCE, 0 },
 	{ "a new node is the first argument of each comparison",
 	  new_node_is_compared_to_old_ones, ONCE, 0 },
-	{ "an insert compares once a level",
+	{ "an insertion compares once per level",
 	  few_comparisons_are_made, ONCE, 0 },
 	{ "a safe loop allows the current node to be deleted",
 	  safe_loops_allow_deletion, ONCE, 0 },
-	{ "a deletion leaves other nodes where they are",
-	  others_stay_where_they_are, ONCE, 0 },
+	{ "a deletion moves no other node in memory",
+	  others_are_not_moved, ONCE, 0 },
 };
 
 int main(int argc, char **argv)

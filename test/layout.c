@@ -23,8 +23,8 @@
 #include "check.h"
 
 /*
- * Compiled into programs, so for ever: on machines with pointers of 8 bytes
- * and with ones of 4.
+ * Compiled programs contain these sizes and offsets, so they must never change.
+ * The values are for pointers of 8 bytes and of 4.
  */
 #define OF(lp64, ilp32)	(sizeof(void *) == 8 ? (lp64) : (ilp32))
 
@@ -131,7 +131,7 @@ MEMBER(iv_fd_pump, cookie, 8, 8);
 MEMBER(iv_fd_pump, set_bands, 16, 12);
 MEMBER(iv_fd_pump, flags, 24, 16);
 
-/* With a time_t of 8 bytes a timer is larger where pointers have 4. */
+/* With pointers of 4 bytes, a time_t of 8 makes the timer larger. */
 #define OF_TIME(lp64, ilp32, time64)					\
 	OF(lp64, sizeof(time_t) == 8 ? (time64) : (ilp32))
 
@@ -151,10 +151,10 @@ _Static_assert(offsetof(struct iv_timer, pad) == OF_TIME(32, 16, 24),
 
 static void structures_have_their_layout(void)
 {
-	/* The compiler has seen to it. */
+	/* The compiler has checked that. */
 }
 
-/* What happened, one letter each. */
+/* One letter for each handler that ran, in order. */
 static char trace[16];
 
 static void mark(void *letter)
@@ -179,7 +179,7 @@ static void expect(const char *want)
 	memset(trace, 0, sizeof(trace));
 }
 
-/* Initialisers, on memory that held something else. */
+/* Initialisers are tried on memory that holds each of these. */
 static const int patterns[] = { 0x00, 0x01, 0x5a, 0x80, 0xff };
 
 #define NUM_PATTERNS	((int)(sizeof(patterns) / sizeof(patterns[0])))
@@ -222,7 +222,7 @@ static void init_timer(int pattern)
 	check_int(iv_timer_registered(&timer), 0);
 }
 
-/* These do nothing, so that they may be called for what is in use. */
+/* These do nothing, as programs may call them for an object in use. */
 #define INIT_IS_EMPTY(type, init)					\
 	static void init_##type(int pattern)				\
 	{								\
@@ -325,7 +325,7 @@ static void open_pipe(void)
 	far = fd[1];
 }
 
-static void end(void)
+static void close_pipe_and_end(void)
 {
 	iv_deinit();
 	close(near);
@@ -363,7 +363,7 @@ static void zeroed_memory_is_not_registered(void)
 	iv_timer_register(&timer);
 	iv_main();
 	expect("T");
-	end();
+	close_pipe_and_end();
 }
 
 static void copies_of_descriptors(void)
@@ -425,14 +425,14 @@ static void copies_of_tasks(void)
 	expect("t");
 }
 
-static void what_is_not_registered_may_be_copied(void)
+static void unregistered_objects_may_be_copied(void)
 {
 	open_pipe();
 	iv_init();
 	copies_of_descriptors();
 	copies_of_timers();
 	copies_of_tasks();
-	end();
+	close_pipe_and_end();
 }
 
 static void run_event(struct iv_event *event)
@@ -481,15 +481,15 @@ static void events_need_no_initialiser(void)
 static const struct check_case cases[] = {
 	{ "structures have the layout that programs were compiled with",
 	  structures_have_their_layout, ONCE, 0 },
-	{ "initialisers work in any thread and leave the public members alone",
+	{ "initialisers work in any thread, and keep public members",
 	  initialisers_work_anywhere, EACH_METHOD, 0 },
-	{ "initialisers of what may be registered already do nothing",
+	{ "initialisers of objects that may be registered do nothing",
 	  empty_initialisers, ONCE, 0 },
-	{ "a zeroed descriptor or timer is not registered, and can be",
+	{ "a zeroed descriptor or timer is not registered, and may be",
 	  zeroed_memory_is_not_registered, EACH_METHOD, 0 },
-	{ "what is not registered may be copied and the copy registered",
-	  what_is_not_registered_may_be_copied, EACH_METHOD, 0 },
-	{ "events may be registered whatever their private memory holds",
+	{ "an unregistered object may be copied, and the copy registered",
+	  unregistered_objects_may_be_copied, EACH_METHOD, 0 },
+	{ "private members of events need not be initialised",
 	  events_need_no_initialiser, EACH, 0 },
 };
 

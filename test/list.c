@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* First, and alone: the header needs no other. */
+/* Included first, as it must not need another header. */
 #include <iv_list.h>
 
 #include <stdio.h>
@@ -32,7 +32,7 @@ static char letter_of(const struct iv_list_head *ilh)
 	return iv_container_of(ilh, struct item, list)->letter;
 }
 
-/* The list holds these, seen from both ends. */
+/* The list has these elements, in both directions. */
 static void expect(const struct iv_list_head *head, const char *want)
 {
 	int len = strlen(want);
@@ -115,7 +115,7 @@ static void del_leaves_null(void)
 	expect(&head, "");
 }
 
-static void del_init_leaves_an_unlinked_element(void)
+static void del_init_may_be_repeated(void)
 {
 	struct iv_list_head head;
 
@@ -165,7 +165,7 @@ static void splice_tail_puts_all_at_the_end(void)
 	expect_splices(iv_list_splice_tail_init, "cdab");
 }
 
-static void inner_splice_goes_between_neighbours(void)
+static void splice_between_neighbours(void)
 {
 	struct iv_list_head source, target;
 
@@ -175,7 +175,7 @@ static void inner_splice_goes_between_neighbours(void)
 	expect(&target, "cabd");
 }
 
-static void move_takes_out_and_adds(void)
+static void move_between_lists(void)
 {
 	struct iv_list_head from, to;
 
@@ -212,7 +212,7 @@ static void move_within_a_list(void)
 	expect(&head, "a");
 }
 
-static void replace_takes_the_place(void)
+static void replace_element_or_head(void)
 {
 	struct iv_list_head head, head2;
 
@@ -374,7 +374,7 @@ static void safe_entry_loops_allow_freeing(void)
 	expect(&head, "");
 }
 
-static void loops_stop_where_told(void)
+static void cursor_is_valid_after_break(void)
 {
 	struct iv_list_head *ilh;
 	struct iv_list_head head;
@@ -396,7 +396,7 @@ static void container_is_found_from_any_member(void)
 	      &items[3]);
 	check(iv_list_entry(&items[3].list, struct item, list) == &items[3]);
 
-	/* The pointer may be to const, the result is not. */
+	/* The pointer may be to const; the result never is. */
 	it = iv_container_of(constant, struct item, list);
 	check(it == &items[2]);
 
@@ -409,31 +409,31 @@ static void container_is_found_from_any_member(void)
 static const struct check_case cases[] = {
 	{ "all initialisers make an empty list",
 	  all_initialisers_make_empty_lists, ONCE, 0 },
-	{ "iv_list_add inserts after the head, or after any element",
+	{ "iv_list_add inserts after the head or any element",
 	  add_inserts_first, ONCE, 0 },
-	{ "iv_list_add_tail inserts before the head, or before any element",
+	{ "iv_list_add_tail inserts before the head or any element",
 	  add_tail_inserts_last, ONCE, 0 },
 	{ "iv_list_del unlinks and leaves null pointers",
 	  del_leaves_null, ONCE, 0 },
-	{ "iv_list_del_init unlinks, and again harmlessly",
-	  del_init_leaves_an_unlinked_element, ONCE, 0 },
+	{ "iv_list_del_init unlinks, and may be repeated",
+	  del_init_may_be_repeated, ONCE, 0 },
 	{ "iv_list_splice moves all to the front, in order",
 	  splice_puts_all_at_the_front, ONCE, 0 },
 	{ "iv_list_splice_tail moves all to the end, in order",
 	  splice_tail_puts_all_at_the_end, ONCE, 0 },
 	{ "__iv_list_splice moves all between two neighbours",
-	  inner_splice_goes_between_neighbours, ONCE, 0 },
-	{ "iv_list_move and its tail move between lists",
-	  move_takes_out_and_adds, ONCE, 0 },
-	{ "iv_list_move and its tail move within a list",
+	  splice_between_neighbours, ONCE, 0 },
+	{ "iv_list_move and iv_list_move_tail move between lists",
+	  move_between_lists, ONCE, 0 },
+	{ "iv_list_move and iv_list_move_tail move within a list",
 	  move_within_a_list, ONCE, 0 },
-	{ "iv_list_replace puts another in the place of an element or a head",
-	  replace_takes_the_place, ONCE, 0 },
-	{ "iv_list_is_singular is for exactly one element",
+	{ "iv_list_replace replaces an element or a head",
+	  replace_element_or_head, ONCE, 0 },
+	{ "iv_list_is_singular is true for exactly one element",
 	  singular_is_one_element, ONCE, 0 },
-	{ "the first, last, next and previous entries are found",
+	{ "first, last, next and previous entries are found",
 	  neighbours_are_found, ONCE, 0 },
-	{ "loops over entries, and backwards, visit all in order",
+	{ "loops over entries, and backward loops, visit all in order",
 	  entry_loops_visit_all_in_order, ONCE, 0 },
 	{ "a safe loop over entries allows the current one to be removed",
 	  safe_entry_loops_allow_removal, ONCE, 0 },
@@ -443,9 +443,9 @@ static const struct check_case cases[] = {
 	  safe_loops_allow_freeing, ONCE, 0 },
 	{ "a safe loop over entries allows the current one to be freed",
 	  safe_entry_loops_allow_freeing, ONCE, 0 },
-	{ "a loop takes one statement, and its cursor outlives it",
-	  loops_stop_where_told, ONCE, 0 },
-	{ "iv_container_of finds the container, evaluating once",
+	{ "a loop is one statement, and its cursor is valid after a break",
+	  cursor_is_valid_after_break, ONCE, 0 },
+	{ "iv_container_of finds the container, and evaluates once",
 	  container_is_found_from_any_member, ONCE, 0 },
 };
 
