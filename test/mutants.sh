@@ -532,15 +532,15 @@ mutant "event post: append() is interrupted by posts" iv_event \
 mutant "event post: past what others have posted" iv_event \
 	'/^static int append/,/^}/s/if (can)/if (st->event.tail < st->event.room)/' \
 	event "$behind" ''
-mutant "main: rounds without end and no wait" iv_main \
+mutant "main: any number of rounds without a wait" iv_main \
 	's/return st->rounds < ROUNDS &&/return/' \
-	task 'looked at within 64 rounds' poll/eventfd
-mutant "main: rounds without a look at the clock" iv_main \
+	task 'after at most 64 rounds' poll/eventfd
+mutant "main: rounds that do not read the clock" iv_main \
 	's/iv_time_compare(now, &st->rounds_end) < 0/1/' \
-	task 'longer than 50 microseconds' poll/eventfd
-mutant "main: rounds with the time of the first" iv_main \
+	task 'after at most two slow rounds' poll/eventfd
+mutant "main: rounds that keep the time of the first" iv_main \
 	'/^static int skip_wait/,/^}/s/iv_clock_invalidate(st);/;/' \
-	time 'fresh in each round' poll/eventfd
+	time 'read anew in each round' poll/eventfd
 
 timer=iv_timer
 intime='neither early nor late'

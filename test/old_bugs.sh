@@ -289,10 +289,10 @@ header headers "struct timespec is incomplete in C99" c \
 	'#include <iv.h>' "$CC" -std=c99
 null_pointer headers "iv_container_of looks through a null pointer" container_of
 
-row start "iv_init does not look whether it got memory" \
-	tls 'a loop for which there is no memory' - 'wait status 0xb'
+row start "iv_init does not check whether it got memory" \
+	tls 'without memory for a loop' - 'wait status 0xb'
 row start "iv_tls_user_ptr takes another's key for its own" \
-	tls "other libraries' keys mean nothing" - \
+	tls "another library's key is not taken for ours" - \
 	'not so: iv_tls_user_ptr(&user) == NULL'
 row start "IV_TASK_INIT does, too" \
 	task 'tasks may be initialised before there is a loop' $each \
@@ -349,7 +349,7 @@ row poll "a timerfd that cannot be opened is fatal" \
 	process 'without a descriptor for the timerfd' - Aborted
 
 row time "an old iv_now delays timers" \
-	time 'an old value of iv_now delays no timer' $each 'did not end'
+	time 'an old iv_now delays no timer' $each 'did not end'
 row timer "a negative time is fatal" \
 	timer 'any negative time is in the past' $each Aborted
 row timer "a tv_nsec out of range is fatal" \

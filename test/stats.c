@@ -1,5 +1,5 @@
 /*
- * libivykis: what a loop tells of itself at its end, IV_STATS.
+ * libivykis: the line of statistics that a loop prints at its end, IV_STATS.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -12,13 +12,13 @@
 #include <string.h>
 #include "check.h"
 
-static char said[4096];
+static char output[4096];
 
-/* Standard error goes into a pipe, which is big enough to wait there. */
+/* Standard error is a pipe, which has room for all that the loops print. */
 static int saved_stderr;
 static int err[2];
 
-static void listen_to_stderr(void)
+static void capture_stderr(void)
 {
 	check(pipe(err) == 0);
 	saved_stderr = dup(STDERR_FILENO);
@@ -27,20 +27,20 @@ static void listen_to_stderr(void)
 	close(err[1]);
 }
 
-/* What was said since, in `said'. */
+/* Read what was printed since into output, and restore standard error. */
 static void read_stderr(void)
 {
 	ssize_t len;
 
 	check(dup2(saved_stderr, STDERR_FILENO) == STDERR_FILENO);
 	close(saved_stderr);
-	len = read(err[0], said, sizeof(said) - 1);
+	len = read(err[0], output, sizeof(output) - 1);
 	check(len >= 0);
-	said[len] = '\0';
+	output[len] = '\0';
 	close(err[0]);
 }
 
-static void ask(const char *word)
+static void set_iv_stats(const char *word)
 {
 	check(setenv("IV_STATS", word, 1) == 0);
 }
@@ -51,9 +51,9 @@ static long count(const char *name)
 	const char *s;
 
 	snprintf(key, sizeof(key), " %s=", name);
-	s = strstr(said, key);
+	s = strstr(output, key);
 	if (s == NULL)
-		fprintf(stderr, "# no %s in \"%s\"\n", name, said);
+		fprintf(stderr, "# no %s in \"%s\"\n", name, output);
 	check(s != NULL);
 
 	return atol(s + strlen(key));
@@ -61,7 +61,7 @@ static long count(const char *name)
 
 static int num_lines(void)
 {
-	const char *s = said;
+	const char *s = output;
 	int num = 0;
 
 	while ((s = strchr(s, '\n')) != NULL) {
@@ -107,14 +107,14 @@ static void init_event(struct iv_event *event)
 
 static void an_empty_loop(void)
 {
-	ask("1");
-	listen_to_stderr();
+	set_iv_stats("1");
+	capture_stderr();
 	iv_init();
 	iv_main();
 	iv_deinit();
 	read_stderr();
 
-	check(!strncmp(said, "ivykis: pid=", 12));
+	check(!strncmp(output, "ivykis: pid=", 12));
 	check_int(num_lines(), 1);
 	check_int(count("tid"), (long)iv_get_thread_id());
 	check_int(count("passes"), 1);
@@ -136,8 +136,8 @@ static void tasks_timers_own_events(void)
 	struct iv_event events[2];
 	int i;
 
-	ask("1");
-	listen_to_stderr();
+	set_iv_stats("1");
+	capture_stderr();
 	iv_init();
 	for (i = 0; i < 5; i++) {
 		IV_TASK_INIT(&tasks[i]);
@@ -167,7 +167,7 @@ static void tasks_timers_own_events(void)
 	check_int(count("sleeps"), 0);
 }
 
-/* More often than rounds follow each other without a wait. */
+/* Register again, more often than rounds may follow without a wait. */
 static void many_times(void *_task)
 {
 	static int times;
@@ -176,13 +176,13 @@ static void many_times(void *_task)
 		iv_task_register(_task);
 }
 
-/* The loop looks at descriptors between two rounds, and does not wait. */
-static void a_task_again_and_again(void)
+/* The loop polls descriptors between some rounds, but does not sleep. */
+static void task_that_registers_itself(void)
 {
 	struct iv_task task;
 
-	ask("1");
-	listen_to_stderr();
+	set_iv_stats("1");
+	capture_stderr();
 	iv_init();
 	IV_TASK_INIT(&task);
 	task.cookie = &task;
@@ -197,14 +197,14 @@ static void a_task_again_and_again(void)
 	check_int(count("sleeps"), 0);
 }
 
-/* Posted before the wait, three times: one call. */
+/* Three posts to each object before the wait result in one call. */
 static void raw_posts(void)
 {
 	struct iv_event_raw raw[2];
 	int i;
 
-	ask("1");
-	listen_to_stderr();
+	set_iv_stats("1");
+	capture_stderr();
 	iv_init();
 	for (i = 0; i < 2; i++) {
 		init_raw(&raw[i]);
@@ -248,8 +248,8 @@ static void another_threads_post(void)
 	struct iv_event event;
 	pthread_t thread;
 
-	ask("1");
-	listen_to_stderr();
+	set_iv_stats("1");
+	capture_stderr();
 	iv_init();
 	init_event(&event);
 	event.handler = quit;
@@ -261,45 +261,45 @@ static void another_threads_post(void)
 	read_stderr();
 
 	check_int(count("events"), 1);
-	/* None, on a machine that stood still before the wait. */
+	/* There is no wakeup if the post was made before the loop slept. */
 	check(count("wakes") <= 1);
 	check(count("wakes") == 1 || count("sleeps") == 0);
 	check_int(count("raws"), count("wakes"));
 }
 
-/* Its descriptor is reported, and somebody else is faster. */
-static struct iv_event_raw robbed;
+/* The object's descriptor is reported, but another handler drains it first. */
+static struct iv_event_raw drained;
 
-static void rob(void *_fd)
+static void drain(void *_fd)
 {
 	struct iv_fd *fd = _fd;
 	char buf[64];
 
-	check(read(robbed.event_rfd.fd, buf, sizeof(buf)) > 0);
+	check(read(drained.event_rfd.fd, buf, sizeof(buf)) > 0);
 	iv_fd_unregister(fd);
 	iv_quit();
 }
 
-static void a_robbed_post(void)
+static void drained_by_another(void)
 {
 	struct iv_fd fd;
 	int pair[2];
 
 	check(pipe(pair) == 0);
-	ask("1");
-	listen_to_stderr();
+	set_iv_stats("1");
+	capture_stderr();
 	iv_init();
 	IV_FD_INIT(&fd);
 	fd.fd = pair[0];
 	fd.cookie = &fd;
-	fd.handler_in = rob;
-	/* At once, so that it is served first. */
+	fd.handler_in = drain;
+	/* Registered at once, so that it is served first. */
 	check_int(iv_fd_register_try(&fd), 0);
-	init_raw(&robbed);
+	init_raw(&drained);
 	check(write(pair[1], "x", 1) == 1);
-	check_int(iv_event_raw_post_fd(robbed.event_wfd), 0);
+	check_int(iv_event_raw_post_fd(drained.event_wfd), 0);
 	iv_main();
-	iv_event_raw_unregister(&robbed);
+	iv_event_raw_unregister(&drained);
 	iv_deinit();
 	read_stderr();
 	close(pair[0]);
@@ -310,7 +310,7 @@ static void a_robbed_post(void)
 	check_int(count("fds"), 2);
 }
 
-static void *loop_left_behind(void *arg)
+static void *exit_with_loop(void *arg)
 {
 	iv_init();
 	iv_main();
@@ -324,16 +324,16 @@ static void each_thread(void)
 	pthread_t thread;
 	unsigned long tid;
 
-	ask("1");
-	listen_to_stderr();
+	set_iv_stats("1");
+	capture_stderr();
 	iv_init();
-	check_int(pthread_create(&thread, NULL, loop_left_behind, &tid), 0);
+	check_int(pthread_create(&thread, NULL, exit_with_loop, &tid), 0);
 	pthread_join(thread, NULL);
 	read_stderr();
 	check_int(num_lines(), 1);
 	check_int(count("tid"), (long)tid);
 
-	listen_to_stderr();
+	capture_stderr();
 	iv_deinit();
 	read_stderr();
 	check_int(num_lines(), 1);
@@ -341,53 +341,53 @@ static void each_thread(void)
 	check_int(count("passes"), 0);
 }
 
-static void expect_silence(void)
+static void expect_no_output(void)
 {
-	listen_to_stderr();
-	/* A reader of nothing would wait. */
+	capture_stderr();
+	/* Without a byte in the pipe, reading would block. */
 	check(write(STDERR_FILENO, "-", 1) == 1);
 	iv_init();
 	iv_main();
 	iv_deinit();
 	read_stderr();
-	check(!strcmp(said, "-"));
+	check(!strcmp(output, "-"));
 }
 
-static void unasked(void)
+static void variable_unset(void)
 {
 	check(unsetenv("IV_STATS") == 0);
-	expect_silence();
+	expect_no_output();
 }
 
-static void asked_by_another_word(void)
+static void variable_is_0(void)
 {
-	ask("0");
-	expect_silence();
+	set_iv_stats("0");
+	expect_no_output();
 }
 
-static void asked_later(void)
+static void variable_set_later(void)
 {
 	check(unsetenv("IV_STATS") == 0);
 	iv_init();
 	iv_deinit();
-	ask("1");
-	expect_silence();
+	set_iv_stats("1");
+	expect_no_output();
 }
 
 static void a_privileged_program(void)
 {
 	if (geteuid() != 0)
 		skip("not root");
-	ask("1");
+	set_iv_stats("1");
 	check(setegid(65534) == 0);
-	expect_silence();
+	expect_no_output();
 }
 
 static void a_closed_stderr(void)
 {
 	int saved = dup(STDERR_FILENO);
 
-	ask("1");
+	set_iv_stats("1");
 	close(STDERR_FILENO);
 	iv_init();
 	iv_main();
@@ -397,26 +397,27 @@ static void a_closed_stderr(void)
 }
 
 static const struct check_case cases[] = {
-	{ "an empty loop tells that it did nothing", an_empty_loop,
+	{ "an empty loop prints that it did nothing", an_empty_loop,
 	  EACH_METHOD, 0 },
 	{ "tasks, timers and the loop's own events are counted",
 	  tasks_timers_own_events, EACH, 0 },
-	{ "a loop that has more to do does not sleep", a_task_again_and_again,
-	  EACH_METHOD, 0 },
+	{ "a loop that always has a task does not sleep",
+	  task_that_registers_itself, EACH_METHOD, 0 },
 	{ "handlers of raw events are counted, coalesced posts are not",
 	  raw_posts, EACH, 0 },
-	{ "another thread's post is an event, and a wake at the most",
+	{ "another thread's post is counted as an event, and at most one wake",
 	  another_threads_post, EACH, 0 },
-	{ "a post that somebody else has drained is spurious", a_robbed_post,
-	  EACH, 0 },
-	{ "each thread's loop tells by itself, also one left behind",
+	{ "a doorbell that was drained by somebody else is spurious",
+	  drained_by_another, EACH, 0 },
+	{ "each loop prints its own line, even if it ends with its thread",
 	  each_thread, ONCE, 0 },
-	{ "nothing is told unasked", unasked, ONCE, 0 },
-	{ "no other word asks", asked_by_another_word, ONCE, 0 },
-	{ "only the first iv_init listens", asked_later, ONCE, 0 },
-	{ "a program with privileges is not asked", a_privileged_program, ONCE,
-	  0 },
-	{ "without a standard error a loop ends all the same", a_closed_stderr,
+	{ "nothing is printed without IV_STATS", variable_unset, ONCE, 0 },
+	{ "nothing is printed if IV_STATS is not 1", variable_is_0, ONCE, 0 },
+	{ "only the first iv_init reads IV_STATS",
+	  variable_set_later, ONCE, 0 },
+	{ "a program with privileges ignores IV_STATS",
+	  a_privileged_program, ONCE, 0 },
+	{ "a loop ends if standard error is closed", a_closed_stderr,
 	  ONCE, 0 },
 };
 

@@ -27,17 +27,17 @@ static void add(struct iv_task *t, char *letter, void (*handler)(void *))
 	iv_task_register(t);
 }
 
-/* A timer that is always due says `.' between two rounds. */
-static struct iv_timer dot;
+/* A timer that is always due records a `.' between two rounds. */
+static struct iv_timer separator;
 static int first_round;
-static int dots_left;
+static int rounds_left;
 
-static void dotted(void *cookie)
+static void mark_separator(void *cookie)
 {
-	iv_timer_register(&dot);
+	iv_timer_register(&separator);
 	if (!first_round)
 		mark(cookie);
-	if (!first_round && --dots_left == 0)
+	if (!first_round && --rounds_left == 0)
 		iv_quit();
 	first_round = 0;
 }
@@ -45,24 +45,24 @@ static void dotted(void *cookie)
 static void begin(void)
 {
 	iv_init();
-	IV_TIMER_INIT(&dot);
-	dot.expires = (struct timespec){ 0 };
-	dot.cookie = ".";
-	dot.handler = dotted;
-	iv_timer_register(&dot);
+	IV_TIMER_INIT(&separator);
+	separator.expires = (struct timespec){ 0 };
+	separator.cookie = ".";
+	separator.handler = mark_separator;
+	iv_timer_register(&separator);
 }
 
-/* What is queued when the last of them has been passed runs, too. */
+/* Run num rounds, and what is queued after the last of them. */
 static void run_rounds(int num)
 {
 	first_round = 1;
-	dots_left = num;
+	rounds_left = num;
 	iv_main();
 }
 
 static void end(void)
 {
-	iv_timer_unregister(&dot);
+	iv_timer_unregister(&separator);
 	iv_deinit();
 }
 
@@ -134,7 +134,7 @@ static void remove_ready(void)
 	close(ready.fd);
 }
 
-static void ready_registers(void *letter)
+static void register_a_and_b(void *letter)
 {
 	mark(letter);
 	iv_task_register(&a);
@@ -147,15 +147,15 @@ static void registered_by_a_descriptor(void)
 	begin();
 	add(&a, "a", mark);
 	set(&b, "b", mark);
-	add_ready(ready_registers);
+	add_ready(register_a_and_b);
 	run_rounds(1);
-	/* In order, though only one of them has run before. */
+	/* In order, though only task a has run before. */
 	expect("aF.ab");
 	end();
 }
 
 /* Registered inside a round. */
-static void one_that_has_not_run_joins_the_round(void)
+static void registered_in_a_round(void)
 {
 	begin();
 	add(&a, "a", register_b);
@@ -169,13 +169,13 @@ static void one_that_has_not_run_joins_the_round(void)
 #define CHAIN		1000
 
 static struct iv_task chain[CHAIN];
-static int links;
+static int links_run;
 
-static void next_link(void *cookie)
+static void run_link(void *cookie)
 {
 	(void)cookie;
-	if (++links < CHAIN)
-		iv_task_register(&chain[links]);
+	if (++links_run < CHAIN)
+		iv_task_register(&chain[links_run]);
 }
 
 static void a_chain_is_one_round(void)
@@ -184,10 +184,10 @@ static void a_chain_is_one_round(void)
 
 	begin();
 	for (i = 0; i < CHAIN; i++)
-		set(&chain[i], NULL, next_link);
+		set(&chain[i], NULL, run_link);
 	iv_task_register(&chain[0]);
 	run_rounds(1);
-	check_int(links, CHAIN);
+	check_int(links_run, CHAIN);
 	expect(".");
 	end();
 }
@@ -200,7 +200,7 @@ static void register_itself(void *letter)
 	check_int(iv_task_registered(&a), 1);
 }
 
-static void one_that_registers_itself(void)
+static void registers_itself(void)
 {
 	begin();
 	add(&a, "a", register_itself);
@@ -218,7 +218,7 @@ static void register_a(void *letter)
 	iv_task_register(&a);
 }
 
-static void one_that_has_run(void)
+static void registered_after_it_ran(void)
 {
 	begin();
 	add(&a, "a", mark);
@@ -246,7 +246,7 @@ static void init_and_register_b(void *letter)
 	add(&b, "b", mark);
 }
 
-static void one_initialised_in_the_round(void)
+static void initialised_in_the_round(void)
 {
 	begin();
 	add(&a, "a", init_and_register_b);
@@ -262,7 +262,7 @@ static void init_b(void *letter)
 	set(&b, "b", mark);
 }
 
-static void one_initialised_in_an_earlier_round_joins(void)
+static void initialised_in_an_earlier_round(void)
 {
 	begin();
 	add(&a, "a", init_b);
@@ -275,7 +275,7 @@ static void one_initialised_in_an_earlier_round_joins(void)
 	end();
 }
 
-static void one_that_ran_in_an_earlier_round_joins(void)
+static void ran_in_an_earlier_round(void)
 {
 	begin();
 	add(&b, "b", mark);
@@ -296,7 +296,7 @@ static void unregister_c(void *letter)
 	check_int(iv_task_registered(&c), 0);
 }
 
-static void one_not_reached_may_be_cancelled(void)
+static void unregistered_before_it_is_reached(void)
 {
 	begin();
 	add(&a, "a", unregister_c);
@@ -314,7 +314,7 @@ static void move_b_to_the_end(void *letter)
 	iv_task_register(&b);
 }
 
-static void one_registered_anew_goes_to_the_end(void)
+static void registered_again(void)
 {
 	begin();
 	add(&a, "a", move_b_to_the_end);
@@ -325,7 +325,7 @@ static void one_registered_anew_goes_to_the_end(void)
 	end();
 }
 
-static void one_taken_back_leaves_the_next_round(void)
+static void unregistered_in_the_next_round(void)
 {
 	begin();
 	add(&a, "a", register_itself);
@@ -413,7 +413,7 @@ static void a_copy_is_a_task(void)
 	end();
 }
 
-/* A copy takes over what its original has been through. */
+/* A copy includes the number of the round in which the original ran. */
 static void register_copy_of_a(void *letter)
 {
 	mark(letter);
@@ -453,7 +453,7 @@ static void initialised_before_the_loop(void)
 {
 	pthread_key_t key;
 
-	/* Not ours, and no pointer. */
+	/* Another library's key, whose value is no pointer. */
 	check_int(pthread_key_create(&key, NULL), 0);
 	check_int(pthread_setspecific(key, (void *)64), 0);
 
@@ -467,7 +467,7 @@ static void initialised_before_the_loop(void)
 }
 
 
-/* How the kernel is asked while a task registers itself for ever. */
+/* Descriptors are served while a task registers itself in each round. */
 static int rounds;
 static int most_rounds;
 static int round_usec;
@@ -511,7 +511,7 @@ static void endless_task(void)
 	check(most_rounds <= 64);
 }
 
-/* A round is longer than the time that rounds may take without a wait. */
+/* Each round takes longer than rounds may take in all without a wait. */
 static void endless_slow_task(void)
 {
 	round_usec = 100;
@@ -523,51 +523,51 @@ static void endless_slow_task(void)
 static const struct check_case cases[] = {
 	{ "tasks run once, in order",
 	  tasks_run_in_order_and_once, EACH_METHOD, 0 },
-	{ "a task counts as registered until right before its handler",
+	{ "a task is registered until right before its handler",
 	  main_returns_after_the_last, EACH_METHOD, 0 },
-	{ "registered by a timer: in the round that follows, at the end",
+	{ "a task registered by a timer runs at the end of the next round",
 	  registered_by_a_timer, EACH_METHOD, 0 },
-	{ "registered by a descriptor: in the round that follows, in order",
+	{ "tasks registered by a descriptor run in the next round, in order",
 	  registered_by_a_descriptor, EACH_METHOD, 0 },
-	{ "registered in a round, not having run: at its end",
-	  one_that_has_not_run_joins_the_round, EACH_METHOD, 0 },
+	{ "a task registered in a round runs at its end",
+	  registered_in_a_round, EACH_METHOD, 0 },
 	{ "a chain of tasks is one round",
 	  a_chain_is_one_round, EACH_METHOD, 0 },
-	{ "registered in its own handler: in the next round",
-	  one_that_registers_itself, EACH_METHOD, 0 },
-	{ "registered in a round, having run in it: in the next one",
-	  one_that_has_run, EACH_METHOD, 0 },
-	{ "two tasks that register each other run once a round",
+	{ "a task that registers itself runs again in the next round",
+	  registers_itself, EACH_METHOD, 0 },
+	{ "a task that ran in a round and is registered again runs in the next",
+	  registered_after_it_ran, EACH_METHOD, 0 },
+	{ "two tasks that register each other run once per round",
 	  two_that_register_each_other, EACH_METHOD, 0 },
-	{ "registered in a round, initialised in it: in the next one",
-	  one_initialised_in_the_round, EACH_METHOD, 0 },
-	{ "registered in a round, initialised in an earlier one: at its end",
-	  one_initialised_in_an_earlier_round_joins, EACH_METHOD, 0 },
-	{ "registered in a round, having run in an earlier one: at its end",
-	  one_that_ran_in_an_earlier_round_joins, EACH_METHOD, 0 },
-	{ "a task that its round has not reached may be cancelled",
-	  one_not_reached_may_be_cancelled, EACH_METHOD, 0 },
-	{ "cancelled and registered anew: at the end of the same round",
-	  one_registered_anew_goes_to_the_end, EACH_METHOD, 0 },
-	{ "a task of the next round may be cancelled",
-	  one_taken_back_leaves_the_next_round, EACH_METHOD, 0 },
+	{ "a task initialised and registered in a round runs in the next one",
+	  initialised_in_the_round, EACH_METHOD, 0 },
+	{ "a task initialised in an earlier round runs at the end of this one",
+	  initialised_in_an_earlier_round, EACH_METHOD, 0 },
+	{ "a task that ran in an earlier round runs at the end of this one",
+	  ran_in_an_earlier_round, EACH_METHOD, 0 },
+	{ "a task may be unregistered before its round reaches it",
+	  unregistered_before_it_is_reached, EACH_METHOD, 0 },
+	{ "a task that is registered again moves to the end of its round",
+	  registered_again, EACH_METHOD, 0 },
+	{ "a task of the next round may be unregistered",
+	  unregistered_in_the_next_round, EACH_METHOD, 0 },
 	{ "handler and cookie may change while registered",
 	  members_may_change_while_registered, EACH_METHOD, 0 },
-	{ "handler and cookie survive the initialiser",
+	{ "handler and cookie may be set before the initialiser",
 	  members_may_be_set_before_the_initialiser, EACH_METHOD, 0 },
 	{ "a handler may free its own task",
 	  a_handler_may_free_its_task, EACH_METHOD, 0 },
 	{ "a copy of an unregistered task may be registered",
 	  a_copy_is_a_task, EACH_METHOD, 0 },
-	{ "a copy runs in the next round if its original would have to",
+	{ "a copy runs in the next round if its original ran in this one",
 	  a_copy_remembers_its_round, EACH_METHOD, 0 },
 	{ "zeroed memory is an unregistered task",
 	  zeroed_memory_is_a_task, EACH_METHOD, 0 },
 	{ "tasks may be initialised before there is a loop",
 	  initialised_before_the_loop, EACH_METHOD, 0 },
-	{ "descriptors are looked at within 64 rounds",
+	{ "ready descriptors are served after at most 64 rounds",
 	  endless_task, EACH_METHOD, 0 },
-	{ "... and within two that take longer than 50 microseconds",
+	{ "ready descriptors are served after at most two slow rounds",
 	  endless_slow_task, EACH_METHOD, 0 },
 };
 

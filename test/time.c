@@ -10,7 +10,7 @@
 #include <time.h>
 #include "check.h"
 
-/* Older programs call these two, which no header declares. */
+/* Functions for old programs, which no header declares. */
 void (iv_validate_now)(void);
 const struct timespec *__iv_now_location(void);
 
@@ -23,7 +23,7 @@ static struct timespec clock_now(void)
 	return ts;
 }
 
-/* -1, 0 or 1, as a comes before b, is b, or comes after it. */
+/* Returns -1, 0 or 1 if a is before b, equal to it, or after it. */
 static int compare(struct timespec a, struct timespec b)
 {
 	if (a.tv_sec != b.tv_sec)
@@ -32,8 +32,8 @@ static int compare(struct timespec a, struct timespec b)
 	return (a.tv_nsec > b.tv_nsec) - (a.tv_nsec < b.tv_nsec);
 }
 
-/* Let the clock move on. */
-static void let_pass(void)
+/* Wait until the clock shows another time. */
+static void let_time_pass(void)
 {
 	struct timespec begin = clock_now();
 
@@ -55,14 +55,14 @@ static void now_is_the_monotonic_clock(void)
 	iv_deinit();
 }
 
-static void now_begins_invalid(void)
+static void now_is_read_when_used(void)
 {
 	struct timespec before;
 	int i;
 
 	for (i = 0; i < 2; i++) {
 		iv_init();
-		let_pass();
+		let_time_pass();
 		before = clock_now();
 		check(compare(before, iv_now) <= 0);
 		iv_deinit();
@@ -75,7 +75,7 @@ static void now_stays_until_invalidated(void)
 
 	iv_init();
 	first = iv_now;
-	let_pass();
+	let_time_pass();
 	check(compare(iv_now, first) == 0);
 	iv_validate_now();
 	check(compare(iv_now, first) == 0);
@@ -89,67 +89,67 @@ static void now_stays_until_invalidated(void)
 	iv_deinit();
 }
 
-static void one_place_for_both_functions(void)
+static void one_address_for_both_functions(void)
 {
-	const struct timespec *place;
+	const struct timespec *address;
 	struct timespec first;
 
 	iv_init();
-	place = &iv_now;
-	check(place == __iv_now_location_valid());
-	check(place == __iv_now_location());
+	address = &iv_now;
+	check(address == __iv_now_location_valid());
+	check(address == __iv_now_location());
 
-	/* The old one never reads the clock. */
+	/* The old function never reads the clock. */
 	first = iv_now;
 	iv_invalidate_now();
-	let_pass();
+	let_time_pass();
 	check(compare(*__iv_now_location(), first) == 0);
 
 	(iv_validate_now)();
 	check(compare(first, *__iv_now_location()) < 0);
-	check(place == &iv_now);
+	check(address == &iv_now);
 	iv_deinit();
 }
 
-static void *has_its_own_place(void *place)
+static void *has_its_own_address(void *address)
 {
 	iv_init();
-	check(&iv_now != place);
-	check(__iv_now_location() != place);
+	check(&iv_now != address);
+	check(__iv_now_location() != address);
 	iv_deinit();
 
 	return NULL;
 }
 
-static void each_loop_has_its_place(void)
+static void each_loop_has_its_address(void)
 {
 	pthread_t thread;
 
 	iv_init();
-	check_int(pthread_create(&thread, NULL, has_its_own_place,
+	check_int(pthread_create(&thread, NULL, has_its_own_address,
 				 (void *)&iv_now), 0);
 	check_int(pthread_join(thread, NULL), 0);
 	iv_deinit();
 }
 
 /* Handlers. */
-static const struct timespec *place;
-static struct timespec seen;
-static int times_seen;
+static const struct timespec *address;
+static struct timespec last_now;
+static int calls;
 
-static void same_as_seen(void *cookie)
+static void expect_same_now(void *cookie)
 {
 	(void)cookie;
-	check(&iv_now == place);
-	if (times_seen++)
-		check(compare(iv_now, seen) == 0);
-	seen = iv_now;
-	let_pass();
-	check(compare(iv_now, seen) == 0);
+	check(&iv_now == address);
+	if (calls++)
+		check(compare(iv_now, last_now) == 0);
+	last_now = iv_now;
+	let_time_pass();
+	check(compare(iv_now, last_now) == 0);
 }
 
 static struct iv_fd fds[3];
-static int kicks[3];
+static int writers[3];
 
 static void add_fd(int i, void (*handler)(void *))
 {
@@ -157,7 +157,7 @@ static void add_fd(int i, void (*handler)(void *))
 
 	check(pipe(fd) == 0);
 	check_int(write(fd[1], "x", 1), 1);
-	kicks[i] = fd[1];
+	writers[i] = fd[1];
 	IV_FD_INIT(&fds[i]);
 	fds[i].fd = fd[0];
 	fds[i].cookie = &fds[i];
@@ -169,7 +169,7 @@ static void remove_fd(int i)
 {
 	iv_fd_unregister(&fds[i]);
 	close(fds[i].fd);
-	close(kicks[i]);
+	close(writers[i]);
 }
 
 static void add_task(struct iv_task *task, void (*handler)(void *))
@@ -194,73 +194,73 @@ static void main_does_not_invalidate(void)
 	struct iv_task task;
 
 	iv_init();
-	place = &iv_now;
-	seen = iv_now;
-	times_seen = 1;
-	add_timer(&timer, (struct timespec){ 0 }, same_as_seen);
-	add_task(&task, same_as_seen);
-	let_pass();
+	address = &iv_now;
+	last_now = iv_now;
+	calls = 1;
+	add_timer(&timer, (struct timespec){ 0 }, expect_same_now);
+	add_task(&task, expect_same_now);
+	let_time_pass();
 	iv_main();
-	check_int(times_seen, 3);
+	check_int(calls, 3);
 	iv_deinit();
 }
 
-static void same_and_remove(void *_fd)
+static void expect_same_now_and_remove(void *_fd)
 {
 	struct iv_fd *fd = _fd;
 
-	same_as_seen(NULL);
+	expect_same_now(NULL);
 	remove_fd(fd - fds);
 }
 
-static void now_is_one_between_two_waits(void)
+static void now_is_the_same_between_two_waits(void)
 {
 	struct iv_task task;
 	int i;
 
 	iv_init();
-	place = &iv_now;
+	address = &iv_now;
 	for (i = 0; i < 3; i++)
-		add_fd(i, same_and_remove);
+		add_fd(i, expect_same_now_and_remove);
 	iv_main();
-	check_int(times_seen, 3);
+	check_int(calls, 3);
 
-	/* A quit between the two makes no difference. */
-	add_task(&task, same_as_seen);
+	/* Returning from iv_main() does not change that. */
+	add_task(&task, expect_same_now);
 	iv_main();
-	check_int(times_seen, 4);
+	check_int(calls, 4);
 	iv_deinit();
 }
 
-static struct timespec last_look;
+static struct timespec last_time;
 
-static void later_than_the_last_look(void *cookie)
+static void expect_later_now(void *cookie)
 {
 	(void)cookie;
-	check(&iv_now == place);
-	check(compare(last_look, iv_now) <= 0);
-	let_pass();
-	last_look = clock_now();
-	if (++times_seen == 20)
+	check(&iv_now == address);
+	check(compare(last_time, iv_now) <= 0);
+	let_time_pass();
+	last_time = clock_now();
+	if (++calls == 20)
 		iv_quit();
 }
 
 static void each_wait_invalidates(void)
 {
 	iv_init();
-	place = &iv_now;
-	let_pass();
-	last_look = clock_now();
-	add_fd(0, later_than_the_last_look);
+	address = &iv_now;
+	let_time_pass();
+	last_time = clock_now();
+	add_fd(0, expect_later_now);
 	iv_main();
-	check_int(times_seen, 20);
+	check_int(calls, 20);
 	remove_fd(0);
 	iv_deinit();
 }
 
 /*
- * A value that is 1000 seconds old stands for handlers that take as long: a
- * wait computed from it would outlast this test.
+ * Make iv_now 1000 seconds old, as if a handler had taken so long.  A wait that
+ * is computed from that would outlast this test.
  */
 static void make_now_old(void)
 {
@@ -275,11 +275,11 @@ static void work_for_long(void *cookie)
 
 static struct iv_timer due;
 
-static void not_early(void *cookie)
+static void expect_due(void *cookie)
 {
 	(void)cookie;
 	check(compare(due.expires, clock_now()) <= 0);
-	times_seen++;
+	calls++;
 }
 
 static void add_due_timer(void)
@@ -291,7 +291,7 @@ static void add_due_timer(void)
 		at.tv_sec++;
 		at.tv_nsec -= 1000000000;
 	}
-	add_timer(&due, at, not_early);
+	add_timer(&due, at, expect_due);
 }
 
 static void old_value_delays_no_timer(void)
@@ -302,33 +302,33 @@ static void old_value_delays_no_timer(void)
 	add_due_timer();
 	make_now_old();
 	iv_main();
-	check_int(times_seen, 1);
+	check_int(calls, 1);
 
 	add_due_timer();
 	add_task(&task, work_for_long);
 	iv_main();
-	check_int(times_seen, 2);
+	check_int(calls, 2);
 	iv_deinit();
 }
 
-/* Most of the rounds have no wait between them. */
+/* Most of these rounds follow the previous one without a wait. */
 static struct iv_task round_task;
 static int rounds;
 
-static void later_than_in_the_last_round(void *cookie)
+static void expect_later_in_each_round(void *cookie)
 {
 	(void)cookie;
-	check(compare(last_look, iv_now) < 0);
-	last_look = iv_now;
-	let_pass();
+	check(compare(last_time, iv_now) < 0);
+	last_time = iv_now;
+	let_time_pass();
 	if (++rounds < 100)
 		iv_task_register(&round_task);
 }
 
-static void now_is_fresh_in_each_round(void)
+static void now_is_read_in_each_round(void)
 {
 	iv_init();
-	add_task(&round_task, later_than_in_the_last_round);
+	add_task(&round_task, expect_later_in_each_round);
 	iv_main();
 	check_int(rounds, 100);
 	iv_deinit();
@@ -337,23 +337,23 @@ static void now_is_fresh_in_each_round(void)
 static const struct check_case cases[] = {
 	{ "iv_now is CLOCK_MONOTONIC",
 	  now_is_the_monotonic_clock, EACH_METHOD, 0 },
-	{ "iv_now begins invalid in each loop",
-	  now_begins_invalid, EACH_METHOD, 0 },
-	{ "iv_now stays what it is until iv_invalidate_now",
+	{ "the clock is not read before iv_now is first used",
+	  now_is_read_when_used, EACH_METHOD, 0 },
+	{ "iv_now stays the same until iv_invalidate_now",
 	  now_stays_until_invalidated, EACH_METHOD, 0 },
-	{ "both location functions give one place, the old one as it is",
-	  one_place_for_both_functions, EACH_METHOD, 0 },
-	{ "each loop has a place of its own",
-	  each_loop_has_its_place, EACH_METHOD, 0 },
-	{ "iv_main does not invalidate",
+	{ "both location functions return one address; one reads the clock",
+	  one_address_for_both_functions, EACH_METHOD, 0 },
+	{ "each loop has its own iv_now",
+	  each_loop_has_its_address, EACH_METHOD, 0 },
+	{ "iv_main does not invalidate iv_now",
 	  main_does_not_invalidate, EACH_METHOD, 0 },
-	{ "between two waits iv_now is one value",
-	  now_is_one_between_two_waits, EACH_METHOD, 0 },
-	{ "each wait invalidates, the place stays",
+	{ "iv_now does not change between two waits",
+	  now_is_the_same_between_two_waits, EACH_METHOD, 0 },
+	{ "each wait invalidates iv_now, whose address stays the same",
 	  each_wait_invalidates, EACH_METHOD, 0 },
-	{ "iv_now is fresh in each round",
-	  now_is_fresh_in_each_round, EACH_METHOD, 0 },
-	{ "an old value of iv_now delays no timer",
+	{ "iv_now is read anew in each round",
+	  now_is_read_in_each_round, EACH_METHOD, 0 },
+	{ "an old iv_now delays no timer",
 	  old_value_delays_no_timer, EACH_METHOD, 30 },
 };
 

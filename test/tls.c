@@ -15,7 +15,7 @@
 #include <sys/resource.h>
 #include "check.h"
 
-/* What happened, one letter each. */
+/* One letter for each call, in order. */
 static char trace[64];
 
 static void mark(char letter)
@@ -70,7 +70,7 @@ static int is_all(const char *area, size_t size, char byte)
 	return 1;
 }
 
-static void *areas_are_fresh(void *arg)
+static void *check_fresh_areas(void *arg)
 {
 	char *area[NUM_SIZES];
 	int i;
@@ -90,7 +90,7 @@ static void *areas_are_fresh(void *arg)
 		check(is_all(area[i], sizes[i], 'a' + i));
 	}
 	if (arg != NULL)
-		run_thread(areas_are_fresh, NULL);
+		run_thread(check_fresh_areas, NULL);
 	for (i = 0; i < NUM_SIZES; i++)
 		check(is_all(area[i], sizes[i], 'a' + i));
 	iv_deinit();
@@ -101,12 +101,12 @@ static void *areas_are_fresh(void *arg)
 static void each_loop_has_fresh_areas(void)
 {
 	register_sizes();
-	areas_are_fresh(trace);
-	areas_are_fresh(trace);
-	run_thread(areas_are_fresh, trace);
+	check_fresh_areas(trace);
+	check_fresh_areas(trace);
+	run_thread(check_fresh_areas, trace);
 }
 
-static void *has_no_areas(void *arg)
+static void *check_no_areas(void *arg)
 {
 	int i;
 
@@ -116,30 +116,30 @@ static void *has_no_areas(void *arg)
 	return arg;
 }
 
-static void without_a_loop_there_are_none(void)
+static void no_areas_without_a_loop(void)
 {
 	register_sizes();
-	has_no_areas(NULL);
+	check_no_areas(NULL);
 	iv_init();
-	run_thread(has_no_areas, NULL);
+	run_thread(check_no_areas, NULL);
 	iv_deinit();
-	has_no_areas(NULL);
+	check_no_areas(NULL);
 }
 
-/* Three users that tell what is done to them; the second one is mute. */
+/* Three users.  The first and the third record their callbacks. */
 struct area {
-	int	begun;
+	int	value;
 };
 
-static void first_begins(void *_area);
-static void first_ends(void *_area);
-static void third_begins(void *_area);
-static void third_ends(void *_area);
+static void first_init(void *_area);
+static void first_deinit(void *_area);
+static void third_init(void *_area);
+static void third_deinit(void *_area);
 
 static struct iv_tls_user first = {
 	.sizeof_state	= sizeof(struct area),
-	.init_thread	= first_begins,
-	.deinit_thread	= first_ends,
+	.init_thread	= first_init,
+	.deinit_thread	= first_deinit,
 };
 
 static struct iv_tls_user second = {
@@ -148,62 +148,62 @@ static struct iv_tls_user second = {
 
 static struct iv_tls_user third = {
 	.sizeof_state	= sizeof(struct area),
-	.init_thread	= third_begins,
-	.deinit_thread	= third_ends,
+	.init_thread	= third_init,
+	.deinit_thread	= third_deinit,
 };
 
-static int begun(const struct iv_tls_user *user)
+static int value_of(const struct iv_tls_user *user)
 {
 	struct area *area = iv_tls_user_ptr(user);
 
 	check(area != NULL);
 
-	return area->begun;
+	return area->value;
 }
 
-static void first_begins(void *_area)
+static void first_init(void *_area)
 {
 	struct area *area = _area;
 
 	check_int(iv_inited(), 1);
 	check(iv_tls_user_ptr(&first) == area);
-	check_int(begun(&first), 0);
-	check_int(begun(&second), 0);
-	check_int(begun(&third), 0);
-	area->begun = 1;
+	check_int(value_of(&first), 0);
+	check_int(value_of(&second), 0);
+	check_int(value_of(&third), 0);
+	area->value = 1;
 	mark('1');
 	iv_quit();
 }
 
-static void third_begins(void *_area)
+static void third_init(void *_area)
 {
 	struct area *area = _area;
 
 	check(iv_tls_user_ptr(&third) == area);
-	check_int(begun(&first), 1);
-	area->begun = 1;
+	check_int(value_of(&first), 1);
+	area->value = 1;
 	mark('3');
 }
 
-static void first_ends(void *_area)
+static void first_deinit(void *_area)
 {
 	struct area *area = _area;
 
 	check_int(iv_inited(), 1);
 	check(iv_tls_user_ptr(&first) == area);
-	check_int(area->begun, 1);
-	check_int(begun(&third), 1);
-	area->begun = 2;
+	check_int(area->value, 1);
+	check_int(value_of(&third), 1);
+	area->value = 2;
 	mark('a');
 }
 
-static void third_ends(void *_area)
+static void third_deinit(void *_area)
 {
 	struct area *area = _area;
 
 	check_int(iv_inited(), 1);
-	check_int(begun(&first), 2);
-	check_int(area->begun, 1);
+	check_int(value_of(&first), 2);
+	check_int(area->value, 1);
 	mark('c');
 }
 
@@ -214,7 +214,7 @@ static void register_three(void)
 	iv_tls_user_register(&third);
 }
 
-static void *begin_and_deinit(void *arg)
+static void *init_and_deinit(void *arg)
 {
 	iv_init();
 	expect("13");
@@ -223,7 +223,7 @@ static void *begin_and_deinit(void *arg)
 	return arg;
 }
 
-static void *begin_and_return(void *arg)
+static void *init_and_return(void *arg)
 {
 	iv_init();
 	expect("13");
@@ -231,7 +231,7 @@ static void *begin_and_return(void *arg)
 	return arg;
 }
 
-static void *begin_and_exit(void *arg)
+static void *init_and_exit(void *arg)
 {
 	iv_init();
 	expect("13");
@@ -241,15 +241,15 @@ static void *begin_and_exit(void *arg)
 static void callbacks_run_in_order(void)
 {
 	register_three();
-	begin_and_deinit(NULL);
+	init_and_deinit(NULL);
 	expect("ac");
-	begin_and_deinit(NULL);
+	init_and_deinit(NULL);
 	expect("ac");
-	run_thread(begin_and_deinit, NULL);
+	run_thread(init_and_deinit, NULL);
 	expect("ac");
-	run_thread(begin_and_return, NULL);
+	run_thread(init_and_return, NULL);
 	expect("ac");
-	run_thread(begin_and_exit, NULL);
+	run_thread(init_and_exit, NULL);
 	expect("ac");
 }
 
@@ -259,7 +259,7 @@ static void mark_task(void *cookie)
 	mark('t');
 }
 
-static void quit_while_beginning_has_no_effect(void)
+static void quit_in_a_callback(void)
 {
 	struct iv_task task;
 
@@ -273,13 +273,13 @@ static void quit_while_beginning_has_no_effect(void)
 	iv_deinit();
 }
 
-/* A user that keeps the loop busy, as a module would. */
+/* A user that registers objects in each loop, as modules do. */
 struct module {
 	struct iv_fd	fd;
 	struct iv_timer	timer;
 	struct iv_task	task;
 	struct iv_event	event;
-	int		kick;
+	int		writer;
 };
 
 static void module_task(void *cookie)
@@ -307,24 +307,24 @@ static void module_fd(void *cookie)
 	iv_quit();
 }
 
-static void module_begin_fd(struct module *m)
+static void module_add_fd(struct module *m)
 {
 	int fd[2];
 
 	check(pipe(fd) == 0);
 	check_int(write(fd[1], "x", 1), 1);
-	m->kick = fd[1];
+	m->writer = fd[1];
 	IV_FD_INIT(&m->fd);
 	m->fd.fd = fd[0];
 	m->fd.handler_in = module_fd;
 	iv_fd_register(&m->fd);
 }
 
-static void module_begins(void *_m)
+static void module_init(void *_m)
 {
 	struct module *m = _m;
 
-	module_begin_fd(m);
+	module_add_fd(m);
 	IV_TIMER_INIT(&m->timer);
 	m->timer.expires = iv_now;
 	m->timer.handler = module_timer;
@@ -338,7 +338,7 @@ static void module_begins(void *_m)
 	iv_event_post(&m->event);
 }
 
-static void module_ends(void *_m)
+static void module_deinit(void *_m)
 {
 	struct module *m = _m;
 
@@ -350,7 +350,7 @@ static void module_ends(void *_m)
 	iv_fd_set_handler_in(&m->fd, NULL);
 	iv_fd_unregister(&m->fd);
 	close(m->fd.fd);
-	close(m->kick);
+	close(m->writer);
 	IV_TASK_INIT(&m->task);
 	iv_task_register(&m->task);
 	iv_task_unregister(&m->task);
@@ -358,8 +358,8 @@ static void module_ends(void *_m)
 
 static struct iv_tls_user module = {
 	.sizeof_state	= sizeof(struct module),
-	.init_thread	= module_begins,
-	.deinit_thread	= module_ends,
+	.init_thread	= module_init,
+	.deinit_thread	= module_deinit,
 };
 
 static void *run_module(void *arg)
@@ -372,7 +372,7 @@ static void *run_module(void *arg)
 	return NULL;
 }
 
-static void *leave_module(void *arg)
+static void *run_module_and_exit(void *arg)
 {
 	iv_init();
 	if (arg == NULL)
@@ -388,16 +388,16 @@ static void callbacks_have_the_whole_loop(void)
 	iv_tls_user_register(&module);
 	run_module(NULL);
 	expect("Ttef");
-	run_thread(leave_module, NULL);
+	run_thread(run_module_and_exit, NULL);
 	expect("Ttef");
 	run_module(trace);
-	run_thread(leave_module, trace);
+	run_thread(run_module_and_exit, trace);
 	expect("");
 	check_int(num_descriptors(), before);
 }
 
-/* A user that leaves something behind. */
-static void leave_event(void *_event)
+/* A user that registers an event while the loop ends. */
+static void register_in_deinit(void *_event)
 {
 	struct iv_event *event = _event;
 
@@ -408,17 +408,17 @@ static void leave_event(void *_event)
 
 static struct iv_tls_user careless = {
 	.sizeof_state	= sizeof(struct iv_event),
-	.deinit_thread	= leave_event,
+	.deinit_thread	= register_in_deinit,
 };
 
-static void what_a_callback_leaves_is_cleaned_up(void)
+static void event_of_deinit_is_cleaned_up(void)
 {
 	int before = num_descriptors();
 
 	iv_tls_user_register(&careless);
 	run_module(NULL);
 	check_int(num_descriptors(), before);
-	run_thread(leave_module, NULL);
+	run_thread(run_module_and_exit, NULL);
 	check_int(num_descriptors(), before);
 	expect("");
 }
@@ -426,16 +426,16 @@ static void what_a_callback_leaves_is_cleaned_up(void)
 /* Signal handlers. */
 static void *area_in_handler;
 
-static void look_up(int sig)
+static void get_area(int sig)
 {
 	(void)sig;
 	area_in_handler = iv_tls_user_ptr(&first);
 }
 
-static void signal_handlers_find_the_area(void)
+static void signal_handlers_get_the_area(void)
 {
 	register_three();
-	signal(SIGUSR1, look_up);
+	signal(SIGUSR1, get_area);
 	raise(SIGUSR1);
 	check(area_in_handler == NULL);
 	iv_init();
@@ -446,19 +446,19 @@ static void signal_handlers_find_the_area(void)
 	check(area_in_handler == NULL);
 }
 
-/* Many loops at once. */
+/* Many loops at the same time. */
 static void count_up(void *_area)
 {
 	struct area *area = _area;
 
-	area->begun++;
+	area->value++;
 }
 
 static void count_check(void *_area)
 {
 	struct area *area = _area;
 
-	check_int(area->begun, 1001);
+	check_int(area->value, 1001);
 }
 
 static struct iv_tls_user counter = {
@@ -509,7 +509,7 @@ static void constructors_may_register(void)
 	iv_deinit();
 }
 
-/* Sizes that nobody can have. */
+/* Sizes that are too large, or add up to too much. */
 static void register_size_max(void)
 {
 	static struct iv_tls_user user = { .sizeof_state = SIZE_MAX };
@@ -517,7 +517,7 @@ static void register_size_max(void)
 	iv_tls_user_register(&user);
 }
 
-static void register_much_several_times(void)
+static void register_too_much_in_all(void)
 {
 	static struct iv_tls_user users[5];
 	int i;
@@ -528,8 +528,8 @@ static void register_much_several_times(void)
 	}
 }
 
-/* The process's first key, whatever number it has, belongs to somebody else. */
-static void keys_of_others_mean_nothing(void)
+/* The process's first key, whatever its number is, belongs to the test. */
+static void keys_of_others_are_ignored(void)
 {
 	static struct iv_tls_user user = { .sizeof_state = 8 };
 	pthread_key_t key;
@@ -546,7 +546,7 @@ static void keys_of_others_mean_nothing(void)
 	check(pthread_getspecific(key) == &key);
 }
 
-static void begin_without_memory(void)
+static void init_without_memory(void)
 {
 	static struct iv_tls_user user = { .sizeof_state = 256 << 20 };
 	struct rlimit lim = { 64 << 20, 64 << 20 };
@@ -556,41 +556,41 @@ static void begin_without_memory(void)
 	iv_init();
 }
 
-static void shortage_of_memory_is_fatal(void)
+static void no_memory_is_fatal(void)
 {
 	need_memory_limit(RLIMIT_AS);
-	check_fatal(begin_without_memory, "iv_init");
+	check_fatal(init_without_memory, "iv_init");
 }
 
 static void impossible_sizes_are_fatal(void)
 {
 	check_fatal(register_size_max, "iv_tls_user_register");
-	check_fatal(register_much_several_times, "iv_tls_user_register");
+	check_fatal(register_too_much_in_all, "iv_tls_user_register");
 }
 
 static const struct check_case cases[] = {
-	{ "each loop has areas of its own, zeroed and aligned to 16",
+	{ "each loop has its own areas, zeroed and aligned to 16 bytes",
 	  each_loop_has_fresh_areas, EACH_METHOD, 0 },
 	{ "a thread without a loop has no areas",
-	  without_a_loop_there_are_none, EACH_METHOD, 0 },
-	{ "callbacks run once a loop, in the order of registration",
+	  no_areas_without_a_loop, EACH_METHOD, 0 },
+	{ "callbacks run once per loop, in the order of registration",
 	  callbacks_run_in_order, EACH_METHOD, 0 },
 	{ "iv_quit in a callback has no effect",
-	  quit_while_beginning_has_no_effect, EACH_METHOD, 0 },
-	{ "callbacks may use the whole loop, also at the thread's end",
+	  quit_in_a_callback, EACH_METHOD, 0 },
+	{ "callbacks may use the whole loop, even when the thread exits",
 	  callbacks_have_the_whole_loop, EACH, 0 },
-	{ "what a last callback registers is cleaned up behind it",
-	  what_a_callback_leaves_is_cleaned_up, EACH, 0 },
-	{ "signal handlers find the area, or none",
-	  signal_handlers_find_the_area, EACH_METHOD, 0 },
-	{ "loops beside each other do not share areas",
+	{ "an event registered by deinit_thread leaves no descriptor open",
+	  event_of_deinit_is_cleaned_up, EACH, 0 },
+	{ "signal handlers get the area, or NULL without a loop",
+	  signal_handlers_get_the_area, EACH_METHOD, 0 },
+	{ "loops in several threads do not share areas",
 	  loops_do_not_share_areas, EACH_METHOD, 0 },
 	{ "users may be registered before main",
 	  constructors_may_register, ONCE, 0 },
-	{ "before the first loop, other libraries' keys mean nothing",
-	  keys_of_others_mean_nothing, ONCE, 0 },
-	{ "a loop for which there is no memory is fatal",
-	  shortage_of_memory_is_fatal, ONCE, 0 },
+	{ "before the first loop, another library's key is not taken for ours",
+	  keys_of_others_are_ignored, ONCE, 0 },
+	{ "iv_init without memory for a loop is fatal",
+	  no_memory_is_fatal, ONCE, 0 },
 	{ "sizes that overflow are fatal",
 	  impossible_sizes_are_fatal, ONCE, 0 },
 };
