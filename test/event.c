@@ -24,7 +24,7 @@
 
 #define SOME_ERRNO	12345
 
-/* What ran, in order, a letter each. */
+/* The handlers that ran, in order, one letter each. */
 static char trace[4096];
 
 static void note(char letter)
@@ -48,7 +48,8 @@ static void note_cookie(void *letter)
 	note(*(char *)letter);
 }
 
-static void start(struct iv_event *ev, void (*handler)(void *), void *cookie)
+static void
+register_event(struct iv_event *ev, void (*handler)(void *), void *cookie)
 {
 	IV_EVENT_INIT(ev);
 	ev->handler = handler;
@@ -56,9 +57,9 @@ static void start(struct iv_event *ev, void (*handler)(void *), void *cookie)
 	check_int(iv_event_register(ev), 0);
 }
 
-static void start_noted(struct iv_event *ev, const char *letter)
+static void register_noted(struct iv_event *ev, const char *letter)
 {
-	start(ev, note_cookie, (void *)letter);
+	register_event(ev, note_cookie, (void *)letter);
 }
 
 static void start_task(struct iv_task *t, void (*handler)(void *), void *cookie)
@@ -90,12 +91,12 @@ static void run_for(int ms)
 		iv_timer_unregister(&t);
 }
 
-/* Passes enough for all that was posted before to be served. */
-#define PASSES	80
+/* Enough to serve all that was posted before. */
+#define ITERATIONS	80
 
 static void serve_all(void)
 {
-	run_iterations(PASSES);
+	run_iterations(ITERATIONS);
 }
 
 static void in_thread(void *(*fn)(void *), void *arg)
@@ -120,9 +121,9 @@ static void order(void)
 	struct iv_event a, b, c;
 
 	iv_init();
-	start_noted(&a, "a");
-	start_noted(&b, "b");
-	start_noted(&c, "c");
+	register_noted(&a, "a");
+	register_noted(&b, "b");
+	register_noted(&c, "c");
 
 	iv_event_post(&c);
 	iv_event_post(&a);
@@ -151,7 +152,7 @@ static void coalescing(void)
 	int i;
 
 	iv_init();
-	start_noted(&a, "a");
+	register_noted(&a, "a");
 	for (i = 0; i < 100000; i++)
 		iv_event_post(&a);
 	serve_all();
@@ -184,7 +185,7 @@ static void post_self(void *_p)
 		iv_quit();
 }
 
-static void next_round_for_ever(void *unused)
+static void start_next_round(void *unused)
 {
 	(void)unused;
 	rounds++;
@@ -196,8 +197,8 @@ static void post_in_own_handler(void)
 	struct poster p = { .calls = 0 };
 
 	iv_init();
-	start(&p.ev, post_self, &p);
-	start_task(&rounds_task, next_round_for_ever, NULL);
+	register_event(&p.ev, post_self, &p);
+	start_task(&rounds_task, start_next_round, NULL);
 	iv_event_post(&p.ev);
 	iv_main();
 	check_int(p.calls, 100);
@@ -206,7 +207,7 @@ static void post_in_own_handler(void)
 	iv_deinit();
 }
 
-static void post_on(void *ev)
+static void post_again_in_handler(void *ev)
 {
 	iv_event_post(ev);
 }
@@ -245,7 +246,9 @@ static void tick(void *_t)
 	iv_timer_register(&t->timer);
 }
 
-/* Two events that post themselves, a timer, and a descriptor that it feeds. */
+/*
+ * Two events post themselves.  A timer fires, and makes a descriptor readable.
+ */
 static void self_posters_starve_nothing(void)
 {
 	struct iv_event a, b;
@@ -266,8 +269,8 @@ static void self_posters_starve_nothing(void)
 	t.timer.handler = tick;
 	t.timer.cookie = &t;
 	iv_timer_register(&t.timer);
-	start(&a, post_on, &a);
-	start(&b, post_on, &b);
+	register_event(&a, post_again_in_handler, &a);
+	register_event(&b, post_again_in_handler, &b);
 	iv_event_post(&a);
 	iv_event_post(&b);
 	iv_main();
@@ -284,7 +287,7 @@ static void self_posters_starve_nothing(void)
 
 #define BATCH	5
 
-enum deed {
+enum removal {
 	REMOVE_ONE,
 	REMOVE_ALL,
 	REGISTER_AGAIN,
@@ -296,13 +299,13 @@ struct member {
 	int		index;
 };
 
-/* The at'th handler that is called does the deed to the victim. */
+/* The handler that is called as number `at' does this to the victim. */
 static struct {
 	struct member	*member[BATCH];
 	int		called;
 	int		at;
 	int		victim;
-	enum deed	deed;
+	enum removal	removal;
 } batch;
 
 static void remove_member(int i)
@@ -315,33 +318,33 @@ static void remove_member(int i)
 	batch.member[i] = NULL;
 }
 
-static void do_the_deed(void)
+static void remove_victim(void)
 {
 	struct iv_event *ev = &batch.member[batch.victim]->ev;
 	int i;
 
-	if (batch.deed == REGISTER_AGAIN) {
+	if (batch.removal == REGISTER_AGAIN) {
 		iv_event_unregister(ev);
 		check_int(iv_event_register(ev), 0);
 	}
-	if (batch.deed == POST_AND_REMOVE)
+	if (batch.removal == POST_AND_REMOVE)
 		iv_event_post(ev);
-	if (batch.deed == POST_AND_REMOVE || batch.deed == REMOVE_ONE)
+	if (batch.removal == POST_AND_REMOVE || batch.removal == REMOVE_ONE)
 		remove_member(batch.victim);
-	for (i = 0; batch.deed == REMOVE_ALL && i < BATCH; i++)
+	for (i = 0; batch.removal == REMOVE_ALL && i < BATCH; i++)
 		remove_member(i);
 }
 
-static void member_called(void *_m)
+static void note_member(void *_m)
 {
 	struct member *m = _m;
 
 	note('0' + m->index);
 	if (batch.called++ == batch.at)
-		do_the_deed();
+		remove_victim();
 }
 
-/* The victim's call is missing if its turn would come later. */
+/* The victim is not called if its call was still to come. */
 static void expect_batch(void)
 {
 	char want[BATCH + 1] = "";
@@ -350,29 +353,30 @@ static void expect_batch(void)
 
 	for (i = 0; i < BATCH; i++) {
 		if (i > batch.at &&
-		    (batch.deed == REMOVE_ALL || i == batch.victim))
+		    (batch.removal == REMOVE_ALL || i == batch.victim))
 			continue;
 		want[num++] = '0' + i;
 	}
 	expect_trace(want);
 }
 
-static void run_batch(enum deed deed, int at, int victim, int foreign)
+static void run_batch(enum removal removal, int at, int victim, int from_thread)
 {
 	int i;
 
 	memset(&batch, 0, sizeof(batch));
-	batch.deed = deed;
+	batch.removal = removal;
 	batch.at = at;
 	batch.victim = victim;
 
 	for (i = 0; i < BATCH; i++) {
 		batch.member[i] = malloc(sizeof(*batch.member[i]));
 		batch.member[i]->index = i;
-		start(&batch.member[i]->ev, member_called, batch.member[i]);
+		register_event(&batch.member[i]->ev, note_member,
+			       batch.member[i]);
 	}
 	for (i = 0; i < BATCH; i++) {
-		if (foreign)
+		if (from_thread)
 			in_thread(post, &batch.member[i]->ev);
 		else
 			iv_event_post(&batch.member[i]->ev);
@@ -386,15 +390,15 @@ static void run_batch(enum deed deed, int at, int victim, int foreign)
 	}
 }
 
-static void run_batches(enum deed deed)
+static void run_batches(enum removal removal)
 {
 	int at, victim;
 
 	iv_init();
 	for (at = 0; at < BATCH; at++) {
 		for (victim = 0; victim < BATCH; victim++) {
-			run_batch(deed, at, victim, 0);
-			run_batch(deed, at, victim, 1);
+			run_batch(removal, at, victim, 0);
+			run_batch(removal, at, victim, 1);
 		}
 	}
 	iv_deinit();
@@ -425,15 +429,15 @@ static void cancel_before_main(void)
 	struct iv_event a, b;
 
 	iv_init();
-	start_noted(&a, "a");
-	start_noted(&b, "b");
+	register_noted(&a, "a");
+	register_noted(&b, "b");
 	iv_event_post(&a);
 	iv_event_post(&b);
 	iv_event_unregister(&a);
 	serve_all();
 	expect_trace("b");
 
-	start_noted(&a, "a");
+	register_noted(&a, "a");
 	serve_all();
 	expect_trace("");
 	in_thread(post, &a);
@@ -465,8 +469,8 @@ static void post_among_tasks(void *_r)
 static void start_round_test(struct round_test *r)
 {
 	iv_init();
-	start_noted(&r->e, "e");
-	start_noted(&r->f, "f");
+	register_noted(&r->e, "e");
+	register_noted(&r->f, "f");
 }
 
 static void end_round_test(struct round_test *r)
@@ -493,7 +497,7 @@ static void position_in_round(void)
 	struct iv_task t;
 
 	start_round_test(&r);
-	/* Tasks of which none has run in this round join its end. */
+	/* Tasks that have not run in this round are added to its end. */
 	IV_TASK_INIT(&r.t1);
 	IV_TASK_INIT(&r.t2);
 	IV_TASK_INIT(&r.t3);
@@ -544,14 +548,14 @@ static void *post_late(void *ev)
 	return post(ev);
 }
 
-static void wakes_a_sleeping_loop(void)
+static void wake_sleeping_loop(void)
 {
 	struct counted c = { .calls = 0 };
 	pthread_t t;
 	int i;
 
 	iv_init();
-	start(&c.ev, call_and_quit, &c);
+	register_event(&c.ev, call_and_quit, &c);
 	for (i = 0; i < 5; i++) {
 		check_int(pthread_create(&t, NULL, post_late, &c.ev), 0);
 		iv_main();
@@ -562,15 +566,15 @@ static void wakes_a_sleeping_loop(void)
 	iv_deinit();
 }
 
-/* A loop that spins uses up all the time that it should sleep. */
-static void sleeps_after_delivery(void)
+/* A loop that spins uses CPU time when it should sleep. */
+static void sleep_after_delivery(void)
 {
 	struct counted c = { .calls = 0 };
 	pthread_t t;
 	long before;
 
 	iv_init();
-	start(&c.ev, count, &c);
+	register_event(&c.ev, count, &c);
 	check_int(pthread_create(&t, NULL, post_late, &c.ev), 0);
 	before = cpu_ms();
 	run_for(300);
@@ -582,7 +586,7 @@ static void sleeps_after_delivery(void)
 	iv_deinit();
 }
 
-static void leave(void *_c)
+static void count_and_unregister(void *_c)
 {
 	struct counted *c = _c;
 
@@ -590,19 +594,19 @@ static void leave(void *_c)
 	iv_event_unregister(&c->ev);
 }
 
-static void counts_as_one(void)
+static void keeps_loop_running(void)
 {
 	struct counted a = { .calls = 0 }, b = { .calls = 0 };
 
 	iv_init();
-	start(&a.ev, leave, &a);
-	start(&b.ev, leave, &b);
+	register_event(&a.ev, count_and_unregister, &a);
+	register_event(&b.ev, count_and_unregister, &b);
 	iv_event_post(&a.ev);
 	run_for(1);
 	check_int(a.calls, 1);
 	check_int(b.calls, 0);
 	iv_event_post(&b.ev);
-	/* No iv_quit(): it ends because nothing is left. */
+	/* There is no iv_quit(): it returns as nothing is registered. */
 	iv_main();
 	check_int(b.calls, 1);
 	iv_deinit();
@@ -618,7 +622,7 @@ static void private_memory(void)
 	for (i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
 		memset(&c, patterns[i], sizeof(c));
 		c.calls = 0;
-		c.ev.handler = leave;
+		c.ev.handler = count_and_unregister;
 		c.ev.cookie = &c;
 		check_int(iv_event_register(&c.ev), 0);
 		iv_event_post(&c.ev);
@@ -660,10 +664,10 @@ static void descriptor_limit(void)
 	if (variant_is_pipe())
 		register_at_limit(&c, lowest_descriptor() + 1);
 	check_int(num_descriptors(), before);
-	/* Nothing is registered, so this ends. */
+	/* Nothing is registered, so this returns. */
 	iv_main();
 
-	start(&c.ev, leave, &c);
+	register_event(&c.ev, count_and_unregister, &c);
 	in_thread(post, &c.ev);
 	iv_main();
 	check_int(c.calls, 1);
@@ -671,15 +675,15 @@ static void descriptor_limit(void)
 	iv_deinit();
 }
 
-static void *register_refused(void *err)
+static void *register_with_refusal(void *err)
 {
 	struct counted c = { .calls = 0 };
 
 	iv_init();
-	/* To this thread alone. */
+	/* It fails in this thread only. */
 	refuse("epoll_ctl", (intptr_t)err);
 	IV_EVENT_INIT(&c.ev);
-	c.ev.handler = leave;
+	c.ev.handler = count_and_unregister;
 	c.ev.cookie = &c;
 	if (iv_event_register(&c.ev) == 0)
 		iv_event_unregister(&c.ev);
@@ -688,13 +692,13 @@ static void *register_refused(void *err)
 	return NULL;
 }
 
-static void refused_beside_others(void)
+static void refusal_in_another_thread(void)
 {
 	struct counted c = { .calls = 0 };
 
 	iv_init();
-	start(&c.ev, leave, &c);
-	in_thread(register_refused, (void *)(intptr_t)ENOSPC);
+	register_event(&c.ev, count_and_unregister, &c);
+	in_thread(register_with_refusal, (void *)(intptr_t)ENOSPC);
 	in_thread(post, &c.ev);
 	iv_main();
 	check_int(c.calls, 1);
@@ -712,7 +716,7 @@ static void pipes_are_close_on_exec(void)
 	refuse("eventfd2", ENOSYS);
 	refuse("eventfd", ENOSYS);
 	iv_init();
-	start(&c.ev, leave, &c);
+	register_event(&c.ev, count_and_unregister, &c);
 	for (fd = 3; fd < 100; fd++) {
 		int flags = fcntl(fd, F_GETFD);
 
@@ -731,9 +735,9 @@ static void deinit_registered(void)
 
 	for (i = 0; i < 10; i++) {
 		iv_init();
-		start_noted(&ev[0], "a");
-		start_noted(&ev[1], "b");
-		start_noted(&ev[2], "c");
+		register_noted(&ev[0], "a");
+		register_noted(&ev[1], "b");
+		register_noted(&ev[2], "c");
 		iv_event_post(&ev[1]);
 		iv_event_unregister(&ev[i % 3]);
 		iv_deinit();
@@ -747,7 +751,7 @@ static void *end_registered(void *unused)
 
 	(void)unused;
 	iv_init();
-	start_noted(&ev, "a");
+	register_noted(&ev, "a");
 	iv_event_post(&ev);
 
 	return NULL;
@@ -765,24 +769,24 @@ static void thread_ends_registered(void)
 }
 
 
-static struct iv_event silent[100];
+static struct iv_event quiet[100];
 
-static void post_silently(void *unused)
+static void post_all_quiet(void *unused)
 {
 	int i, j;
 
 	(void)unused;
 	for (j = 0; j < 10; j++) {
 		for (i = 0; i < 100; i++)
-			iv_event_post(&silent[i]);
+			iv_event_post(&quiet[i]);
 	}
 }
 
-/* The loop is awake all the time: it waits here for the thread. */
-static void watch_silent_thread(void *unused)
+/* The loop stays awake: it waits here for the thread. */
+static void watch_quiet_thread(void *unused)
 {
 	(void)unused;
-	without_system_calls(post_silently, NULL);
+	without_system_calls(post_all_quiet, NULL);
 }
 
 static void no_system_call(void)
@@ -793,35 +797,35 @@ static void no_system_call(void)
 
 	iv_init();
 	for (i = 0; i < 100; i++)
-		start_noted(&silent[i], "a");
-	start_task(&t, watch_silent_thread, NULL);
+		register_noted(&quiet[i], "a");
+	start_task(&t, watch_quiet_thread, NULL);
 	serve_all();
 	check_int(strlen(trace), 100);
 	memset(trace, 0, sizeof(trace));
 
-	/* The owner itself, in a child as it would not get over it. */
+	/* The owner posts, in a child: a system call would kill it. */
 	pid = fork();
 	if (pid == 0) {
 		forbid_system_calls();
 		for (i = 0; i < 100; i++)
-			iv_event_post(&silent[i]);
+			iv_event_post(&quiet[i]);
 		exit_tied();
 	}
 	check_child(pid);
 	for (i = 0; i < 100; i++)
-		iv_event_unregister(&silent[i]);
+		iv_event_unregister(&quiet[i]);
 	iv_deinit();
 }
 
 
 /*
- * A post must reach a loop that sleeps.  A thread that waits for one to be
- * served looks at the loop's thread meanwhile: if the kernel has it sleeping
- * all the time although the post returned, the wakeup is lost.
+ * A thread that waits for its post to be served checks the loop's thread
+ * meanwhile.  If that sleeps all the time although the post has returned, a
+ * wakeup was lost.
  */
 static pid_t loop_tid;
 
-static int sleeping(unsigned long *switches)
+static int read_loop_state(unsigned long *switches)
 {
 	char name[64], line[256];
 	int asleep = 0;
@@ -840,49 +844,50 @@ static int sleeping(unsigned long *switches)
 	return asleep;
 }
 
-static void look_at_loop(int *looks)
+static void check_loop_is_active(int *sleeping_checks)
 {
 	static _Thread_local unsigned long before;
 	unsigned long switches = 0;
 
 	usleep(1000);
-	if (sleeping(&switches) && switches == before)
-		check(++*looks < 300);
+	if (read_loop_state(&switches) && switches == before)
+		check(++*sleeping_checks < 300);
 	else
-		*looks = 0;
+		*sleeping_checks = 0;
 	before = switches;
 }
 
-static void await(const atomic_ulong *seen, unsigned long value)
+static void await_value(const atomic_ulong *received, unsigned long value)
 {
-	int looks = 0;
+	int sleeping_checks = 0;
 	int spins = 0;
 
-	while (atomic_load_explicit(seen, memory_order_relaxed) < value) {
+	while (atomic_load_explicit(received, memory_order_relaxed) < value) {
 		if (++spins > 5000)
-			look_at_loop(&looks);
+			check_loop_is_active(&sleeping_checks);
 		else
 			sched_yield();
 	}
 }
 
-struct line {
+struct cache_line {
 	_Alignas(64) atomic_ulong	value;
 };
 
 /*
- * Data that nothing orders but the post.  Odd and even values stand apart, so
- * that a store goes to a line of memory that the loop's processor had last.
+ * Data that is ordered by nothing but the post.  Odd and even values have a
+ * cache line each, so that a store goes to a line that the loop's processor has
+ * read last.
  */
 struct channel {
-	struct line			data[2];
-	_Alignas(64) atomic_ulong	seen;
+	struct cache_line		data[2];
+	_Alignas(64) atomic_ulong	received;
 	struct iv_event			ev;
 	int				rounds;
 	int				delay;
 };
 
-static unsigned long said(struct channel *c)
+static unsigned long latest_value(struct channel *c)
 {
 	unsigned long even = atomic_load_explicit(&c->data[0].value,
 						  memory_order_relaxed);
@@ -892,65 +897,67 @@ static unsigned long said(struct channel *c)
 	return odd > even ? odd : even;
 }
 
-static void look(void *_c)
+static void receive_latest(void *_c)
 {
 	struct channel *c = _c;
 
-	atomic_store_explicit(&c->seen, said(c), memory_order_relaxed);
+	atomic_store_explicit(&c->received, latest_value(c),
+			      memory_order_relaxed);
 }
 
-static void say(struct channel *c, unsigned long value)
+static void send_value(struct channel *c, unsigned long value)
 {
 	atomic_store_explicit(&c->data[value % 2].value, value,
 			      memory_order_relaxed);
 	iv_event_post(&c->ev);
 }
 
-static void pause_for(int turns)
+static void pause_for(int times)
 {
-	while (turns-- > 0)
+	while (times-- > 0)
 		atomic_signal_fence(memory_order_seq_cst);
 }
 
-static int is_seen(struct channel *c, unsigned long value)
+static int was_received(struct channel *c, unsigned long value)
 {
-	return atomic_load_explicit(&c->seen, memory_order_relaxed) >= value;
+	return atomic_load_explicit(&c->received,
+				    memory_order_relaxed) >= value;
 }
 
 /*
- * A post, and another one right when the loop answers the first: the delay
- * between them grows while that comes too early, and shrinks while too late.
+ * Post, and post again at the moment when the loop serves the first post.  The
+ * delay between the two grows if the second was too early, and else shrinks.
  */
-static unsigned long say_twice(struct channel *c, unsigned long value,
-			       unsigned int *seed)
+static unsigned long send_at_reply(struct channel *c, unsigned long value,
+				   unsigned int *seed)
 {
 	int step = 1 + c->delay / 64;
 
-	say(c, ++value);
+	send_value(c, ++value);
 	pause_for(c->delay + rand_r(seed) % step);
-	if (!is_seen(c, value))
+	if (!was_received(c, value))
 		c->delay += step;
 	else if (c->delay > step)
 		c->delay -= step;
-	say(c, ++value);
+	send_value(c, ++value);
 
 	return value;
 }
 
-/* Another one when the loop is about to sleep. */
-static unsigned long say_again(struct channel *c, unsigned long value,
-			       unsigned int *seed)
+/* Post, and post again when the loop is about to sleep. */
+static unsigned long send_before_sleep(struct channel *c, unsigned long value,
+				       unsigned int *seed)
 {
-	say(c, ++value);
-	await(&c->seen, value);
+	send_value(c, ++value);
+	await_value(&c->received, value);
 	pause_for(rand_r(seed) % 8192);
-	say(c, ++value);
+	send_value(c, ++value);
 
 	return value;
 }
 
-/* Every now and then a burst while the loop wakes up. */
-static void *say_much(void *_c)
+/* In one of eight rounds there is a burst of posts while the loop wakes up. */
+static void *send_values(void *_c)
 {
 	struct channel *c = _c;
 	unsigned long value = 0;
@@ -958,11 +965,11 @@ static void *say_much(void *_c)
 	int i, j;
 
 	for (i = 0; i < c->rounds; i++) {
-		value = i % 2 ? say_twice(c, value, &seed) :
-				say_again(c, value, &seed);
+		value = i % 2 ? send_at_reply(c, value, &seed) :
+				send_before_sleep(c, value, &seed);
 		for (j = rand_r(&seed) % 64; j > 56; j--)
-			say(c, ++value);
-		await(&c->seen, value);
+			send_value(c, ++value);
+		await_value(&c->received, value);
 	}
 
 	return NULL;
@@ -987,7 +994,7 @@ static void start_channel(struct channel *c, int num)
 	memset(c, 0, sizeof(*c));
 	c->rounds = num;
 	c->delay = 1000;
-	start(&c->ev, look, c);
+	register_event(&c->ev, receive_latest, c);
 }
 
 static void sent_by_threads(int num, int num_rounds)
@@ -998,17 +1005,17 @@ static void sent_by_threads(int num, int num_rounds)
 
 	iv_init();
 	loop_tid = iv_get_thread_id();
-	start(&all_sent, quit, NULL);
+	register_event(&all_sent, quit, NULL);
 	for (i = 0; i < 4; i++)
 		start_channel(&c[i], i < num ? num_rounds : 0);
 	for (i = 0; i < 4; i++)
-		check_int(pthread_create(&t[i], NULL, say_much, &c[i]), 0);
+		check_int(pthread_create(&t[i], NULL, send_values, &c[i]), 0);
 	check_int(pthread_create(&joiner, NULL, join_all, t), 0);
 	iv_main();
 	check_int(pthread_join(joiner, NULL), 0);
 
 	for (i = 0; i < num; i++)
-		check_int(c[i].seen, said(&c[i]));
+		check_int(c[i].received, latest_value(&c[i]));
 	for (i = 0; i < 4; i++)
 		iv_event_unregister(&c[i].ev);
 	iv_event_unregister(&all_sent);
@@ -1027,7 +1034,7 @@ static void many_senders(void)
 
 
 static struct channel *signal_channel;
-static atomic_ulong signals_taken;
+static atomic_ulong signals_received;
 
 static void send_from_signal(int sig)
 {
@@ -1035,7 +1042,7 @@ static void send_from_signal(int sig)
 
 	(void)sig;
 	errno = SOME_ERRNO;
-	say(signal_channel, 1 + atomic_fetch_add(&signals_taken, 1));
+	send_value(signal_channel, 1 + atomic_fetch_add(&signals_received, 1));
 	if (errno != SOME_ERRNO)
 		abort();
 	errno = saved_errno;
@@ -1047,7 +1054,7 @@ struct storm {
 	int		one_by_one;
 };
 
-/* Each is served: the last one taken, and with it all before. */
+/* Once the value of the last signal was received, all posts were served. */
 static void *signal_storm(void *_s)
 {
 	struct storm *s = _s;
@@ -1056,15 +1063,15 @@ static void *signal_storm(void *_s)
 	for (i = 1; i <= s->signals; i++) {
 		check_int(pthread_kill(s->target, SIGUSR1), 0);
 		if (s->one_by_one)
-			await(&signal_channel->seen, i);
+			await_value(&signal_channel->received, i);
 	}
-	await(&signal_channel->seen, atomic_load(&signals_taken));
+	await_value(&signal_channel->received, atomic_load(&signals_received));
 	iv_event_post(&all_sent);
 
 	return NULL;
 }
 
-static void *idle_until_done(void *_done)
+static void *post_until_done(void *_done)
 {
 	atomic_int *done = _done;
 
@@ -1079,10 +1086,10 @@ static void run_storm(struct storm *s)
 	struct channel c;
 	pthread_t t;
 
-	start(&all_sent, quit, NULL);
+	register_event(&all_sent, quit, NULL);
 	start_channel(&c, 0);
 	signal_channel = &c;
-	signals_taken = 0;
+	signals_received = 0;
 	check_int(pthread_create(&t, NULL, signal_storm, s), 0);
 	iv_main();
 	check_int(pthread_join(t, NULL), 0);
@@ -1114,10 +1121,10 @@ static void signals_to_poster(void)
 	iv_init();
 	loop_tid = iv_get_thread_id();
 	signal(SIGUSR1, send_from_signal);
-	start(&all_sent, quit, NULL);
+	register_event(&all_sent, quit, NULL);
 	start_channel(&c, 0);
 	signal_channel = &c;
-	check_int(pthread_create(&s.target, NULL, idle_until_done, &done), 0);
+	check_int(pthread_create(&s.target, NULL, post_until_done, &done), 0);
 	check_int(pthread_create(&t, NULL, signal_storm, &s), 0);
 	iv_main();
 	done = 1;
@@ -1129,7 +1136,7 @@ static void signals_to_poster(void)
 }
 
 
-/* The receiver's handler ends its loop while the poster is still at it. */
+/* The handler ends the receiver's loop while the poster is in the post. */
 struct receiver {
 	struct iv_event	ev;
 	atomic_int	ready;
@@ -1150,7 +1157,7 @@ static void *receive_and_leave(void *_r)
 	struct receiver *r = _r;
 
 	iv_init();
-	start(&r->ev, leave_at_once, r);
+	register_event(&r->ev, leave_at_once, r);
 	atomic_store(&r->ready, 1);
 	iv_main();
 	iv_deinit();
@@ -1181,21 +1188,21 @@ static void receiver_leaves(void)
 }
 
 
-/* Two loops that post to each other; each leaves as soon as it may. */
+/* Two loops post to each other.  Each ends after its last post. */
 struct player {
 	struct iv_event	ev;
 	struct player	*other;
 	pthread_barrier_t *barrier;
 	int		left;
-	int		serves;
+	int		is_server;
 };
 
-/* The server's last post is also its end; the other one returns no more. */
-static void play(void *_p)
+/* The server posts in its last call, too; the other player does not. */
+static void return_ball(void *_p)
 {
 	struct player *p = _p;
 
-	if (--p->left > 0 || p->serves)
+	if (--p->left > 0 || p->is_server)
 		iv_event_post(&p->other->ev);
 	if (p->left == 0)
 		iv_event_unregister(&p->ev);
@@ -1206,9 +1213,9 @@ static void *player_loop(void *_p)
 	struct player *p = _p;
 
 	iv_init();
-	start(&p->ev, play, p);
+	register_event(&p->ev, return_ball, p);
 	pthread_barrier_wait(p->barrier);
-	if (p->serves)
+	if (p->is_server)
 		iv_event_post(&p->other->ev);
 	iv_main();
 	iv_deinit();
@@ -1220,7 +1227,7 @@ static void ping_pong(void)
 {
 	pthread_barrier_t barrier;
 	struct player a = { .left = 20000 };
-	struct player b = { .left = 19999, .serves = 1 };
+	struct player b = { .left = 19999, .is_server = 1 };
 	pthread_t ta, tb;
 
 	pthread_barrier_init(&barrier, NULL, 2);
@@ -1236,11 +1243,11 @@ static void ping_pong(void)
 
 
 /*
- * The owner posts and unregisters.  Whatever instruction is its next, a signal
- * handler comes first that posts the same events and another and forks; both
- * of the processes go on.
+ * The owner posts and unregisters.  At each of its instructions in turn it is
+ * interrupted by a signal handler that posts the same events and another one,
+ * and forks.  Both processes go on.
  */
-static struct counted first, second, gone, interposed;
+static struct counted first, second, unregistered, extra;
 static int *done;
 
 static void post_and_fork(int sig)
@@ -1248,7 +1255,7 @@ static void post_and_fork(int sig)
 	pid_t pid;
 
 	(void)sig;
-	iv_event_post(&interposed.ev);
+	iv_event_post(&extra.ev);
 	iv_event_post(&second.ev);
 	iv_event_post(&first.ev);
 	pid = fork();
@@ -1260,9 +1267,9 @@ static void post_and_fork(int sig)
 static void post_and_unregister(void)
 {
 	iv_event_post(&first.ev);
-	iv_event_post(&gone.ev);
+	iv_event_post(&unregistered.ev);
 	iv_event_post(&second.ev);
-	iv_event_unregister(&gone.ev);
+	iv_event_unregister(&unregistered.ev);
 	iv_event_post(&first.ev);
 }
 
@@ -1280,12 +1287,12 @@ static void *post_third(void *third)
 	return NULL;
 }
 
-/* What others have posted is on the stack, and so is what comes after it. */
+/* This event is on the stack, so later posts are pushed there, too. */
 static void post_from_elsewhere(struct counted *third)
 {
 	pthread_t t;
 
-	start(&third->ev, count_before_others, third);
+	register_event(&third->ev, count_before_others, third);
 	check_int(pthread_create(&t, NULL, post_third, &third->ev), 0);
 	check_int(pthread_join(t, NULL), 0);
 }
@@ -1295,14 +1302,14 @@ static void be_interrupted(int behind_others)
 	struct counted third = { .calls = 0 };
 
 	iv_init();
-	start(&first.ev, count, &first);
-	start(&second.ev, count, &second);
-	start(&interposed.ev, count, &interposed);
-	/* The first calls take many instructions to find what they call. */
-	start(&gone.ev, count, &gone);
+	register_event(&first.ev, count, &first);
+	register_event(&second.ev, count, &second);
+	register_event(&extra.ev, count, &extra);
+	/* The dynamic linker resolves symbols in the first calls. */
+	register_event(&unregistered.ev, count, &unregistered);
 	post_and_unregister();
 	run_iterations(1);
-	start(&gone.ev, count, &gone);
+	register_event(&unregistered.ev, count, &unregistered);
 	signal(SIGUSR1, post_and_fork);
 	if (behind_others)
 		post_from_elsewhere(&third);
@@ -1314,9 +1321,9 @@ static void be_interrupted(int behind_others)
 	run_iterations(3);
 	check_int(first.calls, 2);
 	check_int(second.calls, 2);
-	check_int(interposed.calls, 1);
+	check_int(extra.calls, 1);
 	check_int(third.calls, behind_others);
-	check_int(gone.calls, 0);
+	check_int(unregistered.calls, 0);
 	_exit(0);
 }
 
@@ -1357,18 +1364,18 @@ static void interrupted_behind_others(void)
 }
 
 
-/* A thread that posts although its cancellation is due. */
-struct doomed {
+/* A thread posts while a request to cancel it is pending. */
+struct cancelled {
 	struct counted	c;
-	atomic_int	due;
+	atomic_int	is_cancelled;
 	atomic_int	posted;
 };
 
-static void *post_when_doomed(void *_d)
+static void *post_when_cancelled(void *_d)
 {
-	struct doomed *d = _d;
+	struct cancelled *d = _d;
 
-	while (!atomic_load(&d->due))
+	while (!atomic_load(&d->is_cancelled))
 		;
 	iv_event_post(&d->c.ev);
 	atomic_store(&d->posted, 1);
@@ -1377,17 +1384,17 @@ static void *post_when_doomed(void *_d)
 	return NULL;
 }
 
-static void *cancel_late(void *_d)
+static void *cancel_poster(void *_d)
 {
-	struct doomed *d = _d;
+	struct cancelled *d = _d;
 	void *ret;
 	pthread_t t;
 
-	check_int(pthread_create(&t, NULL, post_when_doomed, d), 0);
+	check_int(pthread_create(&t, NULL, post_when_cancelled, d), 0);
 	/* Let the loop fall asleep, so that the post has to wake it. */
 	usleep(2000);
 	check_int(pthread_cancel(t), 0);
-	atomic_store(&d->due, 1);
+	atomic_store(&d->is_cancelled, 1);
 	check_int(pthread_join(t, &ret), 0);
 	check(ret == PTHREAD_CANCELED);
 	check(d->posted);
@@ -1397,15 +1404,15 @@ static void *cancel_late(void *_d)
 
 static void cancelled_poster(void)
 {
-	struct doomed d = { .posted = 0 };
+	struct cancelled d = { .posted = 0 };
 	pthread_t t;
 	int i;
 
 	iv_init();
-	start(&d.c.ev, call_and_quit, &d.c);
+	register_event(&d.c.ev, call_and_quit, &d.c);
 	for (i = 0; i < 100; i++) {
-		d.due = d.posted = 0;
-		check_int(pthread_create(&t, NULL, cancel_late, &d), 0);
+		d.is_cancelled = d.posted = 0;
+		check_int(pthread_create(&t, NULL, cancel_poster, &d), 0);
 		iv_main();
 		check_int(pthread_join(t, NULL), 0);
 		check_int(d.c.calls, i + 1);
@@ -1428,8 +1435,8 @@ static void unregister_twice(void)
 	struct iv_event a, b;
 
 	iv_init();
-	start_noted(&a, "a");
-	start_noted(&b, "b");
+	register_noted(&a, "a");
+	register_noted(&b, "b");
 	iv_event_unregister(&a);
 	iv_event_unregister(&a);
 }
@@ -1447,16 +1454,16 @@ static void unregister_elsewhere(void)
 	struct iv_event ev;
 
 	iv_init();
-	start_noted(&ev, "a");
+	register_noted(&ev, "a");
 	in_thread(unregister_here, &ev);
 }
 
-static void call_nothing(void)
+static void post_without_handler(void)
 {
 	struct iv_event ev;
 
 	iv_init();
-	start(&ev, NULL, NULL);
+	register_event(&ev, NULL, NULL);
 	iv_event_post(&ev);
 	iv_main();
 }
@@ -1466,11 +1473,11 @@ static void mistakes(void)
 	check_fatal(register_without_loop, "this thread has no loop");
 	check_fatal(unregister_twice, "iv_event_unregister");
 	check_fatal(unregister_elsewhere, "iv_event_unregister");
-	check_fatal(call_nothing, "has no handler");
+	check_fatal(post_without_handler, "has no handler");
 }
 
 
-/* What is queued, as it has to run: posts, some of them taken back. */
+/* `queue' has the events in the order in which they have to be called. */
 #define MANY	64
 
 static struct iv_event many[MANY];
@@ -1531,13 +1538,13 @@ static void one_of_many(void *ev)
 		iv_quit();
 }
 
-static void posted_and_withdrawn(void)
+static void order_of_many(void)
 {
 	int i;
 
 	iv_init();
 	for (i = 0; i < MANY; i++)
-		start(&many[i], one_of_many, &many[i]);
+		register_event(&many[i], one_of_many, &many[i]);
 	while (queue_tail < 900000) {
 		post_one_of_many(0);
 		iv_main();
@@ -1547,44 +1554,44 @@ static void posted_and_withdrawn(void)
 	iv_deinit();
 }
 
-/* With the queue's room used up in the middle of a batch. */
-static struct iv_event crowd[2];
+/* In the middle of a batch, posts fill the queue so that it is compacted. */
+static struct iv_event filler[2];
 
-static void crowd_the_queue(void *letter)
+static void fill_queue(void *letter)
 {
 	int i;
 
 	note_cookie(letter);
-	iv_event_post(&crowd[0]);
+	iv_event_post(&filler[0]);
 	for (i = 0; i < 1000; i++) {
-		iv_event_post(&crowd[1]);
-		iv_event_unregister(&crowd[1]);
-		check_int(iv_event_register(&crowd[1]), 0);
+		iv_event_post(&filler[1]);
+		iv_event_unregister(&filler[1]);
+		check_int(iv_event_register(&filler[1]), 0);
 	}
 }
 
-static void posted_in_a_batch(void)
+static void post_in_batch(void)
 {
 	struct iv_event ev;
 	struct iv_task task;
 
 	iv_init();
-	start(&ev, crowd_the_queue, "e");
-	start_noted(&crowd[0], "c");
-	start_noted(&crowd[1], "x");
+	register_event(&ev, fill_queue, "e");
+	register_noted(&filler[0], "c");
+	register_noted(&filler[1], "x");
 	iv_event_post(&ev);
 	start_task(&task, note_cookie, "t");
 	serve_all();
 	expect_trace("etc");
 	iv_event_unregister(&ev);
-	iv_event_unregister(&crowd[0]);
-	iv_event_unregister(&crowd[1]);
+	iv_event_unregister(&filler[0]);
+	iv_event_unregister(&filler[1]);
 	iv_deinit();
 }
 
-/* A child of a process in which another thread is in the middle of a post. */
-static struct iv_event half_posted, whole;
-static int half_calls, whole_calls;
+/* A process forks while another thread is in the middle of a post. */
+static struct iv_event being_posted, whole;
+static int being_posted_calls, whole_calls;
 
 static void count_call(void *calls)
 {
@@ -1593,65 +1600,66 @@ static void count_call(void *calls)
 
 static void register_both(void)
 {
-	start(&half_posted, count_call, &half_calls);
-	start(&whole, count_call, &whole_calls);
+	register_event(&being_posted, count_call, &being_posted_calls);
+	register_event(&whole, count_call, &whole_calls);
 }
 
-static void post_half(void)
+static void post_in_steps(void)
 {
 	static struct iv_event other;
 
 	iv_init();
-	/* The first post takes many instructions to find what it calls. */
-	start(&other, quit, NULL);
+	/* The dynamic linker resolves symbols in the first post. */
+	register_event(&other, quit, NULL);
 	iv_event_post(&other);
 	iv_event_unregister(&other);
 
 	forks_begin(register_both);
-	iv_event_post(&half_posted);
+	iv_event_post(&being_posted);
 	forks_end();
 }
 
-static void withdraw_half_posted(void)
+static void unregister_being_posted(void)
 {
 	iv_event_post(&whole);
-	iv_event_unregister(&half_posted);
+	iv_event_unregister(&being_posted);
 	run_iterations(80);
 	check_int(whole_calls, 1);
-	check_int(half_calls, 0);
+	check_int(being_posted_calls, 0);
 	iv_event_unregister(&whole);
 }
 
-static void post_again(void)
+static void post_both(void)
 {
-	iv_event_post(&half_posted);
+	iv_event_post(&being_posted);
 	iv_event_post(&whole);
 	run_iterations(80);
-	check_int(half_calls, 1);
+	check_int(being_posted_calls, 1);
 	check_int(whole_calls, 1);
 }
 
-static void child_of_half_a_post(void)
+static void fork_during_post(void)
 {
 	pid_t pid = fork();
 
 	check(pid >= 0);
 	if (pid == 0) {
-		withdraw_half_posted();
+		unregister_being_posted();
 		_exit(0);
 	}
 	check_child(pid);
-	post_again();
+	post_both();
 }
 
-static void fork_amid_post(void)
+static void fork_at_each_instruction(void)
 {
-	check_forks(post_half, child_of_half_a_post);
+	check_forks(post_in_steps, fork_during_post);
 }
 
 /*
- * A loop of real-time priority has its processor to itself until it sleeps.  It
- * wakes up while the poster, on the same processor, is still in its write.
+ * A loop of real-time priority runs on the same processor as the poster, which
+ * gets to run when the loop sleeps.  The loop wakes up, and unregisters, while
+ * the poster is still in its write(2).
  */
 static atomic_int num_yields;
 
@@ -1685,7 +1693,7 @@ static int bind_to_first(int policy)
 
 #define REALTIME_ROUNDS	200
 
-/* *ready counts the loops, and is -1 where the priority is refused. */
+/* *ready counts the loops.  It is -1 if the priority cannot be set. */
 static void *realtime_loop(void *ready)
 {
 	int i;
@@ -1696,7 +1704,7 @@ static void *realtime_loop(void *ready)
 	}
 	for (i = 0; i < REALTIME_ROUNDS; i++) {
 		iv_init();
-		start(&realtime_event, unregister_last, NULL);
+		register_event(&realtime_event, unregister_last, NULL);
 		atomic_store((atomic_int *)ready, i + 1);
 		iv_main();
 		iv_deinit();
@@ -1711,16 +1719,16 @@ static void loop_of_high_priority(void)
 	pthread_t t;
 	int i, num;
 
-	skip_under(TSAN | MEMCHECK, "has threads of its own order");
+	skip_under(TSAN | MEMCHECK, "schedules threads itself");
 	need_own_functions();
 	check_int(bind_to_first(SCHED_OTHER), 0);
 	check_int(pthread_create(&t, NULL, realtime_loop, &ready), 0);
-	/* The thread runs first, and comes back here once it sleeps. */
+	/* The thread runs until it sleeps. */
 	for (i = 0; i < REALTIME_ROUNDS; i++) {
 		while ((num = atomic_load(&ready)) >= 0 && num <= i)
 			usleep(100);
 		if (num < 0)
-			skip("the kernel gives no real-time priority");
+			skip("real-time priority is not permitted");
 		iv_event_post(&realtime_event);
 	}
 	check_int(pthread_join(t, NULL), 0);
@@ -1731,16 +1739,16 @@ static void loop_of_high_priority(void)
 
 static const struct check_case cases[] = {
 	{ "handlers run in the order of the first posts", order, EACH, 0 },
-	{ "so do they however many are unregistered and registered again",
-	  posted_and_withdrawn, ONCE, 0 },
-	{ "what is posted in a batch waits for the next one",
-	  posted_in_a_batch, EACH_METHOD, 0 },
-	{ "all posts before the call result in one call", coalescing, EACH, 0 },
+	{ "the order holds while events are unregistered and registered again",
+	  order_of_many, ONCE, 0 },
+	{ "an event posted in a batch runs in the next one",
+	  post_in_batch, EACH_METHOD, 0 },
+	{ "posts are coalesced into one call", coalescing, EACH, 0 },
 	{ "a post in the event's own handler results in another call later",
 	  post_in_own_handler, EACH, 0 },
-	{ "events that post themselves starve no timer and no descriptor",
+	{ "events that post themselves do not starve timers and descriptors",
 	  self_posters_starve_nothing, EACH, 0 },
-	{ "an event unregistered in a batch is not called any more",
+	{ "an event unregistered by a handler of its batch is not called",
 	  remove_in_batch, EACH_BACKEND, 0 },
 	{ "any handler of a batch may unregister and free all events",
 	  remove_batch, EACH_BACKEND, 0 },
@@ -1750,53 +1758,55 @@ static const struct check_case cases[] = {
 	  remove_from_next_batch, EACH_BACKEND, 0 },
 	{ "unregistering cancels the call, and registering again starts afresh",
 	  cancel_before_main, EACH, 0 },
-	{ "a post by the owner takes a task's position, before iv_main",
+	{ "the owner's post takes a task's position, before iv_main",
 	  position_before_main, EACH, 0 },
-	{ "a post by the owner in a task is served in a round",
+	{ "the owner's post in a task is served in a round",
 	  position_in_round, EACH, 0 },
-	{ "a post by the owner takes a task's position, in a timer's handler",
+	{ "the owner's post takes a task's position, in a timer's handler",
 	  position_by_timer, EACH, 0 },
-	{ "a post wakes a loop that sleeps", wakes_a_sleeping_loop, EACH, 0 },
-	{ "after the call the loop sleeps", sleeps_after_delivery, EACH, 0 },
-	{ "it counts as one registered object", counts_as_one, EACH, 0 },
+	{ "a post wakes a sleeping loop", wake_sleeping_loop, EACH, 0 },
+	{ "the loop sleeps after the call", sleep_after_delivery, EACH, 0 },
+	{ "a registered event keeps iv_main running", keeps_loop_running,
+	  EACH, 0 },
 	{ "private members need not be initialised before registering",
 	  private_memory, EACH_BACKEND, 0 },
 	{ "a post to an event that is all zeroes does nothing",
 	  post_never_registered, ONCE, 0 },
-	{ "at the descriptor limit registering fails, and works afterwards",
+	{ "registering fails at the descriptor limit, and works afterwards",
 	  descriptor_limit, EACH, 0 },
-	{ "a loop that cannot get a wakeup leaves other loops theirs",
-	  refused_beside_others, EACH_METHOD, 0 },
+	{ "a loop that cannot get a wakeup does not affect other loops",
+	  refusal_in_another_thread, EACH_METHOD, 0 },
 	{ "pipes that are used instead of an eventfd are close-on-exec",
 	  pipes_are_close_on_exec, EACH_METHOD, 0 },
-	{ "iv_deinit with events registered keeps no descriptor",
+	{ "iv_deinit with events registered leaks no descriptor",
 	  deinit_registered, EACH, 0 },
-	{ "a thread that ends with events registered keeps no descriptor",
+	{ "a thread that ends with events registered leaks no descriptor",
 	  thread_ends_registered, EACH, 0 },
 	{ "posts to a loop that is awake make no system call",
 	  no_system_call, EACH_BACKEND, 0 },
-	{ "no wakeup is lost, and what was written before is seen",
+	{ "no wakeup is lost, and handlers see what the poster has stored",
 	  one_sender, EACH_BACKEND, 0 },
 	{ "no wakeup by many threads is lost", many_senders, EACH_BACKEND, 0 },
-	{ "signal handlers post, even in the loop's own thread while it sleeps",
+	{ "signal handlers post in the loop's own thread while it sleeps",
 	  signals_to_own_thread, EACH, 0 },
-	{ "signal handlers post, even if they interrupt a post of the event",
+	{ "a signal handler that interrupts a post posts the same event",
 	  signals_to_poster, EACH_BACKEND, 0 },
-	{ "signal handlers post and fork, whatever they interrupt",
+	{ "signal handlers post and fork at each instruction of the owner",
 	  interrupted_anywhere, ONCE, 120 },
-	{ "... even if other threads have posted before",
+	{ "signal handlers do so while another thread's event is queued",
 	  interrupted_behind_others, ONCE, 120 },
-	{ "a process that forks during another thread's post loses no post",
-	  fork_amid_post, ONCE, 120 },
+	{ "a fork during another thread's post loses no post",
+	  fork_at_each_instruction, ONCE, 120 },
 	{ "a loop of real-time priority lets a poster finish its post",
 	  loop_of_high_priority, EACH_BACKEND, 0 },
 	{ "the receiver may end its loop before the post has returned",
 	  receiver_leaves, EACH, 0 },
-	{ "two loops post to each other, and leave at any time",
+	{ "two loops that post to each other may end at any time",
 	  ping_pong, EACH, 0 },
-	{ "a thread whose cancellation is pending can still post",
+	{ "a thread whose cancellation is pending can post",
 	  cancelled_poster, EACH, 0 },
-	{ "mistakes are fatal and named", mistakes, ONCE, 0 },
+	{ "mistakes are fatal, and the message names the call", mistakes,
+	  ONCE, 0 },
 };
 
 int main(int argc, char **argv)

@@ -399,7 +399,7 @@ mutant "raw post_fd: a SIGPIPE that waited is doubled" iv_sys \
 	's/was_pending && !sigismember(&pending, SIGPIPE)/was_pending/' \
 	event_raw_process 'pending for the process' pipe
 
-mutant "event post: the look comes before the push" $event \
+mutant "event post: the state is read before the push" $event \
 	'/^static int queue_and_wake/,/^}/{
 	s/^\tint first = .*push(st, ev);/\
 	int asleep = atomic_load(\&bell->state) \& IV_BOARD_MODE;\
@@ -422,14 +422,14 @@ mutant "event delivery: the last post first" $event \
 	event 'in the order of the first posts' poll/eventfd
 mutant "event delivery: a batch grows when the queue is compacted" $event \
 	's/if (i < st->event.batch)$/if (1)/' \
-	event 'waits for the next one' poll/eventfd
-mutant "event delivery: what was taken out stays in the queue" $event \
+	event 'runs in the next one' poll/eventfd
+mutant "event delivery: unregistered events stay in the queue" $event \
 	's/if (st->event.queue\[i\] != NULL)$/if (1)/' \
-	event 'however many are unregistered' poll/eventfd
-mutant "event delivery: the owner's posts have no place" $event \
+	event 'unregistered and registered again' poll/eventfd
+mutant "event delivery: the owner's posts take no position" $event \
 	's/^\t\tst->event.own = 1;/\t\t;/' \
 	event "a task's position, before iv_main" poll/eventfd
-mutant "event unregister: who waits for a poster never sleeps" iv_process \
+mutant "event unregister: waiting for a poster never sleeps" iv_process \
 	's/if (times < 100)/if (1)/' \
 	event 'a loop of real-time priority' eventfd
 mutant "event unregister: the mark is trusted" $event \
@@ -438,15 +438,15 @@ mutant "event unregister: the mark is trusted" $event \
 mutant "event unregister: the call is not cancelled" $event \
 	'/^void iv_event_unregister/,/^}/s/if (is_in_queue(st, ev))/if (0)/' \
 	event 'unregistering cancels' poll/eventfd
-mutant "event register: what failed is counted" $event \
+mutant "event register: an event is counted though it failed" $event \
 	'/^int iv_event_register/,/^}/{
 	/^\tst->numobjs++;/d
 	s/^\tif (st->event.num == 0) {/\tst->numobjs += 1;\
 &/;}' \
 	event 'at the descriptor limit' poll/eventfd
-mutant "event deinit: the wake-up stays open" $event \
+mutant "event deinit: the wakeup stays open" $event \
 	'/^void iv_event_deinit/,/^}/s/unregister_wake(st);/;/' \
-	event 'with events registered keeps' poll/eventfd
+	event 'with events registered leaks' poll/eventfd
 mutant "event fork: a queued event keeps the parent's mark" $event \
 	'/^static void fork_marks/,/^}/s/if (st->event.queue\[i\] != NULL)/if (0)/' \
 	fork 'an event that is already queued' poll/eventfd
@@ -518,9 +518,9 @@ mutant "pump: an input error is forgotten" iv_fd_pump \
 mutant "pump: a thread is cancelled in it" iv_fd_pump \
 	's/iv_cancel_disable();/0;/' \
 	fd_pump 'pending cancellation' ''
-anywhere='whatever they interrupt'
-behind='if other threads have posted'
-mutant "event fork: in a handler, and the mark is the parent's" iv_event \
+anywhere="at each instruction of the owner"
+behind="another thread's event is queued"
+mutant "event fork: a post by a forking handler marks as the parent" iv_event \
 	'/^static void post_from_own(/,/^}/s/if (marks_of(st) != marks)/if (0)/' \
 	event "$anywhere" ''
 mutant "event post: to a queue that is being changed" iv_event \
@@ -529,7 +529,7 @@ mutant "event post: to a queue that is being changed" iv_event \
 mutant "event post: append() is interrupted by posts" iv_event \
 	'/^static int append/,/^}/s/begin_change(st);/;/' \
 	event "$anywhere" ''
-mutant "event post: past what others have posted" iv_event \
+mutant "event post: ahead of events that others have posted" iv_event \
 	'/^static int append/,/^}/s/if (can)/if (st->event.tail < st->event.room)/' \
 	event "$behind" ''
 mutant "main: any number of rounds without a wait" iv_main \
@@ -911,51 +911,51 @@ differs "work of a pool in reverse order" iv_work \
 differs "the process is dead, and may be killed" iv_wait \
 	's/int ret = -ESRCH;/int ret = 0;/'
 
-# The library runs in steps, between which test/steps.c acts.
+# The library with steps, at which test/steps.c interrupts it.
 echo "-DIV_STEPS -Wl,--wrap=realloc" >"$tmp/steps"
 at_steps=@$tmp/steps
-mutant "steps: rung is said before the write" $raw \
+mutant "steps: RUNG is set before the write" $raw \
 	'/^static void ring(/,/^}/{
 	s/if (!write_ring(fd))/if (0)/
 	s/^\t*memory_order_relaxed);/&\
 	iv_step();\
 	(void)write_ring(fd);/;}' \
-	steps 'a poster killed at each step' eventfd $at_steps
-mutant "steps: the look comes before asleep is said" iv_main \
+	steps 'a poster is killed at each step' eventfd $at_steps
+mutant "steps: the last check for work comes before ASLEEP is set" iv_main \
 	'/^static int fall_asleep/,/^}/{
 	s/^\tiv_board_sleep(st);/\tint work = iv_main_has_work(st);\
 	iv_step();\
 &/
 	s/!iv_main_has_work(st);/!work;/;}' \
-	steps 'pauses by a seed' eventfd $at_steps
+	steps 'pauses at steps' eventfd $at_steps
 mutant "steps: an event's wakeup comes before the push" $event \
 	'/^static int queue_and_wake/,/^}/{
 	s/^\tint first = .* push(st, ev);/\tint first = 0;\
 	iv_event_raw_wake(bell);/
 	s/^\t\tiv_event_raw_wake(bell);/\t\tfirst = (own \&\& append(st, ev)) || push(st, ev);/;}' \
-	steps 'pauses by a seed' eventfd $at_steps
-mutant "steps: a mark of the parent's counts in a child" $event \
+	steps 'pauses at steps' eventfd $at_steps
+mutant "steps: a child takes the parent's marks for its own" $event \
 	'/^static inline int is_queued/,/^}/s/if (marks_of(st) == generation)/if (0)/' \
 	steps "the loop's thread forks at each step" eventfd $at_steps
-mutant "steps: posters that were left are waited for without end" $page \
+mutant "steps: posters that jumped out are waited for without end" $page \
 	's/i < WAITS/1/' \
-	steps 'left by siglongjmp' eventfd $at_steps
+	steps 'siglongjmp out of a post' eventfd $at_steps
 mutant "steps: a post is cancelled asynchronously" $raw \
 	'/pthread_setcanceltype(/d' \
 	steps 'arrives at a later step' eventfd $at_steps
 mutant "steps: a forked loop is not foreign" iv_board \
 	's/atomic_fetch_or(&b->state, IV_BOARD_FOREIGN);/;/' \
-	steps 'a loop killed at each step' eventfd $at_steps
-mutant "steps: boards are given up for whoever has just been forked" iv_board \
+	steps 'goes on with the loop is killed' eventfd $at_steps
+mutant "steps: a child forked in iv_board_abandon() gives up more" iv_board \
 	'/^void iv_board_abandon/,/^}/{
 	s/r->generation != generation/!is_own(r)/
 	s/r->generation == generation/is_own(r)/;}' \
 	steps 'a fork at each step' eventfd $at_steps
-mutant "steps: a child says that its parent is awake" iv_board \
+mutant "steps: a child sets its parent's board to AWAKE" iv_board \
 	'/^static void set_mode_if_own/,/^}/s/if (!is_own(r))/if (0)/' \
 	steps 'a fork at each step' eventfd $at_steps
 for method in epoll-timerfd epoll ppoll poll; do
-	mutant "steps: a child waits that was forked right before ($method)" \
+	mutant "steps: a child forked right before the wait waits ($method)" \
 		iv_fd \
 		's/if (st->fd.waiting && st->fd.method->forked != NULL)/if (0)/' \
 		steps 'with each poll method' $method/eventfd $at_steps
@@ -973,7 +973,7 @@ mutant "steps: a mark that may be wrong is taken for the child's" $event \
 mutant "steps: the stack keeps the parent's marks" $event \
 	'/^static void fork_marks/,/^}/s/for (; ev != NULL; ev = ev->next)/for (; 0; )/' \
 	steps "$half" eventfd $at_steps
-mutant "steps: a child keeps what wakes its parent" $event \
+mutant "steps: a doorbell that a child drained is not rung again" $event \
 	's/iv_event_raw_post(&st->event.wake);/;/' \
 	steps 'a fork at each step' eventfd $at_steps
 

@@ -377,11 +377,11 @@ row fd "the loop takes the number of standard input" \
 	fd 'number of a closed standard input' $each '(fcntl(0, 1)) is'
 
 row event "no descriptor: registering is fatal" \
-	event 'at the descriptor limit registering fails' $each Aborted
+	event 'registering fails at the descriptor limit' $each Aborted
 row event "... or keeps the loop running for ever" \
-	event 'at the descriptor limit registering fails' $poll 'did not end'
-row event "one thread's failure takes others' wake-ups" \
-	event 'a loop that cannot get a wakeup leaves' $each 'errno is 9'
+	event 'registering fails at the descriptor limit' $poll 'did not end'
+row event "one thread's failure takes others' wakeups" \
+	event 'a loop that cannot get a wakeup' $each 'errno is 9'
 row event "its pipe is not close-on-exec" \
 	event 'pipes that are used instead of an eventfd' $each 'FD_CLOEXEC'
 cannot event "unregistering looks at the queue without the lock" \

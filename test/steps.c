@@ -1,16 +1,16 @@
 /*
- * libivykis: what comes in between any two steps.
+ * libivykis: interruptions between any two steps of the library.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The library is compiled with IV_STEPS here, so iv_step_hook() is called
- * wherever another thread, a signal handler or a process could come in between.
- * In one kind of case each thread pauses at random steps, chosen by a seed that
- * is printed (STEPS_SEED in the environment sets it).  The other kind plays a
- * scenario once for each step that a thread of it makes: at the first step, at
- * the second, and so on, the process forks, is killed, is cancelled or gets a
- * signal.
+ * The library is compiled with IV_STEPS here, so iv_step_hook() is called at
+ * each point (a step) where an action of another thread, signal handler or
+ * process may make a difference.  In one kind of case each thread pauses at
+ * random steps, chosen by a seed that is printed (STEPS_SEED in the environment
+ * sets it).  The other kind runs a scenario once for each step that one of its
+ * threads makes.  At that step an action is taken: the process forks or is
+ * killed, the thread is cancelled, or it gets a signal.
  *
- * The mistakes that this notices are in test/mutants.sh, as "steps: ...".
+ * Mistakes that these tests notice are in test/mutants.sh, as "steps: ...".
  */
 
 #include <dirent.h>
@@ -43,27 +43,27 @@
 /* A scenario that takes longer has hung. */
 #define SECONDS	50
 
-/* What all processes of a scenario know. */
+/* Shared by all processes of a scenario. */
 static struct shared {
-	atomic_int	reached;	/* the step that something happens at */
+	atomic_int	reached;	/* the target step was made */
 	const char	*file;
 	int		line;
 	atomic_int	posts;		/* to raw */
 	atomic_int	runs;		/* of its handler */
-	atomic_int	tells;		/* two bytes each in the pipe */
-	int		is_over;	/* the post that was to be held */
+	atomic_int	num_sent;	/* notifications */
+	int		is_past_end;	/* the post has no step hold_at */
 } *shared;
 
-static _Thread_local int counts;	/* the steps of this thread count */
-static unsigned int step;		/* so many were made */
-static unsigned int target;
-static void (*happen)(void);
-static int is_child;			/* of what happened */
+static _Thread_local int is_counted;	/* are this thread's steps counted? */
+static unsigned int steps_made;		/* by that thread */
+static unsigned int target_step;
+static void (*action)(void);		/* taken at that step */
+static int is_child;			/* forked by the action */
 static pid_t forked;
 
-static void (*happen_later)(void);	/* so many steps after that */
-static unsigned int later;
-static atomic_int is_about_to_wait;	/* the thread whose steps count */
+static void (*later_action)(void);	/* taken this many steps later */
+static unsigned int steps_until_later;
+static atomic_int is_about_to_wait;	/* the thread that is counted */
 
 static void pause_for(int times)
 {
@@ -78,9 +78,9 @@ static void pause_briefly(void)
 	pause_for(1);
 }
 
-/* A thread that is held at a step of its own, while others go on. */
-static _Thread_local int is_to_be_held;
-static _Thread_local int steps_to_hold;
+/* A thread that is held at its step number hold_at, while others go on. */
+static _Thread_local int may_be_held;
+static _Thread_local int steps_of_held;
 static int hold_at;
 static atomic_int is_held, is_released;
 
@@ -95,17 +95,18 @@ static void at_step(const char *file, int line)
 {
 	int saved_errno = errno;
 
-	if (is_to_be_held && ++steps_to_hold == hold_at)
+	if (may_be_held && ++steps_of_held == hold_at)
 		hold();
-	if (!counts)
+	if (!is_counted)
 		return;
-	if (++step == target) {
+	if (++steps_made == target_step) {
 		shared->file = file;
 		shared->line = line;
 		atomic_store(&shared->reached, 1);
-		happen();
-	} else if (happen_later != NULL && step == target + later) {
-		happen_later();
+		action();
+	} else if (later_action != NULL &&
+		   steps_made == target_step + steps_until_later) {
+		later_action();
 	}
 	if (strstr(file, "iv_fd.c") != NULL)
 		is_about_to_wait = 1;
@@ -114,21 +115,21 @@ static void at_step(const char *file, int line)
 
 
 /*
- * The loop of a scenario has two pairs of objects: `raw' and `ev' are what the
- * scenario may use, the extra ones are for what happens at the step.  It ends
- * when the scenario is done and the extra ones were served, if need be.
+ * The loop of a scenario has two pairs of objects: `raw' and `ev' are for the
+ * scenario, the extra ones for the action.  The loop ends when the scenario is
+ * done and the extra objects were served, if they were posted.
  */
 static struct iv_event_raw raw, extra_raw;
 static struct iv_event ev, extra_ev;
-static struct iv_fd told;
-static int tell_fd;
+static struct iv_fd notifications;
+static int notify_fd;
 static atomic_int extra_raw_posts, extra_ev_posts;
 static atomic_int extra_raw_runs, extra_ev_runs;
 static atomic_int ev_runs, ev_posts;
 static atomic_int done;
 static int ending;
-static int registered;			/* so many of the five, in this order */
-static void (*go_on)(void);		/* when something was served */
+static int registered;			/* how many of the five */
+static void (*on_served)(void);		/* called after each handler */
 
 static void unregister_all(void)
 {
@@ -151,59 +152,62 @@ static void unregister_all(void)
 		registered--;
 		/* fall through */
 	case 1:
-		iv_fd_unregister(&told);
+		iv_fd_unregister(&notifications);
 		registered--;
 	}
 }
 
-static void look(void)
+static void end_if_done(void)
 {
 	if (ending)
 		return;
-	if (go_on != NULL && !done)
-		go_on();
+	if (on_served != NULL && !done)
+		on_served();
 	if (!done || (extra_ev_posts && !extra_ev_runs) ||
 	    (extra_raw_posts && !extra_raw_runs))
 		return;
 	unregister_all();
-	/* What else there is ends by itself, but for its parent's things. */
+	/* In a child, objects that depend on its parent's threads remain. */
 	if (is_child)
 		iv_quit();
 }
 
-/* The other process, if there is one, sees it, too: a byte for each. */
-static void tell(void)
+/*
+ * Make the loop call end_if_done(), and that of the other process, too, if
+ * there is one: there is a byte for each.
+ */
+static void notify(void)
 {
 	const char bytes[2] = { 0, 0 };
 
-	atomic_fetch_add(&shared->tells, 1);
-	check_int(write(tell_fd, bytes, 2), 2);
+	atomic_fetch_add(&shared->num_sent, 1);
+	check_int(write(notify_fd, bytes, 2), 2);
 }
 
-static int times_told;
+static int num_received;
 
-static void got_told(void *cookie)
+static void got_notification(void *cookie)
 {
 	char bytes[2];
 
 	(void)cookie;
-	if (times_told < shared->tells &&
-	    read(told.fd, bytes, forked > 0 || is_child ? 1 : 2) > 0)
-		times_told++;
+	if (num_received < shared->num_sent &&
+	    read(notifications.fd, bytes, forked > 0 || is_child ? 1 : 2) > 0)
+		num_received++;
 	else
-		pause_briefly();	/* The rest is for the other one. */
-	look();
+		pause_briefly();	/* The rest is the other process's. */
+	end_if_done();
 }
 
 static void got_raw(void *cookie)
 {
 	(void)cookie;
 	atomic_fetch_add(&shared->runs, 1);
-	/* A process that forks between the taking of the bit and here is two. */
+	/* If the loop forks after it took the bit, both processes get here. */
 	check(shared->runs <= shared->posts + (forked > 0 || is_child));
 	if (forked > 0 || is_child)
-		tell();
-	look();
+		notify();
+	end_if_done();
 }
 
 static void got_ev(void *cookie)
@@ -211,21 +215,21 @@ static void got_ev(void *cookie)
 	(void)cookie;
 	ev_runs++;
 	check(ev_runs <= ev_posts);
-	look();
+	end_if_done();
 }
 
 static void got_extra_raw(void *cookie)
 {
 	(void)cookie;
 	extra_raw_runs++;
-	look();
+	end_if_done();
 }
 
 static void got_extra_ev(void *cookie)
 {
 	(void)cookie;
 	extra_ev_runs++;
-	look();
+	end_if_done();
 }
 
 static void post_raw(void)
@@ -240,7 +244,7 @@ static void post_ev(void)
 	iv_event_post(&ev);
 }
 
-/* What a child posts itself, and has to be served after that. */
+/* A post by a child, for which the handler has to run again. */
 static int has_posted_ev, ev_before;
 
 static void post_own_ev(void)
@@ -271,11 +275,11 @@ static void register_all(void)
 	int fd[2];
 
 	check_int(pipe(fd), 0);
-	tell_fd = fd[1];
-	IV_FD_INIT(&told);
-	told.fd = fd[0];
-	told.handler_in = got_told;
-	iv_fd_register(&told);
+	notify_fd = fd[1];
+	IV_FD_INIT(&notifications);
+	notifications.fd = fd[0];
+	notifications.handler_in = got_notification;
+	iv_fd_register(&notifications);
 	registered++;
 	register_raw(&raw, got_raw);
 	register_ev(&ev, got_ev);
@@ -284,60 +288,64 @@ static void register_all(void)
 }
 
 
-/* Scenarios.  The thread that counts its steps is the loop's, or `other'. */
-static int other_counts, nobody_counts;
+/*
+ * Scenarios.  begin() is called by the loop's thread, before the loop runs;
+ * other() is run by another thread.  The steps of the loop's thread are
+ * counted, unless one of these is set.
+ */
+static int count_other, count_none;
 static void (*begin)(void);
 static void (*other)(void);
 
-/* Posts of the loop's own thread, each after the one before was served. */
-static int rounds, seen;
+/* Posts by the loop's own thread, each after the previous one was served. */
+static int rounds, runs_before;
 
 static void post_again(void)
 {
-	if (rounds > 0 && (shared->runs <= seen || ev_runs < ev_posts))
+	if (rounds > 0 && (shared->runs <= runs_before || ev_runs < ev_posts))
 		return;
 	if (rounds++ == 3) {
 		done = 1;
 		return;
 	}
-	seen = shared->runs;
+	runs_before = shared->runs;
 	post_raw();
 	post_ev();
 }
 
 static void begin_own_posts(void)
 {
-	go_on = post_again;
+	on_served = post_again;
 	post_again();
 }
 
-/* Posts of another thread, each of which is waited for. */
-static void await_runs(int than, int ev_than)
+/* Posts by another thread, which waits until each was served. */
+static void await_both_runs(int old_runs, int old_ev_runs)
 {
-	while (shared->runs <= than || ev_runs <= ev_than)
+	while (shared->runs <= old_runs || ev_runs <= old_ev_runs)
 		pause_briefly();
 }
 
-static void other_posts(void)
+static void post_and_wait(void)
 {
 	int i;
 
 	for (i = 0; i < 3; i++) {
-		int than = shared->runs;
-		int ev_than = ev_runs;
+		int old_runs = shared->runs;
+		int old_ev_runs = ev_runs;
 
 		pause_briefly();
 		post_ev();
 		post_raw();
 		if (is_child)
 			_exit(0);
-		await_runs(than, ev_than);
+		await_both_runs(old_runs, old_ev_runs);
 	}
 }
 
 /*
- * There are steps in the library's realloc(), too: before it begins, and when
- * it has made a copy that the caller does not know of yet.
+ * There are steps in the library's calls of realloc(), too: before it begins,
+ * and after it has made the copy, which its caller does not have yet.
  */
 #ifdef HAVE_LINUX
 void *__real_realloc(void *old, size_t size);
@@ -347,7 +355,7 @@ void *__wrap_realloc(void *old, size_t size)
 	size_t len = old != NULL ? malloc_usable_size(old) : 0;
 	void *copy;
 
-	if (!counts)
+	if (!is_counted)
 		return __real_realloc(old, size);
 	iv_step();
 	copy = malloc(size);
@@ -363,8 +371,8 @@ void *__wrap_realloc(void *old, size_t size)
 #endif
 
 /*
- * The libc cancels a thread asynchronously by a signal of its own.  This one is
- * sent at a step, and arrives at a later one.
+ * The libc cancels a thread asynchronously by this signal.  It is sent at one
+ * step, and arrives at a later one.
  */
 #define SIGCANCEL	32
 
@@ -386,29 +394,30 @@ static int is_loop_asleep(void)
 	return process_state(getpid()) == 'S';
 }
 
-/* The same with raw posts alone, which may be cancelled asynchronously. */
-static void other_posts_asynchronously(void)
+/* The same with raw posts only, as these may be cancelled asynchronously. */
+static void post_asynchronously(void)
 {
 	int i, type;
 
 	for (i = 0; i < 3; i++) {
-		int than = shared->runs;
+		int old_runs = shared->runs;
 
 		while (!is_loop_asleep())
 			pause_briefly();
 		pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
 		post_raw();
-		/* If there was no later step in the post. */
+		/* In case the post had no later step. */
 		mask_cancellation(SIG_UNBLOCK);
 		pthread_setcanceltype(type, &type);
-		while (shared->runs <= than)
+		while (shared->runs <= old_runs)
 			pause_briefly();
 	}
 }
 
+/* A post that a signal handler leaves by siglongjmp(3). */
 static sigjmp_buf jump;
 
-static void other_is_left(void)
+static void post_and_jump_out(void)
 {
 	while (!is_loop_asleep())
 		pause_briefly();
@@ -424,7 +433,7 @@ static void not_called(void *cookie)
 	(void)cookie;
 }
 
-/* So many that the queue has to grow. */
+/* Enough of them for the queue to grow. */
 static void register_many(void)
 {
 	int i;
@@ -438,7 +447,7 @@ static void register_many(void)
 		iv_event_unregister(&short_evs[i]);
 }
 
-/* Objects that come and go, with a post pending. */
+/* Objects that are registered and then unregistered with a post pending. */
 static void begin_registering(void)
 {
 	int i;
@@ -456,10 +465,10 @@ static void begin_registering(void)
 		iv_event_unregister(&short_ev);
 		iv_event_raw_unregister(&short_raw);
 	}
-	if (tell_fd < 0)
+	if (notify_fd < 0)
 		return;
 	done = 1;
-	tell();
+	notify();
 }
 
 static struct iv_signal sig;
@@ -471,7 +480,7 @@ static void got_signal(void *cookie)
 	sig_registered = 0;
 	iv_signal_unregister(&sig);
 	done = 1;
-	look();
+	end_if_done();
 }
 
 static void begin_signal(void)
@@ -491,7 +500,7 @@ static int completions;
 static void count_worker(void *cookie)
 {
 	(void)cookie;
-	counts = other_counts;
+	is_counted = count_other;
 }
 
 static void work(void *cookie)
@@ -506,7 +515,7 @@ static void completed(void *cookie)
 		return;
 	iv_work_pool_put(&pool);
 	done = 1;
-	look();
+	end_if_done();
 }
 
 static void begin_work(void)
@@ -514,7 +523,7 @@ static void begin_work(void)
 	int i;
 
 	IV_WORK_POOL_INIT(&pool);
-	pool.max_threads = other_counts ? 1 : 2;
+	pool.max_threads = count_other ? 1 : 2;
 	pool.thread_start = count_worker;
 	check_int(iv_work_pool_create(&pool), 0);
 	for (i = 0; i < 4 && !is_child; i++) {
@@ -525,14 +534,14 @@ static void begin_work(void)
 	}
 }
 
-/* A thread that the loop joins: its end is the loop's end. */
+/* A thread that the loop joins; then the loop ends. */
 static void thread(void *cookie)
 {
 	(void)cookie;
-	counts = other_counts;
+	is_counted = count_other;
 	done = 1;
 	if (!is_child)
-		tell();
+		notify();
 }
 
 static void begin_thread(void)
@@ -549,10 +558,10 @@ static void child_ended(void *cookie, int status, const struct rusage *rusage)
 	check(WIFEXITED(status));
 	iv_wait_interest_unregister(&interest);
 	done = 1;
-	look();
+	end_if_done();
 }
 
-static void ends(void *cookie)
+static void exit_child(void *cookie)
 {
 	(void)cookie;
 	_exit(0);
@@ -562,15 +571,16 @@ static void begin_wait(void)
 {
 	IV_WAIT_INTEREST_INIT(&interest);
 	interest.handler = child_ended;
-	check_int(iv_wait_interest_register_spawn(&interest, ends, NULL), 0);
+	check_int(iv_wait_interest_register_spawn(&interest, exit_child, NULL),
+		  0);
 }
 
 
 /*
- * Nothing wakes the loop before the child has ended that it has forked by the
- * time when it waits.
+ * If the loop has forked before it waits, the first thing that wakes it is this
+ * thread's end, which comes after that of the child.
  */
-static void other_lets_it_wait(void)
+static void other_awaits_child(void)
 {
 	siginfo_t info;
 
@@ -582,50 +592,50 @@ static void other_lets_it_wait(void)
 
 /*
  * Another thread is held in the middle of a post to an event.  Meanwhile the
- * loop's thread does what changes the queue of events, and what it posts itself
- * is served; then the other one goes on.
+ * loop's thread makes calls that change the queue of events, and its own post
+ * is served.  Then the other thread goes on.
  */
-static pthread_t half_poster;
+static pthread_t held_poster;
 
-static void *post_half(void *arg)
+static void *post_held(void *arg)
 {
-	is_to_be_held = 1;
+	may_be_held = 1;
 	post_ev();
-	is_to_be_held = 0;
-	/* The post had fewer steps. */
+	may_be_held = 0;
+	/* The post had fewer than hold_at steps. */
 	if (!is_held) {
-		shared->is_over = 1;
+		shared->is_past_end = 1;
 		is_held = 1;
 	}
 
 	return arg;
 }
 
-static void end_half_posted(void)
+static void end_held_post(void)
 {
 	if (!extra_ev_runs)
 		return;
 	if (!is_released) {
-		counts = 0;
+		is_counted = 0;
 		is_released = 1;
 		if (is_child)
 			post_own_ev();
 		else
-			check_int(pthread_join(half_poster, NULL), 0);
+			check_int(pthread_join(held_poster, NULL), 0);
 	}
 	done = ev_runs > ev_before;
 }
 
-static void begin_half_posted(void)
+static void begin_held_post(void)
 {
 	int i;
 
-	go_on = end_half_posted;
-	check_int(pthread_create(&half_poster, NULL, post_half, NULL), 0);
+	on_served = end_held_post;
+	check_int(pthread_create(&held_poster, NULL, post_held, NULL), 0);
 	while (!is_held)
 		pause_briefly();
 
-	counts = 1;
+	is_counted = 1;
 	for (i = 0; i < 2; i++) {
 		IV_EVENT_INIT(&short_ev);
 		short_ev.handler = not_called;
@@ -638,8 +648,8 @@ static void begin_half_posted(void)
 }
 
 
-/* What happens at a step. */
-static void extra_posts(int signum)
+/* Actions. */
+static void post_extra(int signum)
 {
 	(void)signum;
 	if (ending)
@@ -650,7 +660,7 @@ static void extra_posts(int signum)
 	iv_event_raw_post(&extra_raw);
 }
 
-static void a_signal(void)
+static void raise_signal(void)
 {
 	(void)raise(SIGUSR1);
 }
@@ -661,7 +671,7 @@ static void end_now(int signum)
 	_exit(0);
 }
 
-/* A pool's thread would be idle in the child for ten seconds. */
+/* The pool's thread would stay idle in the child for ten seconds. */
 static void end_soon(void)
 {
 	static const struct itimerval soon = { .it_value.tv_usec = 3000 };
@@ -671,10 +681,10 @@ static void end_soon(void)
 }
 
 /*
- * As a signal handler that forks: the child has what the thread was doing, and
- * goes on with it.  A post in the child right then is heard there.
+ * As in a signal handler that forks, the child goes on with what the thread was
+ * doing.  A post by the child at this step is served in the child.
  */
-static void a_fork(void)
+static void fork_here(void)
 {
 	forked = fork();
 	check(forked >= 0);
@@ -682,10 +692,10 @@ static void a_fork(void)
 		return;
 	is_child = 1;
 	(void)alarm(SECONDS - 2);
-	/* Either may be the first to go on. */
-	if (target % 2)
+	/* Half of the time, the parent goes on first. */
+	if (target_step % 2)
 		pause_for(20);
-	if (begin == begin_work && other_counts)
+	if (begin == begin_work && count_other)
 		end_soon();
 	if (!iv_inited())
 		return;
@@ -695,40 +705,40 @@ static void a_fork(void)
 	}
 	extra_ev_posts = 1;
 	iv_event_post(&extra_ev);
-	/* It may be queued or not, and the change under way may be any. */
-	if (begin == begin_half_posted && (target + hold_at) % 2)
+	/* The event may be queued or not, in any state of the queue. */
+	if (begin == begin_held_post && (target_step + hold_at) % 2)
 		post_ev();
 }
 
 static pthread_t loop_thread;
 static atomic_int has_forked;
 
-static void fork_here(int signum)
+static void fork_in_handler(int signum)
 {
 	(void)signum;
-	a_fork();
-	/* That which the other thread may be in the middle of posting. */
-	if (is_child && target % 2)
+	fork_here();
+	/* The event that the other thread may be in the middle of posting. */
+	if (is_child && target_step % 2)
 		post_own_ev();
 	has_forked = 1;
 }
 
-/* While the other thread is held at its step, the loop's thread forks. */
-static void a_fork_of_the_loop(void)
+/* The loop's thread forks, while the calling thread waits at its step. */
+static void fork_loop_thread(void)
 {
 	check_int(pthread_kill(loop_thread, SIGVTALRM), 0);
 	while (!has_forked)
 		pause_briefly();
 }
 
-static void a_cancellation(void)
+static void cancel_self(void)
 {
 	check_int(pthread_cancel(pthread_self()), 0);
 }
 
 static atomic_int is_cancelled;
 
-static void *cancel(void *thread)
+static void *cancel_thread(void *thread)
 {
 	check_int(pthread_detach(pthread_self()), 0);
 	check_int(pthread_cancel(*(pthread_t *)thread), 0);
@@ -737,30 +747,30 @@ static void *cancel(void *thread)
 	return NULL;
 }
 
-static void a_late_cancellation(void)
+static void cancel_self_later(void)
 {
 	static pthread_t self;
 	pthread_t t;
 
 	self = pthread_self();
 	mask_cancellation(SIG_BLOCK);
-	check_int(pthread_create(&t, NULL, cancel, &self), 0);
-	/* This is no cancellation point. */
+	check_int(pthread_create(&t, NULL, cancel_thread, &self), 0);
+	/* sched_yield() is no cancellation point. */
 	while (!is_cancelled)
 		sched_yield();
 }
 
-static void cancellation_arrives(void)
+static void let_cancellation_arrive(void)
 {
 	mask_cancellation(SIG_UNBLOCK);
 }
 
-static void a_jump(void)
+static void jump_out(void)
 {
 	siglongjmp(jump, 1);
 }
 
-static void a_kill(void)
+static void kill_self(void)
 {
 	(void)kill(getpid(), SIGKILL);
 }
@@ -772,16 +782,16 @@ static void end_other(void *arg)
 
 	(void)arg;
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	counts = 0;
+	is_counted = 0;
 	done = 1;
-	tell();
+	notify();
 	(void)pthread_setcancelstate(state, NULL);
 }
 
 static void *other_thread(void *arg)
 {
 	pthread_cleanup_push(end_other, NULL);
-	counts = other_counts;
+	is_counted = count_other;
 	other();
 	pthread_cleanup_pop(1);
 
@@ -789,8 +799,8 @@ static void *other_thread(void *arg)
 }
 
 /*
- * A child of a scenario with other threads, or children, has none of these: it
- * is through when its own post was served.
+ * A scenario may have other threads or children.  A process that an action
+ * forks has none of them, so it is done when its own posts were served.
  */
 static int has_others;
 
@@ -820,29 +830,29 @@ static void *run_loop(void *arg)
 	iv_init();
 	register_all();
 	if (has_others)
-		go_on = end_child;
+		on_served = end_child;
 	pthread_cleanup_push(end_loop, NULL);
-	counts = !other_counts && !nobody_counts;
+	is_counted = !count_other && !count_none;
 	if (begin != NULL)
 		begin();
 	if (other != NULL)
 		check_int(pthread_create(&t, NULL, other_thread, NULL), 0);
 	iv_main();
 	pthread_cleanup_pop(1);
-	counts = 0;
+	is_counted = 0;
 	if (other != NULL && !is_child)
 		check_int(pthread_join(t, NULL), 0);
 
 	return NULL;
 }
 
-struct play {
+struct scenario {
 	const char	*name;
 	void	(*begin)(void);
-	void	(*other)(void);		/* another thread */
-	int	other_counts;		/* its steps count, not the loop's */
-	int	has_others;
-	int	nobody_counts;		/* begin() decides whose steps count */
+	void	(*other)(void);		/* run by another thread */
+	int	count_other;		/* count its steps, not the loop's */
+	int	has_others;		/* threads or children: end_child() */
+	int	count_none;		/* begin() sets whose are counted */
 };
 
 static int num_threads(void)
@@ -858,28 +868,28 @@ static int num_threads(void)
 	return num;
 }
 
-/* Those that a loop has left behind end by themselves. */
+/* Threads that a loop has left behind end without it. */
 static void await_other_threads(void)
 {
 	while (num_threads() > 1)
 		pause_briefly();
 }
 
-static void play(const struct play *p)
+static void run_scenario(const struct scenario *p)
 {
-	struct sigaction sa = { .sa_handler = extra_posts };
+	struct sigaction sa = { .sa_handler = post_extra };
 	int before = num_descriptors();
 
 	begin = p->begin;
 	other = p->other;
-	other_counts = p->other_counts;
+	count_other = p->count_other;
 	has_others = p->has_others;
-	nobody_counts = p->nobody_counts;
+	count_none = p->count_none;
 	(void)alarm(SECONDS);
 	check_int(sigaction(SIGUSR1, &sa, NULL), 0);
-	sa.sa_handler = fork_here;
+	sa.sa_handler = fork_in_handler;
 	check_int(sigaction(SIGVTALRM, &sa, NULL), 0);
-	if (happen == a_cancellation) {
+	if (action == cancel_self) {
 		pthread_t t;
 
 		check_int(pthread_create(&t, NULL, run_loop, NULL), 0);
@@ -887,19 +897,20 @@ static void play(const struct play *p)
 	} else {
 		(void)run_loop(NULL);
 	}
-	/* The pipe stays, for threads of a loop that was cancelled. */
+	/* The pipe stays open, for threads of a loop that was cancelled. */
 	before += 2;
 	if (!is_child) {
 		await_other_threads();
-		/* Descriptors stay open for a poster that was left. */
-		if (happen != a_jump)
+		/* Descriptors stay open for the poster that jumped out. */
+		if (action != jump_out)
 			check_int(num_descriptors(), before);
 	}
 	if (forked > 0)
 		check_child(forked);
 }
 
-static int step_of(const struct play *p)
+/* Returns 1 if the scenario got to the target step. */
+static int reaches_step(const struct scenario *p)
 {
 	pid_t pid;
 	int status;
@@ -909,13 +920,13 @@ static int step_of(const struct play *p)
 	check(pid >= 0);
 	if (pid == 0) {
 		check_at_step = at_step;
-		play(p);
+		run_scenario(p);
 		_exit(0);
 	}
 	check_int(waitpid(pid, &status, 0), pid);
 	if (status != 0) {
-		fprintf(stderr, "# %s, step %u, %s:%d: %#x\n", p->name, target,
-			shared->reached ? shared->file : "none",
+		fprintf(stderr, "# %s, step %u, %s:%d: %#x\n", p->name,
+			target_step, shared->reached ? shared->file : "none",
 			shared->line, status);
 		check_failed(__FILE__, __LINE__, "the scenario failed");
 	}
@@ -930,139 +941,155 @@ static void map_shared(void)
 	check(shared != MAP_FAILED);
 }
 
-/* At each step in turn, until there is none of that number. */
-static void at_each_step(void (*what)(void), const struct play *p)
+/* Take the action at the first step, at the second, and so on. */
+static void at_each_step(void (*what)(void), const struct scenario *p)
 {
-	happen = what;
+	action = what;
 	map_shared();
-	for (target = 1; step_of(p); target++)
+	for (target_step = 1; reaches_step(p); target_step++)
 		;
-	check(target > 1);
+	check(target_step > 1);
 }
 
 
-/* How the loop's own thread meets with it, in what it does itself ... */
-static const struct play own_posts = { .name = "own posts", .begin = begin_own_posts };
-static const struct play registering = { .name = "registering", .begin = begin_registering };
-static const struct play signals = { .name = "signal", .begin = begin_signal, .has_others = 1 };
-static const struct play works = { .name = "work", .begin = begin_work, .has_others = 1 };
-static const struct play threads = { .name = "thread", .begin = begin_thread, .has_others = 1 };
-static const struct play waits = { .name = "wait", .begin = begin_wait, .has_others = 1 };
-/* ... and while it serves another one's posts; and how the other one does. */
-static const struct play served = { .name = "served", .other = other_posts, .has_others = 1 };
-static const struct play posting = { .name = "posting",
-	.other = other_posts, .other_counts = 1, .has_others = 1,
+/* The action is taken by the loop's thread, in its own calls. */
+static const struct scenario own_posts = {
+	.name = "own posts", .begin = begin_own_posts,
 };
-static const struct play working = { .name = "working",
-	.begin = begin_work, .other_counts = 1, .has_others = 1,
+static const struct scenario registering = {
+	.name = "registering", .begin = begin_registering,
 };
-static const struct play thread_ends = { .name = "the end of a thread",
-	.begin = begin_thread, .other_counts = 1, .has_others = 1,
+static const struct scenario signals = {
+	.name = "signal", .begin = begin_signal, .has_others = 1,
+};
+static const struct scenario works = {
+	.name = "work", .begin = begin_work, .has_others = 1,
+};
+static const struct scenario threads = {
+	.name = "thread", .begin = begin_thread, .has_others = 1,
+};
+static const struct scenario waits = {
+	.name = "wait", .begin = begin_wait, .has_others = 1,
+};
+/* It is taken by the loop's thread while it serves another thread's posts. */
+static const struct scenario served = {
+	.name = "served", .other = post_and_wait, .has_others = 1,
+};
+/* It is taken by the loop's thread before it waits, with nothing to do. */
+static const struct scenario idle = {
+	.name = "idle", .other = other_awaits_child, .has_others = 1,
+};
+/* It is taken by the loop's thread while another one is in mid-post. */
+static const struct scenario held_post = {
+	.name = "held post", .begin = begin_held_post, .count_none = 1,
+};
+/* It is taken by the other thread. */
+static const struct scenario posting = { .name = "posting",
+	.other = post_and_wait, .count_other = 1, .has_others = 1,
+};
+static const struct scenario working = { .name = "working",
+	.begin = begin_work, .count_other = 1, .has_others = 1,
+};
+static const struct scenario thread_ends = { .name = "the end of a thread",
+	.begin = begin_thread, .count_other = 1, .has_others = 1,
 };
 
-/* ... and what it does before it waits, with nothing to wait for. */
-static const struct play idle = { .name = "idle", .other = other_lets_it_wait, .has_others = 1 };
-/* What it does while another one is in the middle of a post. */
-static const struct play half_posted = { .name = "half posted",
-	.begin = begin_half_posted, .nobody_counts = 1,
-};
-
-static const struct play *const plays[] = {
+static const struct scenario *const scenarios[] = {
 	&own_posts, &registering, &signals, &works, &threads, &waits, &served,
 	&posting, &working, &thread_ends,
 };
 
-#define NUM_PLAYS	((int)(sizeof(plays) / sizeof(plays[0])))
+#define NUM_SCENARIOS	((int)(sizeof(scenarios) / sizeof(scenarios[0])))
 
-static void at_each_step_of_all(void (*what)(void))
+static void in_each_scenario(void (*what)(void))
 {
 	int i;
 
-	for (i = 0; i < NUM_PLAYS; i++)
-		at_each_step(what, plays[i]);
+	for (i = 0; i < NUM_SCENARIOS; i++)
+		at_each_step(what, scenarios[i]);
 }
 
-static void a_signal_at_each_step(void)
+static void signal_at_each_step(void)
 {
-	at_each_step_of_all(a_signal);
+	in_each_scenario(raise_signal);
 }
 
-static void a_fork_at_each_step(void)
+static void fork_at_each_step(void)
 {
-	at_each_step_of_all(a_fork);
+	in_each_scenario(fork_here);
 }
 
-/* How a child is kept from waiting is up to the poll method. */
-static void a_fork_with_each_method(void)
+/* Each poll method has its own way to keep a child from waiting. */
+static void fork_with_each_method(void)
 {
-	at_each_step(a_fork, &served);
-	at_each_step(a_fork, &idle);
+	at_each_step(fork_here, &served);
+	at_each_step(fork_here, &idle);
 }
 
-/* ... with the other thread at each of its own. */
-static void amid_a_post(void (*what)(void))
+/* Take the action at each step, with the other thread held at each of its. */
+static void during_held_post(void (*what)(void))
 {
-	happen = what;
+	action = what;
 	map_shared();
-	for (hold_at = 1; !shared->is_over; hold_at++) {
-		for (target = 1; step_of(&half_posted); target++)
+	for (hold_at = 1; !shared->is_past_end; hold_at++) {
+		for (target_step = 1; reaches_step(&held_post); target_step++)
 			;
-		check(target > 1);
+		check(target_step > 1);
 	}
 	check(hold_at > 4);
 }
 
-static void a_fork_amid_a_post(void)
+static void fork_during_held_post(void)
 {
-	amid_a_post(a_fork);
+	during_held_post(fork_here);
 }
 
-static void a_signal_amid_a_post(void)
+static void signal_during_held_post(void)
 {
-	amid_a_post(a_signal);
+	during_held_post(raise_signal);
 }
 
-static void a_fork_at_each_step_of_a_poster(void)
+static void fork_at_each_step_of_poster(void)
 {
-	at_each_step(a_fork_of_the_loop, &posting);
+	at_each_step(fork_loop_thread, &posting);
 }
 
-/* The others of a loop that is cancelled would wait for it. */
-static void a_cancellation_at_each_step(void)
+/* With `served', the other thread would wait for the loop for ever. */
+static void cancellation_at_each_step(void)
 {
 	int i;
 
-	for (i = 0; i < NUM_PLAYS; i++) {
-		if (plays[i] != &served)
-			at_each_step(a_cancellation, plays[i]);
+	for (i = 0; i < NUM_SCENARIOS; i++) {
+		if (scenarios[i] != &served)
+			at_each_step(cancel_self, scenarios[i]);
 	}
 }
 
-static void a_late_cancellation_at_each_step(void)
+static void late_cancellation_at_each_step(void)
 {
-	static const struct play p = {
+	static const struct scenario p = {
 		.name = "posting asynchronously",
-		.other = other_posts_asynchronously, .other_counts = 1,
+		.other = post_asynchronously, .count_other = 1,
 	};
 
 #if !defined(HAVE_LINUX)
 	skip("the signal that cancels a thread is not known on this system");
 #elif !defined(HAVE_RAW_WRITE)
-	skip("the libc's write() waits for the signal that is held back here");
+	skip("the libc's write() waits for the signal that is blocked here");
 #endif
-	happen_later = cancellation_arrives;
-	for (later = 1; later <= 6; later++)
-		at_each_step(a_late_cancellation, &p);
+	later_action = let_cancellation_arrive;
+	for (steps_until_later = 1; steps_until_later <= 6; steps_until_later++)
+		at_each_step(cancel_self_later, &p);
 }
 
-static void a_jump_at_each_step(void)
+static void jump_at_each_step(void)
 {
-	static const struct play p = {
-		.name = "a poster that is left",
-		.other = other_is_left, .other_counts = 1,
+	static const struct scenario p = {
+		.name = "jumping out of a post",
+		.other = post_and_jump_out, .count_other = 1,
 	};
 
-	at_each_step(a_jump, &p);
+	at_each_step(jump_out, &p);
 }
 
 static atomic_int victim;
@@ -1073,7 +1100,7 @@ static void begin_killed_poster(void)
 
 	check(pid >= 0);
 	if (pid == 0) {
-		counts = 1;
+		is_counted = 1;
 		pause_briefly();
 		post_raw();
 		pause_briefly();
@@ -1083,16 +1110,16 @@ static void begin_killed_poster(void)
 	victim = pid;
 }
 
-/* Posts after a poster's death are heard. */
-static void posts_later(void)
+/* Posts after the death of a poster are served. */
+static void post_after_kill(void)
 {
 	int status;
 
 	check_int(waitpid(victim, &status, 0), victim);
-	other_posts();
+	post_and_wait();
 }
 
-/* The same after the death of a process that went on with the loop. */
+/* Posts after the death of a child that went on with the loop are served. */
 static void begin_killed_loop(void)
 {
 	int status;
@@ -1100,7 +1127,7 @@ static void begin_killed_loop(void)
 
 	check(pid >= 0);
 	if (pid == 0) {
-		counts = 1;
+		is_counted = 1;
 		begin_own_posts();
 		iv_main();
 		_exit(0);
@@ -1109,32 +1136,32 @@ static void begin_killed_loop(void)
 	begin_own_posts();
 }
 
-static void a_poster_killed_at_each_step(void)
+static void poster_killed_at_each_step(void)
 {
-	static const struct play p = {
-		.name = "killed",
-		.begin = begin_killed_poster, .other = posts_later,
-		.nobody_counts = 1,
+	static const struct scenario p = {
+		.name = "killed poster",
+		.begin = begin_killed_poster, .other = post_after_kill,
+		.count_none = 1,
 	};
 
-	at_each_step(a_kill, &p);
+	at_each_step(kill_self, &p);
 }
 
-static void a_loop_killed_at_each_step(void)
+static void loop_killed_at_each_step(void)
 {
-	static const struct play p = {
-		.name = "killed",
-		.begin = begin_killed_loop, .nobody_counts = 1,
+	static const struct scenario p = {
+		.name = "killed loop",
+		.begin = begin_killed_loop, .count_none = 1,
 	};
 
-	at_each_step(a_kill, &p);
+	at_each_step(kill_self, &p);
 }
 
 
 /*
- * Threads and processes that post to a loop whose objects come and go, all of
- * them with pauses.  A handler sees what the poster of its call stored before,
- * and runs no more often than there were posts.
+ * Threads and processes post to a loop that registers and unregisters objects
+ * meanwhile.  All of them pause at steps.  A handler sees what the posters that
+ * it runs for have stored before, and runs no more often than there were posts.
  */
 #define POSTERS		3
 #define POSTS		200
@@ -1154,7 +1181,7 @@ static struct target *targets;		/* one for each poster, shared */
 static int posters_left;
 static struct iv_event poster_ended;
 
-static void target_raw(void *_t)
+static void crowd_got_raw(void *_t)
 {
 	struct target *t = _t;
 
@@ -1163,7 +1190,7 @@ static void target_raw(void *_t)
 	begin_registering();
 }
 
-static void target_ev(void *_t)
+static void crowd_got_ev(void *_t)
 {
 	struct target *t = _t;
 
@@ -1181,7 +1208,7 @@ static void post_raws(struct target *t)
 		if (i % 8 == 7)
 			pause_briefly();
 	}
-	/* The last one, too. */
+	/* The last post must be served, too. */
 	while (t->raw_seen != t->raw_posts)
 		pause_briefly();
 }
@@ -1217,12 +1244,12 @@ static void *crowd_thread(void *t)
 	return NULL;
 }
 
-static void one_poster_less(void *cookie)
+static void end_when_all_posted(void *cookie)
 {
 	struct target *t;
 
 	(void)cookie;
-	/* Posts coalesce, so the posters' counts are checked. */
+	/* Posts of several posters may be coalesced: check what each did. */
 	posters_left = 0;
 	for (t = targets; t < targets + POSTERS; t++)
 		posters_left += t->raw_posts < 2 * POSTS ||
@@ -1244,16 +1271,16 @@ static void crowd(void)
 	int i;
 
 	(void)alarm(SECONDS);
-	tell_fd = -1;
+	notify_fd = -1;
 	targets = mmap(NULL, POSTERS * sizeof(*targets), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(targets != MAP_FAILED);
 	iv_init();
-	register_ev(&poster_ended, one_poster_less);
+	register_ev(&poster_ended, end_when_all_posted);
 	for (i = 0; i < POSTERS; i++) {
-		register_raw(&targets[i].raw, target_raw);
+		register_raw(&targets[i].raw, crowd_got_raw);
 		targets[i].raw.cookie = &targets[i];
-		register_ev(&targets[i].ev, target_ev);
+		register_ev(&targets[i].ev, crowd_got_ev);
 		targets[i].ev.cookie = &targets[i];
 		check_int(pthread_create(&tids[i], NULL, crowd_thread,
 					 &targets[i]), 0);
@@ -1265,8 +1292,8 @@ static void crowd(void)
 	check_int(num_descriptors(), before);
 }
 
-static void with_seed(unsigned int seed, void (*run)(const struct play *),
-		      const struct play *p)
+static void with_seed(unsigned int seed, void (*run)(const struct scenario *),
+		      const struct scenario *p)
 {
 	pid_t pid = fork();
 	int status;
@@ -1285,7 +1312,7 @@ static void with_seed(unsigned int seed, void (*run)(const struct play *),
 	}
 }
 
-static void run_crowd(const struct play *p)
+static void run_crowd(const struct scenario *p)
 {
 	(void)p;
 	crowd();
@@ -1302,37 +1329,38 @@ static void pauses_by_seed(void)
 
 	map_shared();
 	for (; seed < end; seed++) {
-		for (i = 0; i < NUM_PLAYS; i++) {
+		for (i = 0; i < NUM_SCENARIOS; i++) {
 			memset(shared, 0, sizeof(*shared));
-			with_seed(seed, play, plays[i]);
+			with_seed(seed, run_scenario, scenarios[i]);
 		}
 		with_seed(seed, run_crowd, NULL);
 	}
 }
 
 static const struct check_case cases[] = {
-	{ "pauses by a seed", pauses_by_seed, EACH_BACKEND, 120 },
-	{ "a signal whose handler posts, at each step", a_signal_at_each_step,
+	{ "pauses at steps that a seed chooses", pauses_by_seed, EACH_BACKEND,
+	  120 },
+	{ "a signal whose handler posts, at each step", signal_at_each_step,
 	  EACH_BACKEND, 60 },
-	{ "... while another thread is in mid-post", a_signal_amid_a_post,
-	  EACH_BACKEND, 60 },
-	{ "a fork at each step", a_fork_at_each_step, EACH_BACKEND, 60 },
+	{ "such a signal at each step, while another thread is in mid-post",
+	  signal_during_held_post, EACH_BACKEND, 60 },
+	{ "a fork at each step", fork_at_each_step, EACH_BACKEND, 60 },
 	{ "a loop forks at each step, with each poll method",
-	  a_fork_with_each_method, EACH_METHOD, 60 },
+	  fork_with_each_method, EACH_METHOD, 60 },
 	{ "a loop forks at each step, with another thread in mid-post",
-	  a_fork_amid_a_post, EACH_BACKEND, 60 },
+	  fork_during_held_post, EACH_BACKEND, 60 },
 	{ "the loop's thread forks at each step of a poster",
-	  a_fork_at_each_step_of_a_poster, EACH_BACKEND, 60 },
-	{ "a cancellation at each step", a_cancellation_at_each_step,
+	  fork_at_each_step_of_poster, EACH_BACKEND, 60 },
+	{ "a cancellation at each step", cancellation_at_each_step,
 	  EACH_BACKEND, 60 },
 	{ "an asynchronous cancellation that arrives at a later step",
-	  a_late_cancellation_at_each_step, EACH_BACKEND, 60 },
-	{ "a poster left by siglongjmp at each step", a_jump_at_each_step,
+	  late_cancellation_at_each_step, EACH_BACKEND, 60 },
+	{ "siglongjmp out of a post at each step", jump_at_each_step,
 	  EACH_BACKEND, 60 },
-	{ "a poster killed at each step", a_poster_killed_at_each_step,
+	{ "a poster is killed at each step", poster_killed_at_each_step,
 	  EACH_BACKEND, 60 },
-	{ "a loop killed at each step", a_loop_killed_at_each_step,
-	  EACH_BACKEND, 60 },
+	{ "a child that goes on with the loop is killed at each step",
+	  loop_killed_at_each_step, EACH_BACKEND, 60 },
 };
 
 int main(int argc, char **argv)
