@@ -1,5 +1,5 @@
 /*
- * libivykis: iv_event_raw, what a post does.
+ * libivykis: iv_event_raw: posts and calls.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -35,25 +35,25 @@ static void count(void *_c)
 	c->calls++;
 }
 
-static void prepare(struct iv_event_raw *ev, void (*handler)(void *),
-		    void *cookie)
+static void init_raw(struct iv_event_raw *ev, void (*handler)(void *),
+		     void *cookie)
 {
 	IV_EVENT_RAW_INIT(ev);
 	ev->handler = handler;
 	ev->cookie = cookie;
 }
 
-static void start(struct iv_event_raw *ev, void (*handler)(void *),
-		  void *cookie)
+static void register_raw(struct iv_event_raw *ev, void (*handler)(void *),
+			 void *cookie)
 {
-	prepare(ev, handler, cookie);
+	init_raw(ev, handler, cookie);
 	check_int(iv_event_raw_register(ev), 0);
 }
 
-static void start_counted(struct counted *c)
+static void register_counted(struct counted *c)
 {
 	c->calls = 0;
-	start(&c->ev, count, c);
+	register_raw(&c->ev, count, c);
 }
 
 static void quit(void *unused)
@@ -78,12 +78,12 @@ static void run_for(int ms)
 		iv_timer_unregister(&t);
 }
 
-/* Passes enough for all that was posted before to be served. */
-#define PASSES	80
+/* Enough to serve all that was posted before. */
+#define ITERATIONS	80
 
 static void serve_all(void)
 {
-	run_iterations(PASSES);
+	run_iterations(ITERATIONS);
 }
 
 static void expect_calls(struct counted *c, int calls)
@@ -112,7 +112,7 @@ static void post_before_main(void)
 	struct counted c;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	iv_event_raw_post(&c.ev);
 	expect_calls(&c, 1);
 	iv_event_raw_unregister(&c.ev);
@@ -136,7 +136,7 @@ static void bursts(void)
 	size_t i;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 		burst(&c, sizes[i]);
 	iv_event_raw_unregister(&c.ev);
@@ -164,7 +164,7 @@ static void post_self(void *_s)
 		iv_quit();
 }
 
-static void forever(void *unused)
+static void start_next_round(void *unused)
 {
 	(void)unused;
 	rounds++;
@@ -176,9 +176,9 @@ static void post_in_own_handler(void)
 	struct self_poster s = { .calls = 0 };
 
 	iv_init();
-	start(&s.ev, post_self, &s);
+	register_raw(&s.ev, post_self, &s);
 	IV_TASK_INIT(&rounds_task);
-	rounds_task.handler = forever;
+	rounds_task.handler = start_next_round;
 	iv_task_register(&rounds_task);
 
 	iv_event_raw_post(&s.ev);
@@ -190,24 +190,24 @@ static void post_in_own_handler(void)
 	iv_deinit();
 }
 
-static struct iv_task late_task;
-static int late_calls, late_tasks;
+static struct iv_task task;
+static int total_calls, task_runs;
 
-static void run_late_task(void *unused)
+static void count_task(void *unused)
 {
 	(void)unused;
-	late_tasks++;
+	task_runs++;
 }
 
-/* The task that a call registers is to run before the next one. */
-static void post_further(void *ev)
+/* The task that a call registers has to run before the next call. */
+static void post_next(void *ev)
 {
-	check_int(late_tasks, late_calls);
-	if (++late_calls == 10) {
+	check_int(task_runs, total_calls);
+	if (++total_calls == 10) {
 		iv_quit();
 		return;
 	}
-	iv_task_register(&late_task);
+	iv_task_register(&task);
 	iv_event_raw_post(ev);
 }
 
@@ -219,12 +219,15 @@ static void *post_to_sleeper(void *ev)
 	return NULL;
 }
 
-/* By a doorbell, as the loop sleeps, or, if it is late, without one. */
-static void begin_late(struct iv_event_raw *ev, int sleeps)
+/*
+ * Post while the loop sleeps, which needs a doorbell, or else before it runs.
+ * If the loop falls asleep late, there is no doorbell, either.
+ */
+static void post_first(struct iv_event_raw *ev, int sleeps)
 {
 	pthread_t t;
 
-	late_calls = late_tasks = 0;
+	total_calls = task_runs = 0;
 	if (!sleeps) {
 		iv_event_raw_post(ev);
 		iv_main();
@@ -235,22 +238,22 @@ static void begin_late(struct iv_event_raw *ev, int sleeps)
 	check_int(pthread_join(t, NULL), 0);
 }
 
-/* With one object, it posts to itself; with two, each to the other one. */
-static void tasks_before_late_posts(void)
+/* A single object posts to itself, two of them post to each other. */
+static void tasks_before_next_post(void)
 {
 	struct iv_event_raw ev[2];
 	int num, sleeps, i;
 
 	iv_init();
-	IV_TASK_INIT(&late_task);
-	late_task.handler = run_late_task;
+	IV_TASK_INIT(&task);
+	task.handler = count_task;
 	for (num = 1; num <= 2; num++) {
 		for (i = 0; i < num; i++)
-			start(&ev[i], post_further, &ev[num - 1 - i]);
+			register_raw(&ev[i], post_next, &ev[num - 1 - i]);
 		for (sleeps = 0; sleeps < 2; sleeps++) {
 			for (i = 0; i < num; i++) {
-				begin_late(&ev[i], sleeps);
-				check_int(late_calls, 10);
+				post_first(&ev[i], sleeps);
+				check_int(total_calls, 10);
 			}
 		}
 		for (i = 0; i < num; i++)
@@ -259,7 +262,7 @@ static void tasks_before_late_posts(void)
 	iv_deinit();
 }
 
-static void post_on(void *_c)
+static void count_and_post(void *_c)
 {
 	struct counted *c = _c;
 
@@ -272,7 +275,7 @@ static void self_poster_and_timer(void)
 	struct counted c = { .calls = 0 };
 
 	iv_init();
-	start(&c.ev, post_on, &c);
+	register_raw(&c.ev, count_and_post, &c);
 	iv_event_raw_post(&c.ev);
 	/* Only the timer can end it. */
 	run_for(20);
@@ -281,8 +284,8 @@ static void self_poster_and_timer(void)
 	iv_deinit();
 }
 
-/* Write until the kernel refuses, which is posting, too. */
-static void fill(const struct iv_event_raw *ev)
+/* Write until the descriptor is full.  The writes count as posts. */
+static void fill_descriptor(const struct iv_event_raw *ev)
 {
 	uint64_t most = UINT64_MAX - 1;
 
@@ -296,29 +299,29 @@ static void fill(const struct iv_event_raw *ev)
 	check_int(errno, EAGAIN);
 }
 
-static void post_keeps_errno(const struct iv_event_raw *ev)
+static void post_checking_errno(const struct iv_event_raw *ev)
 {
 	errno = SOME_ERRNO;
 	iv_event_raw_post(ev);
 	check_int(errno, SOME_ERRNO);
 }
 
-static void errno_is_kept(void)
+static void post_and_check_errno(void)
 {
 	struct counted c;
 
 	iv_init();
-	start_counted(&c);
-	post_keeps_errno(&c.ev);
-	post_keeps_errno(&c.ev);
+	register_counted(&c);
+	post_checking_errno(&c.ev);
+	post_checking_errno(&c.ev);
 	expect_calls(&c, 1);
 
-	fill(&c.ev);
-	post_keeps_errno(&c.ev);
+	fill_descriptor(&c.ev);
+	post_checking_errno(&c.ev);
 	expect_calls(&c, 3);
 
 	iv_event_raw_unregister(&c.ev);
-	post_keeps_errno(&c.ev);
+	post_checking_errno(&c.ev);
 	iv_deinit();
 }
 
@@ -327,8 +330,8 @@ static void full_descriptor(void)
 	struct counted c;
 
 	iv_init();
-	start_counted(&c);
-	fill(&c.ev);
+	register_counted(&c);
+	fill_descriptor(&c.ev);
 	iv_event_raw_post(&c.ev);
 	iv_event_raw_post(&c.ev);
 	expect_calls(&c, 2);
@@ -338,13 +341,12 @@ static void full_descriptor(void)
 	iv_deinit();
 }
 
-/* An errno of a register that succeeds, too. */
-static void registering_keeps_errno(void)
+static void register_and_check_errno(void)
 {
 	struct counted c;
 
 	iv_init();
-	prepare(&c.ev, count, &c);
+	init_raw(&c.ev, count, &c);
 	errno = SOME_ERRNO;
 	check_int(iv_event_raw_register(&c.ev), 0);
 	check_int(errno, SOME_ERRNO);
@@ -367,18 +369,18 @@ static void descriptor_limit(void)
 
 	iv_init();
 	before = num_descriptors();
-	prepare(&c.ev, count, &c);
+	init_raw(&c.ev, count, &c);
 
 	register_at_limit(&c, lowest_descriptor());
 	if (variant_is_pipe())
 		register_at_limit(&c, lowest_descriptor() + 1);
 	check_int(num_descriptors(), before);
-	/* Nothing is registered: a post does nothing, and the loop ends. */
+	/* Nothing is registered: a post does nothing, and iv_main returns. */
 	iv_event_raw_post(&c.ev);
 	iv_main();
 	check_int(c.calls, 0);
 
-	start_counted(&c);
+	register_counted(&c);
 	iv_event_raw_post(&c.ev);
 	expect_calls(&c, 1);
 	iv_event_raw_unregister(&c.ev);
@@ -388,21 +390,21 @@ static void descriptor_limit(void)
 
 #define BATCH	5
 
-enum deed {
+enum removal {
 	REMOVE_ONE,
 	REMOVE_ALL,
 	REGISTER_AGAIN,
 };
 
-/* The at'th handler that is called does the deed to the victim. */
+/* The handler that is called as number `at' does this to the victim. */
 static struct {
 	struct member	*member[BATCH];
 	int		calls[BATCH];
 	int		called;
 	int		at;
 	int		victim;
-	enum deed	deed;
-	int		victim_calls;	/* when the deed was done */
+	enum removal	removal;
+	int		victim_calls;	/* at that time */
 } batch;
 
 struct member {
@@ -420,30 +422,30 @@ static void remove_member(int i)
 	batch.member[i] = NULL;
 }
 
-static void do_the_deed(void)
+static void remove_victim(void)
 {
 	int i;
 
 	batch.victim_calls = batch.calls[batch.victim];
-	if (batch.deed == REGISTER_AGAIN) {
+	if (batch.removal == REGISTER_AGAIN) {
 		struct iv_event_raw *ev = &batch.member[batch.victim]->ev;
 
 		iv_event_raw_unregister(ev);
 		check_int(iv_event_raw_register(ev), 0);
 	}
-	if (batch.deed == REMOVE_ONE)
+	if (batch.removal == REMOVE_ONE)
 		remove_member(batch.victim);
-	for (i = 0; batch.deed == REMOVE_ALL && i < BATCH; i++)
+	for (i = 0; batch.removal == REMOVE_ALL && i < BATCH; i++)
 		remove_member(i);
 }
 
-static void member_called(void *_m)
+static void count_member(void *_m)
 {
 	struct member *m = _m;
 
 	batch.calls[m->index]++;
 	if (batch.called++ == batch.at)
-		do_the_deed();
+		remove_victim();
 }
 
 static struct member *new_member(int i)
@@ -452,7 +454,7 @@ static struct member *new_member(int i)
 
 	check(m != NULL);
 	m->index = i;
-	start(&m->ev, member_called, m);
+	register_raw(&m->ev, count_member, m);
 
 	return m;
 }
@@ -463,21 +465,21 @@ static void check_batch(void)
 
 	check_int(batch.calls[batch.victim], batch.victim_calls);
 	for (i = 0; i < BATCH; i++) {
-		if (batch.deed == REMOVE_ALL)
+		if (batch.removal == REMOVE_ALL)
 			check(batch.calls[i] <= 1);
 		else if (i != batch.victim)
 			check_int(batch.calls[i], 1);
 	}
-	if (batch.deed == REMOVE_ALL)
+	if (batch.removal == REMOVE_ALL)
 		check_int(batch.called, batch.at + 1);
 }
 
-static void run_batch(enum deed deed, int at, int victim)
+static void run_batch(enum removal removal, int at, int victim)
 {
 	int i;
 
 	memset(&batch, 0, sizeof(batch));
-	batch.deed = deed;
+	batch.removal = removal;
 	batch.at = at;
 	batch.victim = victim;
 
@@ -494,14 +496,14 @@ static void run_batch(enum deed deed, int at, int victim)
 	}
 }
 
-static void run_batches(enum deed deed)
+static void run_batches(enum removal removal)
 {
 	int at, victim;
 
 	iv_init();
 	for (at = 0; at < BATCH; at++) {
 		for (victim = 0; victim < BATCH; victim++)
-			run_batch(deed, at, victim);
+			run_batch(removal, at, victim);
 	}
 	iv_deinit();
 }
@@ -522,13 +524,13 @@ static void register_again_in_batch(void)
 }
 
 
-/* Pipes at given numbers, which must stay empty. */
-struct canary {
+/* The writing end of a pipe, at two given numbers.  It must stay empty. */
+struct probe {
 	int	fd[2];
 	int	at[2];
 };
 
-static void put_canary(struct canary *c, int at0, int at1)
+static void put_probe(struct probe *c, int at0, int at1)
 {
 	check_int(pipe(c->fd), 0);
 	check_int(fcntl(c->fd[0], F_SETFL, O_NONBLOCK), 0);
@@ -541,7 +543,7 @@ static void put_canary(struct canary *c, int at0, int at1)
 		check_int(dup2(c->fd[1], at1), at1);
 }
 
-static void end_canary(struct canary *c)
+static void check_and_close_probe(struct probe *c)
 {
 	int len = -1;
 
@@ -556,12 +558,12 @@ static void end_canary(struct canary *c)
 static void post_after_unregister(int pending)
 {
 	struct counted c;
-	struct canary canary;
+	struct probe probe;
 	int low[2], fd0, fd1;
 
-	/* So that the canary's own descriptors do not take the numbers. */
+	/* These numbers are for the pipe of the probe. */
 	check_int(pipe(low), 0);
-	start_counted(&c);
+	register_counted(&c);
 	fd0 = c.ev.event_rfd.fd;
 	fd1 = c.ev.event_wfd;
 	if (pending)
@@ -570,11 +572,11 @@ static void post_after_unregister(int pending)
 	close(low[1]);
 	iv_event_raw_unregister(&c.ev);
 
-	put_canary(&canary, fd0, fd1);
+	put_probe(&probe, fd0, fd1);
 	iv_event_raw_post(&c.ev);
 	in_thread(post, &c.ev);
 	expect_calls(&c, 0);
-	end_canary(&canary);
+	check_and_close_probe(&probe);
 }
 
 static void posts_after_unregister(void)
@@ -588,16 +590,16 @@ static void posts_after_unregister(void)
 static void post_never_registered(void)
 {
 	struct iv_event_raw ev;
-	struct canary canary;
+	struct probe probe;
 	int fd = dup(0);
 
 	memset(&ev, 0, sizeof(ev));
 	ev.event_rfd.fd = fd;
 	ev.event_wfd = fd;
-	put_canary(&canary, fd, fd);
+	put_probe(&probe, fd, fd);
 	iv_event_raw_post(&ev);
 	in_thread(post, &ev);
-	end_canary(&canary);
+	check_and_close_probe(&probe);
 }
 
 static void private_memory(void)
@@ -621,12 +623,12 @@ static void private_memory(void)
 	iv_deinit();
 }
 
-static void late_handler(void)
+static void handler_set_after_post(void)
 {
 	struct counted a = { .calls = 0 }, b = { .calls = 0 };
 
 	iv_init();
-	start(&a.ev, quit, NULL);
+	register_raw(&a.ev, quit, NULL);
 	iv_event_raw_post(&a.ev);
 	a.ev.handler = count;
 	a.ev.cookie = &b;
@@ -638,7 +640,7 @@ static void late_handler(void)
 
 #define MANY	10000
 
-static void expect_one_in(struct counted *c, int num, int step)
+static void expect_each(struct counted *c, int num, int step)
 {
 	int i;
 
@@ -649,7 +651,7 @@ static void expect_one_in(struct counted *c, int num, int step)
 	}
 }
 
-static void post_to_one_in(struct counted *c, int num, int step)
+static void post_to_each(struct counted *c, int num, int step)
 {
 	int i;
 
@@ -678,19 +680,19 @@ static void many_objects(void)
 	iv_init();
 	num = room_for_objects();
 	for (i = 0; i < num; i++)
-		start_counted(&c[i]);
-	post_to_one_in(c, num, 1);
-	expect_one_in(c, num, 1);
-	post_to_one_in(c, num, 97);
-	expect_one_in(c, num, 97);
+		register_counted(&c[i]);
+	post_to_each(c, num, 1);
+	expect_each(c, num, 1);
+	post_to_each(c, num, 97);
+	expect_each(c, num, 97);
 
-	/* A pending one that goes keeps none of the others from its call. */
-	post_to_one_in(c, num, 1);
+	/* Unregistering pending objects does not affect the others. */
+	post_to_each(c, num, 1);
 	for (i = 0; i < num; i++) {
 		if (i % 2)
 			iv_event_raw_unregister(&c[i].ev);
 	}
-	expect_one_in(c, num, 2);
+	expect_each(c, num, 2);
 	for (i = 0; i < num; i += 2)
 		iv_event_raw_unregister(&c[i].ev);
 
@@ -700,7 +702,7 @@ static void many_objects(void)
 
 static void use_memory(struct counted *c)
 {
-	start_counted(c);
+	register_counted(c);
 	iv_event_raw_post(&c->ev);
 	expect_calls(c, 1);
 	in_thread(post, &c->ev);
@@ -737,10 +739,10 @@ static void memory(void)
 }
 
 
-static void *check_loopless_and_post(void *ev)
+static void *post_without_loop(void *ev)
 {
 	check_int(iv_inited(), 0);
-	post_keeps_errno(ev);
+	post_checking_errno(ev);
 	check_int(iv_inited(), 0);
 
 	return NULL;
@@ -752,9 +754,9 @@ static void threads_without_loop(void)
 	int i;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	for (i = 0; i < 10; i++) {
-		in_thread(check_loopless_and_post, &c.ev);
+		in_thread(post_without_loop, &c.ev);
 		expect_calls(&c, i + 1);
 	}
 	iv_event_raw_unregister(&c.ev);
@@ -769,21 +771,21 @@ static void call_and_quit(void *c)
 
 static void *post_late(void *ev)
 {
-	/* The loop most likely sleeps by now; it works out either way. */
+	/* By then the loop most likely sleeps; the test passes either way. */
 	usleep(20000);
 	iv_event_raw_post(ev);
 
 	return NULL;
 }
 
-static void wakes_a_sleeping_loop(void)
+static void wake_sleeping_loop(void)
 {
 	struct counted c = { .calls = 0 };
 	pthread_t t;
 	int i;
 
 	iv_init();
-	start(&c.ev, call_and_quit, &c);
+	register_raw(&c.ev, call_and_quit, &c);
 	for (i = 0; i < 5; i++) {
 		check_int(pthread_create(&t, NULL, post_late, &c.ev), 0);
 		iv_main();
@@ -800,7 +802,7 @@ static void descriptor_flags(void)
 	int fd[2], i;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	fd[0] = c.ev.event_rfd.fd;
 	fd[1] = c.ev.event_wfd;
 	check_int(fd[0] != fd[1], variant_is_pipe());
@@ -858,7 +860,7 @@ static void signal_handlers(void)
 	struct iv_task t;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	signalled = &c;
 	signal(SIGUSR1, post_from_signal);
 	raise(SIGUSR1);
@@ -876,7 +878,7 @@ static void signal_handlers(void)
 }
 
 
-static void count_and_leave(void *_c)
+static void count_and_unregister(void *_c)
 {
 	struct counted *c = _c;
 
@@ -884,40 +886,40 @@ static void count_and_leave(void *_c)
 	iv_event_raw_unregister(&c->ev);
 }
 
-static void counts_as_one(void)
+static void keeps_loop_running(void)
 {
 	struct counted a = { .calls = 0 }, b = { .calls = 0 };
 
 	iv_init();
 	iv_main();
-	start(&a.ev, count_and_leave, &a);
-	start(&b.ev, count_and_leave, &b);
+	register_raw(&a.ev, count_and_unregister, &a);
+	register_raw(&b.ev, count_and_unregister, &b);
 	iv_event_raw_post(&a.ev);
 	run_for(1);
 	check_int(a.calls, 1);
 	check_int(b.calls, 0);
-	/* No iv_quit(): it ends because nothing is left. */
+	/* There is no iv_quit(): it returns as nothing is registered. */
 	iv_event_raw_post(&b.ev);
 	iv_main();
 	check_int(b.calls, 1);
 	iv_deinit();
 }
 
-/* A loop that spins uses up all the time that it should sleep. */
-static void sleeps_after_delivery(void)
+/* A loop that spins uses CPU time when it should sleep. */
+static void sleep_after_delivery(void)
 {
 	struct counted c;
 	long before;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	iv_event_raw_post(&c.ev);
 	in_thread(post, &c.ev);
 	before = cpu_ms();
 	run_for(200);
 	check_int(c.calls, 1);
 
-	fill(&c.ev);
+	fill_descriptor(&c.ev);
 	run_for(200);
 	check_int(c.calls, 2);
 	check(cpu_ms() - before < 100);
@@ -925,7 +927,7 @@ static void sleeps_after_delivery(void)
 	iv_deinit();
 }
 
-static void post_silently(void *ev)
+static void post_quietly(void *ev)
 {
 	int i;
 
@@ -941,9 +943,9 @@ static void pending_in_thread(void)
 	struct counted c;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	iv_event_raw_post(&c.ev);
-	without_system_calls(post_silently, &c.ev);
+	without_system_calls(post_quietly, &c.ev);
 	expect_calls(&c, 1);
 	iv_event_raw_unregister(&c.ev);
 	iv_deinit();
@@ -958,8 +960,8 @@ static pid_t fork_checked(void)
 	return pid;
 }
 
-/* A child that waits for a byte before it posts with its hands tied. */
-static pid_t tied_child(struct counted *c, const int go[2])
+/* The child waits for a byte, and then posts without system calls. */
+static pid_t fork_poster(struct counted *c, const int go[2])
 {
 	pid_t pid = fork_checked();
 	char byte;
@@ -968,7 +970,7 @@ static pid_t tied_child(struct counted *c, const int go[2])
 		if (read(go[0], &byte, 1) != 1)
 			_exit(1);
 		forbid_system_calls();
-		post_silently(&c->ev);
+		post_quietly(&c->ev);
 		exit_tied();
 	}
 
@@ -982,18 +984,18 @@ static void pending_in_child(void)
 	pid_t pid;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	check_int(pipe(go), 0);
 
-	/* It is posted here after the fork: only shared memory shows that. */
-	pid = tied_child(&c, go);
+	/* The post comes after the fork, so only shared memory shows it. */
+	pid = fork_poster(&c, go);
 	iv_event_raw_post(&c.ev);
 	check_int(write(go[1], "", 1), 1);
 	check_child(pid);
 	expect_calls(&c, 1);
 
-	/* Posted by another child. */
-	pid = tied_child(&c, go);
+	/* The pending post is that of another child. */
+	pid = fork_poster(&c, go);
 	check_int(c.calls, 1);
 	if (fork_checked() == 0) {
 		iv_event_raw_post(&c.ev);
@@ -1015,7 +1017,7 @@ static void post_in_child(struct counted *c, int num)
 	pid_t pid = fork_checked();
 
 	while (pid == 0) {
-		post_keeps_errno(&c->ev);
+		post_checking_errno(&c->ev);
 		if (--num == 0)
 			_exit(0);
 	}
@@ -1027,7 +1029,7 @@ static void children_post(void)
 	struct counted c;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	post_in_child(&c, 1);
 	expect_calls(&c, 1);
 	post_in_child(&c, 100000);
@@ -1039,8 +1041,9 @@ static void children_post(void)
 	iv_deinit();
 }
 
-/* A child posts to its copies of objects that are gone in the parent. */
-static pid_t stale_poster(const struct counted *c, int num, const int go[2])
+/* A child posts to its copies of objects that the parent has unregistered. */
+static pid_t
+fork_stale_poster(const struct counted *c, int num, const int go[2])
 {
 	pid_t pid = fork_checked();
 	char byte;
@@ -1057,14 +1060,14 @@ static pid_t stale_poster(const struct counted *c, int num, const int go[2])
 	return pid;
 }
 
-/* Enough to use up some memory, and to have it used again. */
+/* Enough objects for memory to be used again. */
 #define STALE	200
 
-static void check_fresh(struct counted *fresh)
+static void expect_no_stale_posts(struct counted *fresh)
 {
 	int i;
 
-	/* They neither heard it nor take it for a post of theirs. */
+	/* They have received nothing, and are not taken for posted. */
 	serve_all();
 	for (i = 0; i < STALE; i++)
 		check_int(fresh[i].calls, 0);
@@ -1084,15 +1087,15 @@ static void stale_copies(void)
 	iv_init();
 	check_int(pipe(go), 0);
 	for (i = 0; i < STALE; i++)
-		start_counted(&c[i]);
-	pid = stale_poster(c, STALE, go);
+		register_counted(&c[i]);
+	pid = fork_stale_poster(c, STALE, go);
 	for (i = 0; i < STALE; i++)
 		iv_event_raw_unregister(&c[i].ev);
 	for (i = 0; i < STALE; i++)
-		start_counted(&fresh[i]);
+		register_counted(&fresh[i]);
 	check_int(write(go[1], "", 1), 1);
 	check_child(pid);
-	check_fresh(fresh);
+	expect_no_stale_posts(fresh);
 
 	for (i = 0; i < STALE; i++)
 		iv_event_raw_unregister(&fresh[i].ev);
@@ -1102,14 +1105,14 @@ static void stale_copies(void)
 }
 
 
-static void come_and_go(int num)
+static void register_and_unregister(int num)
 {
 	struct counted c[3];
 	int i, j;
 
 	for (i = 0; i < num; i++) {
 		for (j = 0; j < 3; j++)
-			start_counted(&c[j]);
+			register_counted(&c[j]);
 		iv_event_raw_post(&c[i % 3].ev);
 		for (j = 0; j < 3; j++)
 			iv_event_raw_unregister(&c[j].ev);
@@ -1120,11 +1123,11 @@ static void mappings_of_objects(void)
 {
 	int before;
 
-	skip_under(ASAN | MEMCHECK, "keeps for a while what was freed");
+	skip_under(ASAN | MEMCHECK, "keeps freed memory for a while");
 	iv_init();
-	come_and_go(200);
+	register_and_unregister(200);
 	before = num_mappings();
-	come_and_go(5000);
+	register_and_unregister(5000);
 	check(num_mappings() <= before + 2);
 	iv_deinit();
 }
@@ -1135,8 +1138,8 @@ static void *loop_thread(void *unused)
 
 	(void)unused;
 	iv_init();
-	come_and_go(10);
-	start_counted(&c);
+	register_and_unregister(10);
+	register_counted(&c);
 	iv_event_raw_post(&c.ev);
 	run_for(1);
 	check_int(c.calls, 1);
@@ -1155,11 +1158,10 @@ static void mappings_of_threads(void)
 	before = num_mappings();
 	for (i = 0; i < 300; i++)
 		in_thread(loop_thread, NULL);
-	/* What malloc and pthreads keep does not grow with the number. */
+	/* The libc keeps some mappings, however many threads there were. */
 	check(num_mappings() < before + 100);
 }
 
-/* An iv_deinit() that finds an object registered leaves posts harmless. */
 static void register_after_deinit(void)
 {
 	struct counted c;
@@ -1167,7 +1169,7 @@ static void register_after_deinit(void)
 
 	for (i = 0; i < 5; i++) {
 		iv_init();
-		start_counted(&c);
+		register_counted(&c);
 		iv_event_raw_post(&c.ev);
 		expect_calls(&c, 1);
 		iv_event_raw_unregister(&c.ev);
@@ -1180,7 +1182,7 @@ static void register_without_loop(void)
 {
 	struct iv_event_raw ev;
 
-	prepare(&ev, quit, NULL);
+	init_raw(&ev, quit, NULL);
 	iv_event_raw_register(&ev);
 }
 
@@ -1189,7 +1191,7 @@ static void unregister_twice(void)
 	struct counted c;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	iv_event_raw_unregister(&c.ev);
 	iv_event_raw_unregister(&c.ev);
 }
@@ -1207,16 +1209,16 @@ static void unregister_elsewhere(void)
 	struct counted c;
 
 	iv_init();
-	start_counted(&c);
+	register_counted(&c);
 	in_thread(unregister_here, &c.ev);
 }
 
-static void call_nothing(void)
+static void post_without_handler(void)
 {
 	struct iv_event_raw ev;
 
 	iv_init();
-	start(&ev, NULL, NULL);
+	register_raw(&ev, NULL, NULL);
 	iv_event_raw_post(&ev);
 	iv_main();
 }
@@ -1226,24 +1228,24 @@ static void mistakes(void)
 	check_fatal(register_without_loop, "this thread has no loop");
 	check_fatal(unregister_twice, "iv_event_raw_unregister");
 	check_fatal(unregister_elsewhere, "not registered in this thread");
-	check_fatal(call_nothing, "has no handler");
+	check_fatal(post_without_handler, "has no handler");
 }
 
 static const struct check_case cases[] = {
-	{ "a post before iv_main is kept", post_before_main, EACH, 0 },
+	{ "a post before iv_main is served", post_before_main, EACH, 0 },
 	{ "a burst of any size results in one call", bursts, EACH, 0 },
 	{ "a post in the object's own handler results in another call later",
 	  post_in_own_handler, EACH, 0 },
-	{ "tasks run before what the handler posts next, to any object",
-	  tasks_before_late_posts, EACH, 0 },
-	{ "an object that posts to itself for ever does not hold up timers",
+	{ "tasks run before the next call if a handler posts to any object",
+	  tasks_before_next_post, EACH, 0 },
+	{ "an object that posts to itself for ever does not starve timers",
 	  self_poster_and_timer, EACH, 0 },
 	{ "a post keeps errno, even if the descriptor is full",
-	  errno_is_kept, EACH, 0 },
+	  post_and_check_errno, EACH, 0 },
 	{ "a full descriptor delays no post", full_descriptor, EACH, 0 },
 	{ "registering keeps errno if it succeeds",
-	  registering_keeps_errno, EACH_BACKEND, 0 },
-	{ "at the descriptor limit registering fails, and works afterwards",
+	  register_and_check_errno, EACH_BACKEND, 0 },
+	{ "registering fails at the descriptor limit, and works afterwards",
 	  descriptor_limit, EACH, 0 },
 	{ "any handler of a batch may unregister and free any object",
 	  remove_in_batch, EACH, 0 },
@@ -1251,38 +1253,40 @@ static const struct check_case cases[] = {
 	  remove_batch, EACH, 0 },
 	{ "an object registered again in a batch is not called for old posts",
 	  register_again_in_batch, EACH, 0 },
-	{ "a post after unregistering does nothing, even to a reused number",
+	{ "a post after unregistering does nothing, even if numbers are reused",
 	  posts_after_unregister, EACH, 0 },
 	{ "a post to an object that is all zeroes does nothing",
 	  post_never_registered, ONCE, 0 },
 	{ "private members need not be initialised before registering",
 	  private_memory, EACH, 0 },
 	{ "handler and cookie are read at the time of the call",
-	  late_handler, EACH_BACKEND, 0 },
-	{ "of thousands of objects those that are posted to are called",
+	  handler_set_after_post, EACH_BACKEND, 0 },
+	{ "of thousands of objects, those that were posted are called",
 	  many_objects, EACH, 0 },
 	{ "an object may be in any kind of memory", memory, EACH, 0 },
 	{ "threads without a loop can post", threads_without_loop, EACH, 0 },
-	{ "a post wakes a loop that sleeps", wakes_a_sleeping_loop, EACH, 0 },
-	{ "descriptors are close-on-exec, non-blocking, and closed in the end",
+	{ "a post wakes a sleeping loop", wake_sleeping_loop, EACH, 0 },
+	{ "descriptors are close-on-exec, non-blocking, and closed again",
 	  descriptor_flags, EACH, 0 },
 	{ "signal handlers post", signal_handlers, EACH, 0 },
-	{ "it counts as one registered object", counts_as_one, EACH, 0 },
-	{ "after the call the loop sleeps", sleeps_after_delivery, EACH, 0 },
-	{ "while a post is pending, threads post without a system call",
+	{ "a registered object keeps iv_main running", keeps_loop_running,
+	  EACH, 0 },
+	{ "the loop sleeps after the call", sleep_after_delivery, EACH, 0 },
+	{ "threads post without a system call while a post is pending",
 	  pending_in_thread, EACH_BACKEND, 0 },
-	{ "while a post is pending, children post without a system call",
+	{ "children post without a system call while a post is pending",
 	  pending_in_child, EACH_BACKEND, 0 },
 	{ "children post", children_post, EACH, 0 },
 	{ "posts to a child's stale copy reach no other object",
 	  stale_copies, EACH_BACKEND, 0 },
-	{ "objects that come and go leave nothing mapped",
+	{ "registering and unregistering objects leaves nothing mapped",
 	  mappings_of_objects, EACH_BACKEND, 0 },
-	{ "threads that come and go leave nothing mapped",
+	{ "threads with loops that end leave nothing mapped",
 	  mappings_of_threads, EACH_BACKEND, 0 },
 	{ "objects can be registered after iv_deinit and iv_init",
 	  register_after_deinit, EACH, 0 },
-	{ "mistakes are fatal and named", mistakes, ONCE, 0 },
+	{ "mistakes are fatal, and the message names the call", mistakes,
+	  ONCE, 0 },
 };
 
 int main(int argc, char **argv)

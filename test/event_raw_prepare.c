@@ -1,5 +1,5 @@
 /*
- * libivykis: iv_event_raw, objects that are prepared before they have a loop.
+ * libivykis: iv_event_raw: objects that are prepared, and adopted by a loop.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -17,12 +17,12 @@
 #include "check.h"
 
 #define SOME_ERRNO	12345
-#define TURNS		2000
+#define ROUNDS		2000
 
-/* What processes share; ordered by posts alone, but for ready. */
+/* Shared by the processes.  Only posts order it, except for `ready'. */
 struct shared {
-	atomic_ulong	said;
-	atomic_ulong	seen;
+	atomic_ulong	sent;
+	atomic_ulong	received;
 	atomic_ulong	runs;
 	atomic_int	ready;
 	atomic_int	release;
@@ -89,8 +89,8 @@ static void kill_child(pid_t pid)
 	check_int(waitpid(pid, NULL, 0), pid);
 }
 
-/* One call that was not posted would come before the one that is. */
-static void expect_no_call(struct iv_event_raw *ev, int *runs)
+/* No call is pending, and the next post results in one. */
+static void expect_no_pending(struct iv_event_raw *ev, int *runs)
 {
 	int before = *runs;
 
@@ -120,13 +120,13 @@ static void posts_before_adoption(void)
 	adopt(&bell);
 	iv_main();
 	check_int(runs, 1);
-	expect_no_call(&bell, &runs);
+	expect_no_pending(&bell, &runs);
 	iv_event_raw_unregister(&bell);
 	iv_deinit();
 }
 
-/* A loop that has other boards, and one that had objects, adopts as well. */
-static void adopted_among_others(void)
+/* A loop adopts objects while it has another one, and after it has had some. */
+static void adopt_among_others(void)
 {
 	struct iv_event_raw ev[3], own;
 	int runs[3] = { 0, 0, 0 };
@@ -146,79 +146,79 @@ static void adopted_among_others(void)
 		adopt(&ev[i]);
 	}
 	for (i = 0; i < 3; i++) {
-		expect_no_call(&ev[i], &runs[i]);
-		expect_no_call(&own, &own_runs);
+		expect_no_pending(&ev[i], &runs[i]);
+		expect_no_pending(&own, &own_runs);
 	}
 	check_int(runs[0] + runs[1] + runs[2], 3);
 	for (i = 0; i < 3; i++) {
 		iv_event_raw_unregister(&ev[i]);
-		expect_no_call(&own, &own_runs);
+		expect_no_pending(&own, &own_runs);
 	}
 	iv_event_raw_unregister(&own);
 	iv_deinit();
 }
 
 
-/* Each has a bell, and answers the other's; the first one begins. */
+/* Each player has an object.  When it is called, it posts to its peer's. */
 struct player {
 	struct iv_event_raw	*own;
 	struct iv_event_raw	*peer;
 	int			posts;		/* to be made */
-	int			turns;
+	int			calls;
 };
 
-static void answer(void *_p)
+static void return_ball(void *_p)
 {
 	struct player *p = _p;
 
 	atomic_fetch_add(&shared->runs, 1);
-	if (++p->turns == TURNS)
+	if (++p->calls == ROUNDS)
 		iv_quit();
 	if (p->posts-- > 0)
 		iv_event_raw_post(p->peer);
 }
 
-static void play(struct player *p)
+static void run_player(struct player *p)
 {
 	p->own->cookie = p;
 	adopt(p->own);
 	iv_main();
-	check_int(p->turns, TURNS);
+	check_int(p->calls, ROUNDS);
 	iv_event_raw_unregister(p->own);
 	iv_deinit();
 }
 
-static void play_in_child(struct iv_event_raw *ev, int i)
+static void run_player_in_child(struct iv_event_raw *ev, int i)
 {
-	struct player p = { &ev[i], &ev[!i], TURNS - i, 0 };
+	struct player p = { &ev[i], &ev[!i], ROUNDS - i, 0 };
 
 	iv_init();
-	play(&p);
+	run_player(&p);
 	_exit(0);
 }
 
 static void prepare_two(struct iv_event_raw ev[2])
 {
 	map_shared();
-	prepare(&ev[0], answer, NULL);
-	prepare(&ev[1], answer, NULL);
+	prepare(&ev[0], return_ball, NULL);
+	prepare(&ev[1], return_ball, NULL);
 	post(&ev[0]);
 }
 
 static void two_way(void)
 {
 	struct iv_event_raw ev[2];
-	struct player p = { &ev[1], &ev[0], TURNS - 1, 0 };
+	struct player p = { &ev[1], &ev[0], ROUNDS - 1, 0 };
 	pid_t pid;
 
 	prepare_two(ev);
 	pid = fork_checked();
 	if (pid == 0)
-		play_in_child(ev, 0);
+		run_player_in_child(ev, 0);
 	iv_init();
-	play(&p);
+	run_player(&p);
 	check_child(pid);
-	check_int(shared->runs, 2 * TURNS);
+	check_int(shared->runs, 2 * ROUNDS);
 	iv_event_raw_unregister(&ev[0]);
 	unmap_shared();
 }
@@ -233,23 +233,23 @@ static void siblings(void)
 	for (i = 0; i < 2; i++) {
 		pid[i] = fork_checked();
 		if (pid[i] == 0)
-			play_in_child(ev, i);
+			run_player_in_child(ev, i);
 	}
 	for (i = 0; i < 2; i++)
 		check_child(pid[i]);
-	check_int(shared->runs, 2 * TURNS);
+	check_int(shared->runs, 2 * ROUNDS);
 	for (i = 0; i < 2; i++)
 		iv_event_raw_unregister(&ev[i]);
 	unmap_shared();
 }
 
-static void *play_in_thread(void *_ev)
+static void *run_player_in_thread(void *_ev)
 {
 	struct iv_event_raw *ev = _ev;
-	struct player p = { &ev[0], &ev[1], TURNS, 0 };
+	struct player p = { &ev[0], &ev[1], ROUNDS, 0 };
 
 	iv_init();
-	play(&p);
+	run_player(&p);
 
 	return NULL;
 }
@@ -257,53 +257,54 @@ static void *play_in_thread(void *_ev)
 static void other_thread(void)
 {
 	struct iv_event_raw ev[2];
-	struct player p = { &ev[1], &ev[0], TURNS - 1, 0 };
+	struct player p = { &ev[1], &ev[0], ROUNDS - 1, 0 };
 	pthread_t t;
 
 	iv_init();
 	prepare_two(ev);
-	check_int(pthread_create(&t, NULL, play_in_thread, ev), 0);
-	play(&p);
+	check_int(pthread_create(&t, NULL, run_player_in_thread, ev), 0);
+	run_player(&p);
 	check_int(pthread_join(t, NULL), 0);
-	check_int(shared->runs, 2 * TURNS);
+	check_int(shared->runs, 2 * ROUNDS);
 	unmap_shared();
 }
 
 
-/* Its owner notes the latest value that was said. */
-static void note(void *unused)
+/* The handler of `bell' notes that the latest value was received. */
+static void receive(void *unused)
 {
-	unsigned long value = atomic_load_explicit(&shared->said,
+	unsigned long value = atomic_load_explicit(&shared->sent,
 						   memory_order_relaxed);
-	unsigned long seen = atomic_load(&shared->seen);
+	unsigned long received = atomic_load(&shared->received);
 
 	(void)unused;
 	atomic_fetch_add(&shared->runs, 1);
-	while (seen < value &&
-	       !atomic_compare_exchange_weak(&shared->seen, &seen, value))
+	while (received < value &&
+	       !atomic_compare_exchange_weak(&shared->received, &received,
+					     value))
 		;
 }
 
-static void say(unsigned long value)
+static void send_value(unsigned long value)
 {
-	atomic_store_explicit(&shared->said, value, memory_order_relaxed);
+	atomic_store_explicit(&shared->sent, value, memory_order_relaxed);
 	iv_event_raw_post(&bell);
 }
 
-/* One that is lost is waited for until the case's time is over. */
-static void await_all_said(void)
+/* If a post is lost, this waits until the case's time is up. */
+static void await_all_received(void)
 {
-	while (atomic_load(&shared->seen) < atomic_load(&shared->said))
+	while (atomic_load(&shared->received) < atomic_load(&shared->sent))
 		sched_yield();
 }
 
-static void say_and_wait(void)
+static void send_and_wait(void)
 {
-	say(shared->said + 1);
-	await_all_said();
+	send_value(shared->sent + 1);
+	await_all_received();
 }
 
-static pid_t owner(void)
+static pid_t fork_owner(void)
 {
 	int ready = atomic_load(&shared->ready);
 	pid_t pid = fork_checked();
@@ -321,13 +322,13 @@ static pid_t owner(void)
 	return pid;
 }
 
-static void bell_begin(void)
+static void begin(void)
 {
 	map_shared();
-	prepare(&bell, note, NULL);
+	prepare(&bell, receive, NULL);
 }
 
-static void bell_end(void)
+static void end(void)
 {
 	iv_event_raw_unregister(&bell);
 	unmap_shared();
@@ -338,13 +339,13 @@ static void never_more_runs_than_posts(void)
 	pid_t pid;
 	int i;
 
-	bell_begin();
-	pid = owner();
-	for (i = 0; i < TURNS; i++)
-		say_and_wait();
-	check(shared->runs <= TURNS);
+	begin();
+	pid = fork_owner();
+	for (i = 0; i < ROUNDS; i++)
+		send_and_wait();
+	check(shared->runs <= ROUNDS);
 	kill_child(pid);
-	bell_end();
+	end();
 }
 
 static void two_owners(void)
@@ -352,39 +353,39 @@ static void two_owners(void)
 	pid_t pid[2];
 	int i;
 
-	bell_begin();
-	say(1);
-	pid[0] = owner();
-	say_and_wait();
-	pid[1] = owner();
-	for (i = 0; i < TURNS; i++)
-		say_and_wait();
+	begin();
+	send_value(1);
+	pid[0] = fork_owner();
+	send_and_wait();
+	pid[1] = fork_owner();
+	for (i = 0; i < ROUNDS; i++)
+		send_and_wait();
 	kill_child(pid[0]);
-	for (i = 0; i < TURNS; i++)
-		say_and_wait();
+	for (i = 0; i < ROUNDS; i++)
+		send_and_wait();
 	kill_child(pid[1]);
-	bell_end();
+	end();
 }
 
-/* It is in its handler all the time. */
-static void stay(void *unused)
+/* The owner stays in its handler, so its loop is awake. */
+static void receive_and_spin(void *unused)
 {
-	note(unused);
+	receive(unused);
 	atomic_fetch_add(&shared->ready, 1);
 	while (!atomic_load(&shared->release))
 		;
 }
 
-static pid_t owner_in_its_handler(void)
+static pid_t fork_owner_in_handler(void)
 {
 	int ready;
 	pid_t pid;
 
-	bell.handler = stay;
-	pid = owner();
-	bell.handler = note;
+	bell.handler = receive_and_spin;
+	pid = fork_owner();
+	bell.handler = receive;
 	ready = atomic_load(&shared->ready);
-	say(shared->said + 1);
+	send_value(shared->sent + 1);
 	while (atomic_load(&shared->ready) == ready)
 		sched_yield();
 
@@ -392,50 +393,50 @@ static pid_t owner_in_its_handler(void)
 }
 
 /*
- * The first owner is awake, so a post only sets the bit.  It never looks, and
- * the second owner is told of that post and of all that follow.
+ * The first owner is awake, so a post only sets the bit, which that owner never
+ * checks again.  The second owner receives that post and all that follow.
  */
-static void owner_after_busy_one(void)
+static void second_owner_after_busy_first(void)
 {
 	pid_t pid[2];
 	int i;
 
-	bell_begin();
-	pid[0] = owner_in_its_handler();
-	say(shared->said + 1);
-	pid[1] = owner();
-	await_all_said();
+	begin();
+	pid[0] = fork_owner_in_handler();
+	send_value(shared->sent + 1);
+	pid[1] = fork_owner();
+	await_all_received();
 	for (i = 0; i < 100; i++)
-		say_and_wait();
+		send_and_wait();
 	kill_child(pid[0]);
 	for (i = 0; i < 100; i++)
-		say_and_wait();
+		send_and_wait();
 	kill_child(pid[1]);
-	bell_end();
+	end();
 }
 
 /*
- * Once there have been two owners, each post writes, whether or not there is
- * room left: more of them than a pipe holds.
+ * After a second owner has adopted it, each post writes.  There are more of
+ * them than a pipe holds.
  */
-static void posts_that_nobody_reads(void)
+static void posts_fill_descriptor(void)
 {
 	pid_t pid;
 	int i;
 
-	bell_begin();
-	kill_child(owner());
-	kill_child(owner());
+	begin();
+	kill_child(fork_owner());
+	kill_child(fork_owner());
 	for (i = 0; i < 10000; i++)
 		post(&bell);
-	say(1);
-	pid = owner();
-	await_all_said();
+	send_value(1);
+	pid = fork_owner();
+	await_all_received();
 	kill_child(pid);
-	bell_end();
+	end();
 }
 
-/* It has slept, and is awake for ever. */
+/* The owner has slept, and then its loop is awake for ever. */
 static void be_busy(void *unused)
 {
 	(void)unused;
@@ -444,7 +445,7 @@ static void be_busy(void *unused)
 		;
 }
 
-static pid_t busy_owner(void)
+static pid_t fork_busy_owner(void)
 {
 	int ready = atomic_load(&shared->ready);
 	pid_t pid = fork_checked();
@@ -466,125 +467,125 @@ static pid_t busy_owner(void)
 	return pid;
 }
 
-static void owner_beside_busy_one(void)
+static void busy_second_owner(void)
 {
 	pid_t pid[2];
 	int i;
 
-	bell_begin();
-	pid[0] = owner();
-	pid[1] = busy_owner();
+	begin();
+	pid[0] = fork_owner();
+	pid[1] = fork_busy_owner();
 	for (i = 0; i < 100; i++)
-		say_and_wait();
+		send_and_wait();
 	kill_child(pid[0]);
 	kill_child(pid[1]);
-	bell_end();
+	end();
 }
 
-/* A burst keeps it busy, so it is killed wherever it happens to be. */
+/* A burst keeps the owner busy when it is killed. */
 static void killed_owners(void)
 {
 	int i, j;
 
-	bell_begin();
+	begin();
 	for (i = 0; i < 200; i++) {
-		pid_t pid = owner();
+		pid_t pid = fork_owner();
 
-		say_and_wait();
+		send_and_wait();
 		for (j = 0; j < i; j++)
-			say(shared->said + 1);
+			send_value(shared->sent + 1);
 		kill_child(pid);
 		if (i % 2)
-			say(shared->said + 1);
+			send_value(shared->sent + 1);
 	}
-	bell_end();
+	end();
 }
 
-/* Each owner gives it back, as one that ends in an orderly manner does. */
-static void give_back(void *cookie)
+/* Each owner unregisters the object before it ends. */
+static void receive_and_unregister(void *cookie)
 {
-	note(cookie);
+	receive(cookie);
 	iv_event_raw_unregister(&bell);
 }
 
-static void owners_that_leave(void)
+static void owners_unregister(void)
 {
 	int i;
 
-	bell_begin();
-	bell.handler = give_back;
+	begin();
+	bell.handler = receive_and_unregister;
 	for (i = 0; i < 50; i++) {
 		pid_t pid;
 
 		if (i % 2)
-			say(shared->said + 1);
-		pid = owner();
+			send_value(shared->sent + 1);
+		pid = fork_owner();
 		if (i % 2 == 0)
-			say_and_wait();
+			send_and_wait();
 		check_child(pid);
-		check_int(shared->seen, shared->said);
+		check_int(shared->received, shared->sent);
 	}
-	bell_end();
+	end();
 }
 
 
-static void post_much(void *unused)
+static void post_many(void *unused)
 {
 	int i;
 
 	(void)unused;
-	for (i = 0; i < TURNS; i++)
+	for (i = 0; i < ROUNDS; i++)
 		iv_event_raw_post(&bell);
 }
 
 static void posts_to_awake_owner(void)
 {
 	unsigned long runs = shared->runs;
-	pid_t pid = owner_in_its_handler();
+	pid_t pid = fork_owner_in_handler();
 
-	without_system_calls(post_much, NULL);
+	without_system_calls(post_many, NULL);
 	shared->release = 1;
-	say_and_wait();
+	send_and_wait();
 	check(shared->runs <= runs + 3);
 	kill_child(pid);
 }
 
 static void awake_owner(void)
 {
-	bell_begin();
+	begin();
 	posts_to_awake_owner();
-	bell_end();
+	end();
 }
 
-static void awake_owner_after_another(void)
+static void awake_owner_after_unregistering(void)
 {
-	bell_begin();
-	bell.handler = give_back;
-	say(1);
-	check_child(owner());
+	begin();
+	bell.handler = receive_and_unregister;
+	send_value(1);
+	check_child(fork_owner());
 	posts_to_awake_owner();
-	bell_end();
+	end();
 }
 
-static void without_shared_memory(void)
+static void refused_shared_memory(void)
 {
 	pid_t pid;
 	int i;
 
 	map_shared();
 	refuse_with("mmap", ENOMEM, 3, MAP_SHARED | MAP_ANONYMOUS);
-	prepare(&bell, note, NULL);
-	say(1);
-	pid = owner();
+	prepare(&bell, receive, NULL);
+	send_value(1);
+	pid = fork_owner();
 	for (i = 0; i < 100; i++)
-		say_and_wait();
+		send_and_wait();
 	check(shared->runs <= 101);
 	kill_child(pid);
-	bell_end();
+	end();
 }
 
 
-static void given_back(void)
+static void prepare_and_unregister(void)
 {
 	struct iv_event_raw ev;
 	int fds = num_descriptors();
@@ -592,7 +593,7 @@ static void given_back(void)
 	int before = 0;
 	int i;
 
-	skip_under(ASAN | MEMCHECK, "keeps for a while what was freed");
+	skip_under(ASAN | MEMCHECK, "keeps freed memory for a while");
 	for (i = 0; i < 10000; i++) {
 		prepare(&ev, quit, &runs);
 		if (i % 2)
@@ -624,7 +625,7 @@ static void descriptor_limit(void)
 	int former;
 
 	memset(&ev, 0xa5, sizeof(ev));
-	/* It raises the limit. */
+	/* iv_init() raises the limit. */
 	iv_init();
 	former = limit_descriptors(lowest_descriptor());
 	check_errno(iv_event_raw_prepare(&ev), EMFILE);
@@ -633,12 +634,12 @@ static void descriptor_limit(void)
 
 	prepare(&ev, quit, &runs);
 	adopt(&ev);
-	expect_no_call(&ev, &runs);
+	expect_no_pending(&ev, &runs);
 	iv_event_raw_unregister(&ev);
 	iv_deinit();
 }
 
-/* What cannot be adopted stays prepared. */
+/* If adopting fails, the object stays prepared. */
 static void refused_adoption(void)
 {
 	struct iv_event_raw ev;
@@ -664,7 +665,7 @@ static void refused_adoption(void)
 	adopt(&ev);
 	iv_main();
 	check_int(runs, 1);
-	expect_no_call(&ev, &runs);
+	expect_no_pending(&ev, &runs);
 	iv_event_raw_unregister(&ev);
 	iv_deinit();
 }
@@ -672,7 +673,7 @@ static void refused_adoption(void)
 static void adopt_twice(void)
 {
 	iv_init();
-	prepare(&bell, note, NULL);
+	prepare(&bell, receive, NULL);
 	adopt(&bell);
 	iv_event_raw_adopt(&bell);
 }
@@ -681,7 +682,7 @@ static void adopt_registered(void)
 {
 	iv_init();
 	IV_EVENT_RAW_INIT(&bell);
-	bell.handler = note;
+	bell.handler = receive;
 	check_int(iv_event_raw_register(&bell), 0);
 	iv_event_raw_adopt(&bell);
 }
@@ -696,20 +697,20 @@ static void adopt_unprepared(void)
 static void adopt_unregistered(void)
 {
 	iv_init();
-	prepare(&bell, note, NULL);
+	prepare(&bell, receive, NULL);
 	iv_event_raw_unregister(&bell);
 	iv_event_raw_adopt(&bell);
 }
 
 static void adopt_without_loop(void)
 {
-	prepare(&bell, note, NULL);
+	prepare(&bell, receive, NULL);
 	iv_event_raw_adopt(&bell);
 }
 
 static void unregister_twice(void)
 {
-	prepare(&bell, note, NULL);
+	prepare(&bell, receive, NULL);
 	iv_event_raw_unregister(&bell);
 	iv_event_raw_unregister(&bell);
 }
@@ -725,42 +726,43 @@ static void mistakes(void)
 }
 
 static const struct check_case cases[] = {
-	{ "posts before the adoption result in one call after it",
+	{ "posts before the adoption are coalesced into one call after it",
 	  posts_before_adoption, EACH, 0 },
-	{ "a loop adopts beside its own, and after others",
-	  adopted_among_others, EACH, 0 },
-	{ "a child adopts one, its parent another: both are served",
+	{ "a loop adopts objects while it has others, and after others",
+	  adopt_among_others, EACH, 0 },
+	{ "a child and its parent adopt an object each, and post to each other",
 	  two_way, EACH, 0 },
-	{ "children adopt one each, and post to each other", siblings, EACH,
-	  0 },
-	{ "another thread adopts it", other_thread, EACH, 0 },
+	{ "two children adopt an object each, and post to each other",
+	  siblings, EACH, 0 },
+	{ "another thread adopts an object", other_thread, EACH, 0 },
 	{ "the handler runs no more often than there are posts",
 	  never_more_runs_than_posts, EACH_BACKEND, 0 },
-	{ "two processes adopt the same one: no post is lost",
+	{ "no post is lost if two processes adopt the same object",
 	  two_owners, EACH, 0 },
-	{ "... even if one of them is busy", owner_beside_busy_one,
-	  EACH_BACKEND, 0 },
-	{ "... even if the first is busy before the second adopts it",
-	  owner_after_busy_one, EACH, 0 },
-	{ "... and errno is kept where the posts fill the descriptor",
-	  posts_that_nobody_reads, EACH_BACKEND, 0 },
-	{ "an owner is killed, and another one adopts it: no post is lost",
+	{ "no post is lost if one of the two owners is busy",
+	  busy_second_owner, EACH_BACKEND, 0 },
+	{ "no post is lost if the first owner is busy when the second adopts",
+	  second_owner_after_busy_first, EACH, 0 },
+	{ "no post is lost, and errno is kept, if posts fill the descriptor",
+	  posts_fill_descriptor, EACH_BACKEND, 0 },
+	{ "no post is lost if an owner is killed and another one adopts",
 	  killed_owners, EACH_BACKEND, 0 },
-	{ "an owner unregisters it, and another one adopts it",
-	  owners_that_leave, EACH, 0 },
+	{ "no post is lost if an owner unregisters and another one adopts",
+	  owners_unregister, EACH, 0 },
 	{ "posts to an owner that is awake make no system call",
 	  awake_owner, EACH_BACKEND, 0 },
-	{ "... even if another owner has unregistered it before",
-	  awake_owner_after_another, EACH_BACKEND, 0 },
+	{ "posts make no system call after another owner has unregistered",
+	  awake_owner_after_unregistering, EACH_BACKEND, 0 },
 	{ "without shared memory, each post writes and nothing is lost",
-	  without_shared_memory, EACH, 0 },
-	{ "what nobody owns is given back, and leaves nothing mapped",
-	  given_back, EACH_BACKEND, 0 },
-	{ "at the descriptor limit it fails, and works afterwards",
+	  refused_shared_memory, EACH, 0 },
+	{ "unregistering prepared objects leaves nothing open or mapped",
+	  prepare_and_unregister, EACH_BACKEND, 0 },
+	{ "preparing fails at the descriptor limit, and works afterwards",
 	  descriptor_limit, EACH_BACKEND, 0 },
-	{ "what cannot be adopted stays prepared", refused_adoption, EACH,
-	  0 },
-	{ "mistakes are fatal and named", mistakes, ONCE, 0 },
+	{ "an object stays prepared if adopting it fails", refused_adoption,
+	  EACH, 0 },
+	{ "mistakes are fatal, and the message names the call", mistakes,
+	  ONCE, 0 },
 };
 
 int main(int argc, char **argv)

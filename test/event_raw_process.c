@@ -1,5 +1,5 @@
 /*
- * libivykis: iv_event_raw, posts of processes that did not inherit it.
+ * libivykis: iv_event_raw: posts through an exported descriptor.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -33,14 +33,14 @@ static void call_and_quit(void *_c)
 	iv_quit();
 }
 
-static void call_alone(void *_c)
+static void count(void *_c)
 {
 	struct counted *c = _c;
 
 	c->calls++;
 }
 
-static void start(struct counted *c)
+static void register_counted(struct counted *c)
 {
 	IV_EVENT_RAW_INIT(&c->ev);
 	c->ev.handler = call_and_quit;
@@ -57,7 +57,8 @@ static void expect_call(struct counted *c)
 	check_int(c->calls, calls + 1);
 }
 
-static void expect_no_call(struct counted *c)
+/* No call is pending, and the next post results in one. */
+static void expect_no_pending(struct counted *c)
 {
 	int calls = c->calls;
 
@@ -68,17 +69,17 @@ static void expect_no_call(struct counted *c)
 	check_int(c->calls, calls + 1);
 }
 
-/* What came by the descriptor, and by the board, may be a call each. */
-static void expect_one_or_two(struct counted *c)
+/* A post through the descriptor and one by the board may be a call each. */
+static void expect_one_or_two_calls(struct counted *c)
 {
 	int calls = c->calls;
 
 	expect_call(c);
-	c->ev.handler = call_alone;
+	c->ev.handler = count;
 	run_iterations(3);
 	c->ev.handler = call_and_quit;
 	check(c->calls <= calls + 2);
-	expect_no_call(c);
+	expect_no_pending(c);
 }
 
 static int export(struct counted *c)
@@ -110,28 +111,28 @@ static pid_t fork_checked(void)
 	return pid;
 }
 
-/* Execute this program, which does what its arguments ask for. */
-static pid_t execute(const char *what, const char *arg)
+/* Execute this program, in the role that its arguments name. */
+static pid_t execute(const char *role, const char *arg)
 {
 	pid_t pid;
 
 	need_self_exec();
 	pid = fork_checked();
 	if (pid == 0) {
-		execl("/proc/self/exe", "test", "as", what, arg, (char *)NULL);
+		execl("/proc/self/exe", "test", "as", role, arg, (char *)NULL);
 		_exit(99);
 	}
 
 	return pid;
 }
 
-static pid_t execute_fd(const char *what, int fd)
+static pid_t execute_fd(const char *role, int fd)
 {
 	char arg[16];
 
 	snprintf(arg, sizeof(arg), "%d", fd);
 
-	return execute(what, arg);
+	return execute(role, arg);
 }
 
 
@@ -141,7 +142,7 @@ static void posts_by_export(void)
 	int fd, i;
 
 	iv_init();
-	start(&c);
+	register_counted(&c);
 	fd = export(&c);
 	post_by(fd);
 	expect_call(&c);
@@ -150,17 +151,17 @@ static void posts_by_export(void)
 		post_by(fd);
 		iv_event_raw_post(&c.ev);
 		post_by(fd);
-		expect_one_or_two(&c);
+		expect_one_or_two_calls(&c);
 		post_by(fd);
 		post_by(fd);
 		expect_call(&c);
-		expect_no_call(&c);
+		expect_no_pending(&c);
 		iv_event_raw_post(&c.ev);
 		post_by(fd);
-		expect_one_or_two(&c);
+		expect_one_or_two_calls(&c);
 	}
 	close(fd);
-	expect_no_call(&c);
+	expect_no_pending(&c);
 	iv_event_raw_unregister(&c.ev);
 	iv_deinit();
 }
@@ -172,19 +173,19 @@ static void full_descriptor(void)
 	int fd, i;
 
 	iv_init();
-	start(&c);
+	register_counted(&c);
 	fd = export(&c);
 	while (write(fd, &most, sizeof(most)) > 0)
 		;
 	check_int(errno, EAGAIN);
 	post_by(fd);
 	expect_call(&c);
-	expect_no_call(&c);
+	expect_no_pending(&c);
 
 	for (i = 0; i < 100000; i++)
 		post_by(fd);
 	expect_call(&c);
-	expect_no_call(&c);
+	expect_no_pending(&c);
 	close(fd);
 	iv_event_raw_unregister(&c.ev);
 	iv_deinit();
@@ -196,7 +197,7 @@ static void flags(void)
 	int fd;
 
 	iv_init();
-	start(&c);
+	register_counted(&c);
 	fd = export(&c);
 	check_int(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	check(fcntl(fd, F_GETFL) & O_NONBLOCK);
@@ -213,7 +214,7 @@ static void export_fails(void)
 	iv_init();
 	memset(&c, 0, sizeof(c));
 	check_errno(iv_event_raw_export(&c.ev), EBADF);
-	start(&c);
+	register_counted(&c);
 
 	former = limit_descriptors(lowest_descriptor());
 	check_errno(iv_event_raw_export(&c.ev), EMFILE);
@@ -243,7 +244,7 @@ static void outlives_registration(void)
 	int fd;
 
 	iv_init();
-	start(&c);
+	register_counted(&c);
 	fd = export(&c);
 	iv_event_raw_unregister(&c.ev);
 	if (variant_is_pipe())
@@ -251,13 +252,13 @@ static void outlives_registration(void)
 	else
 		post_by(fd);
 
-	/* The new users of the numbers receive nothing. */
-	start(&c);
+	/* An object that gets the same numbers receives nothing. */
+	register_counted(&c);
 	if (variant_is_pipe())
 		check_errno(iv_event_raw_post_fd(fd), EPIPE);
 	else
 		post_by(fd);
-	expect_no_call(&c);
+	expect_no_pending(&c);
 	iv_event_raw_unregister(&c.ev);
 	close(fd);
 	iv_deinit();
@@ -280,7 +281,7 @@ static void *post_in_thread(void *fd)
 	return NULL;
 }
 
-static void anywhere(void)
+static void signals_threads_children(void)
 {
 	struct counted c;
 	pthread_t t;
@@ -288,7 +289,7 @@ static void anywhere(void)
 	int fd;
 
 	iv_init();
-	start(&c);
+	register_counted(&c);
 	fd = signal_fd = export(&c);
 	signal(SIGUSR1, post_from_signal);
 	raise(SIGUSR1);
@@ -312,7 +313,7 @@ static void anywhere(void)
 }
 
 
-/* As "poster": posts through the descriptor whose number is given. */
+/* The role "poster": post through the descriptor with the given number. */
 static int as_poster(const char *arg)
 {
 	int fd = atoi(arg);
@@ -326,14 +327,14 @@ static int as_poster(const char *arg)
 	return iv_inited();
 }
 
-static void inherited_by_exec(void)
+static void kept_by_exec(void)
 {
 	struct counted c;
 	pid_t pid;
 	int fd;
 
 	iv_init();
-	start(&c);
+	register_counted(&c);
 	fd = export(&c);
 	check_int(fcntl(fd, F_SETFD, 0), 0);
 	pid = execute_fd("poster", fd);
@@ -344,20 +345,20 @@ static void inherited_by_exec(void)
 	iv_deinit();
 }
 
-static void not_inherited_by_exec(void)
+static void closed_by_exec(void)
 {
 	struct counted c;
 	int fd, status;
 	pid_t pid;
 
 	iv_init();
-	start(&c);
+	register_counted(&c);
 	fd = export(&c);
 	pid = execute_fd("poster", fd);
 	check_int(waitpid(pid, &status, 0), pid);
 	check(WIFEXITED(status));
 	check_int(WEXITSTATUS(status), EBADF);
-	expect_no_call(&c);
+	expect_no_pending(&c);
 	close(fd);
 	iv_event_raw_unregister(&c.ev);
 	iv_deinit();
@@ -414,7 +415,7 @@ static int receive_fd(int sock)
 	return fd;
 }
 
-/* As "receiver": gets the descriptor from a socket, posts for each byte. */
+/* The role "receiver": get the descriptor from a socket, post for each byte. */
 static int as_receiver(const char *arg)
 {
 	int sock = atoi(arg);
@@ -429,7 +430,7 @@ static int as_receiver(const char *arg)
 	return iv_inited();
 }
 
-static void sent_to_stranger(void)
+static void sent_to_unrelated(void)
 {
 	struct counted c;
 	int sock[2], fd, i;
@@ -441,7 +442,7 @@ static void sent_to_stranger(void)
 	pid = execute_fd("receiver", sock[1]);
 	close(sock[1]);
 
-	start(&c);
+	register_counted(&c);
 	fd = export(&c);
 	send_fd(sock[0], fd);
 	close(fd);
@@ -456,8 +457,8 @@ static void sent_to_stranger(void)
 }
 
 
-/* The owner hands out its descriptor and is killed. */
-static int descriptor_of_dead(void)
+/* The owner sends its exported descriptor and is killed. */
+static int export_of_dead_owner(void)
 {
 	int sock[2], fd;
 	pid_t pid;
@@ -468,7 +469,7 @@ static int descriptor_of_dead(void)
 		struct counted c;
 
 		iv_init();
-		start(&c);
+		register_counted(&c);
 		send_fd(sock[0], export(&c));
 		iv_main();
 		_exit(1);
@@ -528,7 +529,7 @@ static void count_sigpipe(int sig)
 
 static void owner_dies(void)
 {
-	int fd = descriptor_of_dead();
+	int fd = export_of_dead_owner();
 	int i;
 
 	/* The default disposition would end this process. */
@@ -551,7 +552,7 @@ static void owner_dies(void)
 	close(fd);
 }
 
-/* One that waits is delivered later, once, and not by us. */
+/* A SIGPIPE that is pending already stays so, and is delivered once. */
 static void with_pending_sigpipe(int fd)
 {
 	check_int(sigpipe_is_pending(), 1);
@@ -567,9 +568,9 @@ static void with_pending_sigpipe(int fd)
 	sigpipes = 0;
 }
 
-static void thread_sigpipe_waits(void)
+static void sigpipe_pending_for_thread(void)
 {
-	int fd = descriptor_of_dead();
+	int fd = export_of_dead_owner();
 
 	signal(SIGPIPE, count_sigpipe);
 	block_sigpipe(SIG_BLOCK);
@@ -578,9 +579,9 @@ static void thread_sigpipe_waits(void)
 	close(fd);
 }
 
-static void process_sigpipe_waits(void)
+static void sigpipe_pending_for_process(void)
 {
-	int fd = descriptor_of_dead();
+	int fd = export_of_dead_owner();
 
 	signal(SIGPIPE, count_sigpipe);
 	block_sigpipe(SIG_BLOCK);
@@ -595,7 +596,7 @@ static void killed_posters(void)
 	int fd, i;
 
 	iv_init();
-	start(&c);
+	register_counted(&c);
 	fd = export(&c);
 	for (i = 0; i < 200; i++) {
 		pid_t pid = fork_checked();
@@ -615,9 +616,9 @@ static void killed_posters(void)
 }
 
 /*
- * What a child writes where it shares memory with the owner harms nobody else.
- * It may post by that, or keep posts from being heard for as long as it does;
- * what comes through an exported descriptor is heard all the same.
+ * A child writes to the memory that it shares with the owner.  That may post,
+ * or suppress posts while it goes on; but posts through an exported descriptor
+ * are always served, and afterwards all others are, too.
  */
 static atomic_ulong *word_of(struct counted *c)
 {
@@ -641,18 +642,18 @@ static void expect_recovery(struct counted *c, int fd)
 {
 	post_by(fd);
 	expect_call(c);
-	expect_no_call(c);
+	expect_no_pending(c);
 	iv_event_raw_post(&c->ev);
 	expect_call(c);
-	expect_no_call(c);
+	expect_no_pending(c);
 }
 
-static void withstand(struct counted *c, int fd, unsigned long value)
+static void write_and_post(struct counted *c, int fd, unsigned long value)
 {
 	write_in_child(c, value);
 	iv_event_raw_post(&c->ev);
 	expect_call(c);
-	expect_no_call(c);
+	expect_no_pending(c);
 	expect_recovery(c, fd);
 }
 
@@ -663,20 +664,20 @@ static void any_word(void)
 	int fd;
 
 	iv_init();
-	start(&c);
+	register_counted(&c);
 	fd = export(&c);
 	for (i = 0; i < 8 * sizeof(long); i++) {
-		withstand(&c, fd, 1UL << i);
-		withstand(&c, fd, ~(1UL << i));
-		withstand(&c, fd, ~0UL << i);
-		withstand(&c, fd, ~(~0UL << i));
+		write_and_post(&c, fd, 1UL << i);
+		write_and_post(&c, fd, ~(1UL << i));
+		write_and_post(&c, fd, ~0UL << i);
+		write_and_post(&c, fd, ~(~0UL << i));
 	}
 	close(fd);
 	iv_event_raw_unregister(&c.ev);
 	iv_deinit();
 }
 
-/* Something else each time, as fast as it can. */
+/* A different value each time, as fast as possible. */
 static void write_for_ever(atomic_ulong *word)
 {
 	unsigned long value = 1;
@@ -687,14 +688,14 @@ static void write_for_ever(atomic_ulong *word)
 	}
 }
 
-static void word_that_changes(void)
+static void word_that_keeps_changing(void)
 {
 	struct counted c;
 	pid_t pid;
 	int i, fd;
 
 	iv_init();
-	start(&c);
+	register_counted(&c);
 	fd = export(&c);
 	pid = fork_checked();
 	if (pid == 0)
@@ -708,7 +709,7 @@ static void word_that_changes(void)
 	check(c.calls >= 1000);
 	check_int(kill(pid, SIGKILL), 0);
 	check_int(waitpid(pid, NULL, 0), pid);
-	/* It may have posted last. */
+	/* The child may have posted last. */
 	iv_event_raw_post(&c.ev);
 	expect_call(&c);
 	expect_recovery(&c, fd);
@@ -719,38 +720,38 @@ static void word_that_changes(void)
 }
 
 static const struct check_case cases[] = {
-	{ "posts through an exported descriptor and others are coalesced",
+	{ "posts through an exported descriptor are coalesced with others",
 	  posts_by_export, EACH, 0 },
 	{ "a post to a full descriptor succeeds and keeps errno",
 	  full_descriptor, EACH, 0 },
 	{ "an exported descriptor is close-on-exec and non-blocking",
 	  flags, EACH_BACKEND, 0 },
-	{ "export fails with EBADF if not registered, with EMFILE at the limit",
+	{ "export gives EBADF if not registered, EMFILE at the limit",
 	  export_fails, EACH_BACKEND, 0 },
-	{ "a post to a number that is no descriptor fails with EBADF",
+	{ "a post to a descriptor that is not open for writing gives EBADF",
 	  bad_descriptors, ONCE, 0 },
-	{ "an exported descriptor outlives the registration and does no harm",
+	{ "a post through a descriptor does nothing after unregistering",
 	  outlives_registration, EACH, 0 },
-	{ "signal handlers, threads and children post through it",
-	  anywhere, EACH, 0 },
-	{ "a program that is executed inherits the descriptor by choice",
-	  inherited_by_exec, EACH, 0 },
-	{ "a program that is executed inherits no descriptor otherwise",
-	  not_inherited_by_exec, EACH, 0 },
-	{ "an unrelated process gets the descriptor through a socket and posts",
-	  sent_to_stranger, EACH, 0 },
+	{ "signal handlers, threads and children post through a descriptor",
+	  signals_threads_children, EACH, 0 },
+	{ "an exported descriptor without close-on-exec works after exec",
+	  kept_by_exec, EACH, 0 },
+	{ "an exported descriptor is closed by exec otherwise",
+	  closed_by_exec, EACH, 0 },
+	{ "an unrelated process gets a descriptor through a socket and posts",
+	  sent_to_unrelated, EACH, 0 },
 	{ "a post to an owner that died raises no SIGPIPE and does not block",
 	  owner_dies, EACH_BACKEND, 0 },
 	{ "a SIGPIPE that is pending for the thread stays pending",
-	  thread_sigpipe_waits, EACH_BACKEND, 0 },
+	  sigpipe_pending_for_thread, EACH_BACKEND, 0 },
 	{ "a SIGPIPE that is pending for the process stays pending",
-	  process_sigpipe_waits, EACH_BACKEND, 0 },
-	{ "posters killed at random leave later posts unharmed",
+	  sigpipe_pending_for_process, EACH_BACKEND, 0 },
+	{ "later posts are served after posters are killed at random",
 	  killed_posters, EACH, 0 },
-	{ "whatever a child writes to a board, later posts are served",
+	{ "later posts are served whatever a child has written to a board",
 	  any_word, EACH_BACKEND, 0 },
-	{ "... even while it goes on writing",
-	  word_that_changes, EACH_BACKEND, 0 },
+	{ "posts through a descriptor are served while a child overwrites a board",
+	  word_that_keeps_changing, EACH_BACKEND, 0 },
 };
 
 int main(int argc, char **argv)

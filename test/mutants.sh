@@ -215,16 +215,16 @@ mutant "raw post: RUNG is never set" $raw \
 	'/(void)atomic_compare_exchange_strong/,/;/c\
 		;' \
 	event_raw_board 'rings once' eventfd
-mutant "raw post: a loop that is foreign needs no doorbell" $raw \
+mutant "raw post: a foreign loop needs no doorbell" $raw \
 	'/^static int needs_doorbell/,/^}/s/(IV_BOARD_ASLEEP | IV_BOARD_FOREIGN)/IV_BOARD_ASLEEP/' \
-	event_raw_prepare 'busy before the second' poll/eventfd
-mutant "raw post: a loop that is foreign and awake is not written to" $raw \
+	event_raw_prepare 'is busy when the second adopts' poll/eventfd
+mutant "raw post: no write to a foreign loop that is awake" $raw \
 	'/^static void write_if_needed/,/^}/s/if (state & IV_BOARD_FOREIGN)/if (0)/' \
-	event_raw_prepare 'busy before the second' poll/eventfd
-mutant "raw post: errno is that of a full descriptor" $raw \
+	event_raw_prepare 'is busy when the second adopts' poll/eventfd
+mutant "raw post: a full descriptor changes errno" $raw \
 	'/^post_by_write/,/^}/s/errno = saved_errno;/;/' \
-	event_raw_prepare 'fill the descriptor' eventfd
-mutant "raw post: what is gone rings" $raw \
+	event_raw_prepare 'posts fill the descriptor' eventfd
+mutant "raw post: an unregistered object rings" $raw \
 	'/^static void write_if_needed/,/^}/s/ && !iv_place_is_gone(at)//' \
 	event_raw_board 'a stale copy' poll/eventfd
 mutant "raw post: cancelled in the middle" $raw \
@@ -244,10 +244,10 @@ mutant "raw delivery: the bit is taken after the handler" $raw \
 mutant "raw delivery: a doorbell is taken for a post" $raw \
 	's/if (buf\[i\] != RING)/if (1)/' \
 	event_raw_board 'rings once' eventfd
-mutant "raw delivery: a byte is drained" $raw \
+mutant "raw delivery: a read drains one byte" $raw \
 	's/read(fd, buf, sizeof(buf))/read(fd, buf, 1)/' \
 	event_raw_process 'posts through an exported' poll/pipe
-mutant "raw delivery: one read" $raw \
+mutant "raw delivery: a single read" $raw \
 	's/i < 64; i++/i < 1; i++/' \
 	event_raw_process 'to a full descriptor' poll/pipe
 mutant "raw wait: a forked loop does not make boards foreign" $board \
@@ -258,14 +258,14 @@ mutant "raw wait: a forked loop does not ring for what is pending" $board \
 	fork "a busy parent's posts" poll/eventfd
 mutant "raw wait: a loop that sleeps forgets that it is foreign" $board \
 	's/new = (old & ~IV_BOARD_MODE) | mode;/new = (old \& ~(IV_BOARD_MODE | IV_BOARD_FOREIGN)) | mode;/' \
-	event_raw_prepare 'adopt the same one' poll/eventfd
+	event_raw_prepare 'adopt the same object' poll/eventfd
 mutant "raw wait: never ASLEEP" $board \
 	's/set_mode_of_all(st, IV_BOARD_ASLEEP)/set_mode_of_all(st, IV_BOARD_AWAKE)/' \
 	event_raw 'a post wakes a loop' poll/eventfd
 mutant "raw unregister: event_wfd stays" $raw \
 	'/^void iv_event_raw_unregister/,/^}/{/close_to_posts(/d;}' \
 	event_raw 'mistakes are fatal' ''
-mutant "raw unregister: gone is not said" $board \
+mutant "raw unregister: the bit is not marked as gone" $board \
 	'/^void iv_board_leave/,/^}/{/atomic_fetch_or(&b->gone/,/;/c\
 		;
 	}' \
@@ -302,18 +302,18 @@ mutant "raw register: descriptors stay open when it fails" $raw \
 	event_raw_refused 'a failure of epoll_ctl' epoll/eventfd
 mutant "raw adopt: the former owner is not noticed" $raw \
 	's/if (!(atomic_fetch_or(&at.bell->flags, IV_BOARD_OWNED) &/if (!(0 \&/' \
-	event_raw_prepare 'one of them is busy' eventfd
-second='busy before the second'
+	event_raw_prepare 'one of the two owners is busy' eventfd
+second='is busy when the second adopts'
 mutant "raw adopt: the second owner does not make the board foreign" $raw \
 	'/^static void adopt_board/,/^}/s/iv_board_make_foreign(at.bell);/;/' \
 	event_raw_prepare "$second" poll/eventfd
 mutant "raw adopt: the second owner does not ring for what is pending" $raw \
 	'/^static void adopt_board/,/^}/s/if (iv_place_is_set(at))/if (0)/' \
 	event_raw_prepare "$second" poll/eventfd
-mutant "raw adopt: what an owner has unregistered still has an owner" $board \
+mutant "raw adopt: an unregistered object still has an owner" $board \
 	's/atomic_fetch_and(&b->flags, ~IV_BOARD_OWNED);/;/' \
-	event_raw_prepare 'another owner has unregistered' eventfd
-mutant "raw adopt: errno is that of a doorbell" $raw \
+	event_raw_prepare 'after another owner has unregistered' eventfd
+mutant "raw adopt: ringing the doorbell changes errno" $raw \
 	'/^int iv_event_raw_adopt/,/^}/{/errno = saved_errno;/d;}' \
 	event_raw_prepare 'an owner is killed' eventfd
 mutant "raw prepare: without a board" $raw \
