@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A loop runs in the process's first thread; the attack runs in another one,
- * and in children.  What a poster has to say stands in shared memory and is
- * ordered by nothing but the post.  The handler notes what it sees of it.
+ * and in children.  Posters send values through shared memory, in which nothing
+ * but the post orders the stores.  The handler notes the latest value.
  */
 
 #include <fcntl.h>
@@ -26,18 +26,18 @@
 #include <unistd.h>
 #include "check.h"
 
-struct line {
+struct cache_line {
 	_Alignas(64) atomic_ulong	value;
 };
 
 /*
- * Odd and even values stand apart, so that the store that a post must not
- * overtake goes to a line of memory that the loop's processor had last.
+ * Odd and even values have a cache line each, so that the store that a post
+ * must not overtake goes to a line that the loop's processor has read last.
  */
 struct channel {
-	struct line			said[2];
-	_Alignas(64) atomic_ulong	seen;
-	atomic_int			loops[2]; /* who is to see it */
+	struct cache_line		data[2];
+	_Alignas(64) atomic_ulong	received;
+	atomic_int			loops[2]; /* threads of receivers */
 	atomic_int			ready;
 	int				target_fd;
 };
@@ -46,43 +46,43 @@ static struct channel *channel;
 static struct iv_event_raw target;
 static struct iv_event_raw finished;
 
-static unsigned long said(void)
+static unsigned long latest_value(void)
 {
-	unsigned long even = atomic_load_explicit(&channel->said[0].value,
+	unsigned long even = atomic_load_explicit(&channel->data[0].value,
 						  memory_order_relaxed);
-	unsigned long odd = atomic_load_explicit(&channel->said[1].value,
+	unsigned long odd = atomic_load_explicit(&channel->data[1].value,
 						 memory_order_relaxed);
 
 	return odd > even ? odd : even;
 }
 
-static void look(void *unused)
+static void receive_latest(void *unused)
 {
-	unsigned long value = said();
-	unsigned long seen = atomic_load_explicit(&channel->seen,
+	unsigned long value = latest_value();
+	unsigned long received = atomic_load_explicit(&channel->received,
 						  memory_order_relaxed);
 
 	(void)unused;
-	/* Another process's loop may have seen more. */
-	while (seen < value &&
-	       !atomic_compare_exchange_weak_explicit(&channel->seen, &seen,
-						      value,
+	/* Another process's loop may have received more. */
+	while (received < value &&
+	       !atomic_compare_exchange_weak_explicit(&channel->received,
+						      &received, value,
 						      memory_order_relaxed,
 						      memory_order_relaxed))
 		;
 }
 
-static void say(unsigned long value)
+static void send_value(unsigned long value)
 {
-	atomic_store_explicit(&channel->said[value % 2].value, value,
+	atomic_store_explicit(&channel->data[value % 2].value, value,
 			      memory_order_relaxed);
 	iv_event_raw_post(&target);
 }
 
-/* Is that thread blocked?  Counts how often it was. */
+/* Is that thread blocked?  Adds up how often it was. */
 static int is_blocked(int tid, unsigned long *switches)
 {
-	char name[64], line[256];
+	char name[64], cache_line[256];
 	unsigned long num = 0;
 	int blocked = 0;
 	FILE *f;
@@ -90,10 +90,10 @@ static int is_blocked(int tid, unsigned long *switches)
 	snprintf(name, sizeof(name), "/proc/%d/status", tid);
 	f = fopen(name, "r");
 	check(f != NULL);
-	while (fgets(line, sizeof(line), f) != NULL) {
-		if (!strncmp(line, "State:\tS", 8))
+	while (fgets(cache_line, sizeof(cache_line), f) != NULL) {
+		if (!strncmp(cache_line, "State:\tS", 8))
 			blocked = 1;
-		sscanf(line, "voluntary_ctxt_switches: %lu", &num);
+		sscanf(cache_line, "voluntary_ctxt_switches: %lu", &num);
 	}
 	fclose(f);
 	*switches += num;
@@ -101,11 +101,8 @@ static int is_blocked(int tid, unsigned long *switches)
 	return blocked;
 }
 
-/*
- * All loops that might answer are blocked, and were all the time since the
- * last look: they do not know of the post.
- */
-static int nobody_moves(unsigned long *before)
+/* Have all loops that might receive the value been blocked since last time? */
+static int loops_are_blocked(unsigned long *before)
 {
 	unsigned long switches = 0;
 	int blocked = 1;
@@ -122,37 +119,38 @@ static int nobody_moves(unsigned long *before)
 	return still;
 }
 
-static int is_seen(unsigned long value)
+static int was_received(unsigned long value)
 {
-	return atomic_load_explicit(&channel->seen,
+	return atomic_load_explicit(&channel->received,
 				    memory_order_relaxed) >= value;
 }
 
-static void await(unsigned long value)
+static void await_value(unsigned long value)
 {
 	unsigned long before = 0;
-	int looks = 0;
+	int still_checks = 0;
 	int spins = 0;
 
-	while (!is_seen(value)) {
+	while (!was_received(value)) {
 		if (++spins < 5000) {
 			sched_yield();
 			continue;
 		}
 		usleep(1000);
-		looks = nobody_moves(&before) ? looks + 1 : 0;
+		still_checks = loops_are_blocked(&before) ?
+			       still_checks + 1 : 0;
 		/* The post is lost. */
-		check(looks < 300);
+		check(still_checks < 300);
 	}
 }
 
-/* A post that nobody disturbs must be heard. */
-static void still_works(void)
+/* A post that nothing interrupts must be served. */
+static void post_and_await(void)
 {
-	unsigned long value = said() + 1;
+	unsigned long value = latest_value() + 1;
 
-	say(value);
-	await(value);
+	send_value(value);
+	await_value(value);
 }
 
 static void quit(void *unused)
@@ -161,7 +159,7 @@ static void quit(void *unused)
 	iv_quit();
 }
 
-static void start(struct iv_event_raw *ev, void (*handler)(void *))
+static void register_raw(struct iv_event_raw *ev, void (*handler)(void *))
 {
 	IV_EVENT_RAW_INIT(ev);
 	ev->handler = handler;
@@ -181,16 +179,16 @@ static void reset_channel(void)
 	channel->loops[0] = iv_get_thread_id();
 }
 
-static void target_begin(void)
+static void begin(void)
 {
 	map_channel();
 	iv_init();
 	reset_channel();
-	start(&target, look);
+	register_raw(&target, receive_latest);
 	channel->target_fd = target.event_rfd.fd;
 }
 
-static void target_end(void)
+static void end(void)
 {
 	iv_event_raw_unregister(&target);
 	iv_deinit();
@@ -206,30 +204,30 @@ static void *attack_thread(void *_a)
 	struct attack *a = _a;
 
 	a->fn();
-	still_works();
+	post_and_await();
 	iv_event_raw_post(&finished);
 
 	return NULL;
 }
 
-/* Run the loop until the attack, in a thread of its own, is over. */
-static void withstand(void (*fn)(void))
+/* Run the loop until the attack, in another thread, is over. */
+static void run_during(void (*fn)(void))
 {
 	struct attack a = { fn };
 	pthread_t t;
 
-	start(&finished, quit);
+	register_raw(&finished, quit);
 	check_int(pthread_create(&t, NULL, attack_thread, &a), 0);
 	iv_main();
 	check_int(pthread_join(t, NULL), 0);
 	iv_event_raw_unregister(&finished);
 }
 
-static void withstand_alone(void (*fn)(void))
+static void run_attack(void (*fn)(void))
 {
-	target_begin();
-	withstand(fn);
-	target_end();
+	begin();
+	run_during(fn);
+	end();
 }
 
 static pid_t fork_checked(void)
@@ -241,9 +239,9 @@ static pid_t fork_checked(void)
 	return pid;
 }
 
-static void pause_for(int turns)
+static void pause_for(int times)
 {
-	while (turns-- > 0)
+	while (times-- > 0)
 		atomic_signal_fence(memory_order_seq_cst);
 }
 
@@ -251,80 +249,80 @@ static void pause_for(int turns)
 #define ROUNDS	130000
 
 /* A burst while the loop wakes up. */
-static unsigned long say_burst(unsigned long value, unsigned int *seed)
+static unsigned long send_burst(unsigned long value, unsigned int *seed)
 {
 	int burst = 1 + rand_r(seed) % 8;
 
 	while (burst-- > 0)
-		say(++value);
+		send_value(++value);
 
 	return value;
 }
 
 /*
- * A post, and another one right when the loop answers the first: the delay
- * between them grows while that comes too early, and shrinks while too late.
+ * Post, and post again at the moment when the loop serves the first post.  The
+ * delay between the two grows if the second was too early, and else shrinks.
  */
-static unsigned long say_twice(unsigned long value, unsigned int *seed)
+static unsigned long send_at_reply(unsigned long value, unsigned int *seed)
 {
 	static _Thread_local int delay = 1000;
 	int step = 1 + delay / 64;
 
-	say(++value);
+	send_value(++value);
 	pause_for(delay + rand_r(seed) % step);
-	delay += is_seen(value) && delay > step ? -step : step;
-	say(++value);
+	delay += was_received(value) && delay > step ? -step : step;
+	send_value(++value);
 
 	return value;
 }
 
-static void say_much(int rounds)
+static void send_values(int rounds)
 {
-	unsigned long value = said();
+	unsigned long value = latest_value();
 	unsigned int seed = getpid();
 
 	while (rounds-- > 0) {
-		value = rounds % 8 ? say_twice(value, &seed) :
-				     say_burst(value, &seed);
-		await(value);
+		value = rounds % 8 ? send_at_reply(value, &seed) :
+				     send_burst(value, &seed);
+		await_value(value);
 	}
 }
 
-static void thread_says(void)
+static void thread_sends(void)
 {
-	say_much(ROUNDS);
+	send_values(ROUNDS);
 }
 
-static void relaxed_thread(void)
+static void thread_posts(void)
 {
-	withstand_alone(thread_says);
+	run_attack(thread_sends);
 }
 
-static void child_says(void)
+static void child_sends(void)
 {
 	pid_t pid = fork_checked();
 
 	if (pid == 0) {
-		say_much(ROUNDS);
+		send_values(ROUNDS);
 		_exit(0);
 	}
 	check_child(pid);
 }
 
-static void relaxed_child(void)
+static void child_posts(void)
 {
-	withstand_alone(child_says);
+	run_attack(child_sends);
 }
 
 
-static void say_for_ever(void)
+static void post_for_ever(void)
 {
 	for (;;)
-		say(said());
+		send_value(latest_value());
 }
 
-/* Ready counts the children that have begun. */
-static pid_t poster_child(void)
+/* `ready' counts the children that have begun. */
+static pid_t fork_poster(void)
 {
 	pid_t pid;
 	int ready = atomic_load(&channel->ready);
@@ -332,7 +330,7 @@ static pid_t poster_child(void)
 	pid = fork_checked();
 	if (pid == 0) {
 		atomic_fetch_add(&channel->ready, 1);
-		say_for_ever();
+		post_for_ever();
 	}
 	while (atomic_load(&channel->ready) == ready)
 		sched_yield();
@@ -340,7 +338,7 @@ static pid_t poster_child(void)
 	return pid;
 }
 
-static void end_child(pid_t pid)
+static void kill_child(pid_t pid)
 {
 	check_int(kill(pid, SIGKILL), 0);
 	check_int(waitpid(pid, NULL, 0), pid);
@@ -352,31 +350,31 @@ static void kill_posters(void)
 	int i;
 
 	for (i = 0; i < 1000; i++) {
-		pid_t pid = poster_child();
+		pid_t pid = fork_poster();
 
 		pause_for(rand_r(&seed) % 20000);
-		end_child(pid);
-		still_works();
+		kill_child(pid);
+		post_and_await();
 	}
 }
 
 static void killed_posters(void)
 {
-	withstand_alone(kill_posters);
+	run_attack(kill_posters);
 }
 
 
-/* The program's own, not those of a machine that runs it. */
-static void need_steps(void)
+/* Memcheck runs the program on a machine that it simulates. */
+static void need_single_steps(void)
 {
-	skip_under(MEMCHECK, "is what would be led by steps");
+	skip_under(MEMCHECK, "is the process that would be stepped");
 }
 
 /*
- * A process that stops is led on by single steps and killed after so many: all
- * the instants of a post or a delivery, one after the other.
+ * The child is single-stepped, and stays stopped after `num' steps.  So each
+ * instruction of a post is reached in turn.
  */
-static pid_t poster_after(int num)
+static pid_t fork_poster_at_step(int num)
 {
 	pid_t pid;
 
@@ -394,54 +392,57 @@ static pid_t poster_after(int num)
 	return pid;
 }
 
-/* The way to the post is counted, too: what signals and stops cost. */
+/* Steps are also counted before the post, from tracee_begins() on. */
 static void kill_stepping_poster(void)
 {
 	int num;
 
 	channel->ready = 0;
 	for (num = 0; !channel->ready; num++) {
-		pid_t pid = poster_after(num);
+		pid_t pid = fork_poster_at_step(num);
 
-		end_child(pid);
-		still_works();
+		kill_child(pid);
+		post_and_await();
 	}
 	check(num > 20);
 }
 
-static void poster_killed_anywhere(void)
+static void killed_stepping_poster(void)
 {
-	need_steps();
-	withstand_alone(kill_stepping_poster);
+	need_single_steps();
+	run_attack(kill_stepping_poster);
 }
 
-/* Other posts are made and delivered while it is stopped. */
+/* Other posts are made and served while the poster is stopped. */
 static void stop_stepping_poster(void)
 {
 	int done = 0;
 	int num;
 
 	for (num = 0; !done; num++) {
-		pid_t pid = poster_after(num);
+		pid_t pid = fork_poster_at_step(num);
 
 		done = channel->ready;
-		still_works();
+		post_and_await();
 		check(ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0);
 		check_child(pid);
-		still_works();
+		post_and_await();
 	}
 	check(num > 20);
 }
 
-static void poster_stopped_anywhere(void)
+static void stopped_stepping_poster(void)
 {
-	need_steps();
-	withstand_alone(stop_stepping_poster);
+	need_single_steps();
+	run_attack(stop_stepping_poster);
 }
 
 
-/* Where it is in a read(2) from the target, or PTRACE_SYSCALL_INFO_NONE. */
-static int part_of_drain(pid_t pid)
+/*
+ * At the entry or the exit of a read(2) from the target, or else
+ * PTRACE_SYSCALL_INFO_NONE.
+ */
+static int stage_of_drain(pid_t pid)
 {
 	static int draining;
 	struct __ptrace_syscall_info info;
@@ -455,19 +456,19 @@ static int part_of_drain(pid_t pid)
 	return draining ? info.op : PTRACE_SYSCALL_INFO_NONE;
 }
 
-static void lead_to(pid_t pid, int part)
+static void run_to_stage(pid_t pid, int stage)
 {
 	do {
 		check(ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0);
 		check(tracee_stopped(pid));
-	} while (part_of_drain(pid) != part);
+	} while (stage_of_drain(pid) != stage);
 }
 
 /*
  * A child runs the inherited loop, while the parent does not.  Posts are made
- * right before it drains, right after, and when it is to be killed.
+ * right before the child drains, right after, and before it is killed.
  */
-static void kill_drainer_after(int num)
+static void kill_drainer_at_step(int num)
 {
 	pid_t pid = fork_checked();
 
@@ -478,38 +479,38 @@ static void kill_drainer_after(int num)
 	}
 	tracee_trace(pid);
 	channel->ready = 1;
-	say(said() + 1);
-	lead_to(pid, PTRACE_SYSCALL_INFO_ENTRY);
+	send_value(latest_value() + 1);
+	run_to_stage(pid, PTRACE_SYSCALL_INFO_ENTRY);
 	iv_event_raw_post(&target);
-	lead_to(pid, PTRACE_SYSCALL_INFO_EXIT);
+	run_to_stage(pid, PTRACE_SYSCALL_INFO_EXIT);
 	if (num % 2)
 		iv_event_raw_post(&target);
 	tracee_steps(pid, num);
 	if (num % 4 > 1)
 		iv_event_raw_post(&target);
-	end_child(pid);
+	kill_child(pid);
 }
 
 #define DELIVERY_STEPS	100
 
-static void drainer_killed_anywhere(void)
+static void killed_drainer(void)
 {
 	int num;
 
-	need_steps();
-	target_begin();
+	need_single_steps();
+	begin();
 	for (num = 0; num < DELIVERY_STEPS; num++) {
-		kill_drainer_after(num);
-		withstand(still_works);
+		kill_drainer_at_step(num);
+		run_during(post_and_await);
 	}
-	target_end();
+	end();
 }
 
 /*
- * The other way round: the parent is killed, and the child goes on.  It posts
- * once the parent sleeps.
+ * Here the parent is killed while it drains, and the child goes on with the
+ * loop.  The child posts when the parent sleeps.
  */
-static void take_parents_place(pid_t parent)
+static void go_on_after_parent(pid_t parent)
 {
 	unsigned long switches;
 
@@ -519,26 +520,26 @@ static void take_parents_place(pid_t parent)
 	while (channel->ready != 2)
 		usleep(100);
 	reset_channel();
-	withstand(still_works);
+	run_during(post_and_await);
 	_exit(0);
 }
 
-static void deliver_and_be_killed(void)
+static void run_stepped_loop(void)
 {
 	pid_t self = getpid();
 
 	tracee_begins();
 	iv_init();
-	start(&target, look);
+	register_raw(&target, receive_latest);
 	if (fork_checked() == 0)
-		take_parents_place(self);
+		go_on_after_parent(self);
 	channel->target_fd = target.event_rfd.fd;
 	channel->ready = 1;
 	iv_main();
 	_exit(1);
 }
 
-static void kill_parent_after(int num)
+static void kill_parent_at_step(int num)
 {
 	int status;
 	pid_t pid;
@@ -546,26 +547,26 @@ static void kill_parent_after(int num)
 	channel->ready = 0;
 	pid = fork_checked();
 	if (pid == 0)
-		deliver_and_be_killed();
+		run_stepped_loop();
 	tracee_trace(pid);
-	lead_to(pid, PTRACE_SYSCALL_INFO_EXIT);
+	run_to_stage(pid, PTRACE_SYSCALL_INFO_EXIT);
 	tracee_steps(pid, num);
-	end_child(pid);
+	kill_child(pid);
 
 	channel->ready = 2;
 	check(wait(&status) > 0);
 	check_int(status, 0);
 }
 
-static void draining_parent_killed(void)
+static void killed_draining_parent(void)
 {
 	int num;
 
-	need_steps();
+	need_single_steps();
 	map_channel();
 	need_orphans();
 	for (num = 0; num < DELIVERY_STEPS; num++)
-		kill_parent_after(num);
+		kill_parent_at_step(num);
 	check_int(munmap(channel, sizeof(*channel)), 0);
 }
 
@@ -573,7 +574,7 @@ static void draining_parent_killed(void)
 static int cancel_type;
 
 /* A post is no cancellation point, and may be cancelled asynchronously. */
-static void *say_until_cancelled(void *unused)
+static void *post_until_cancelled(void *unused)
 {
 	int old;
 
@@ -581,27 +582,27 @@ static void *say_until_cancelled(void *unused)
 	pthread_setcanceltype(cancel_type, &old);
 	atomic_fetch_add(&channel->ready, 1);
 	for (;;) {
-		say(said());
+		send_value(latest_value());
 		pthread_testcancel();
 	}
 
 	return NULL;
 }
 
-static void cancel_one(int turns)
+static void cancel_one(int times)
 {
 	pthread_t t;
 	void *ret;
 
 	channel->ready = 0;
-	check_int(pthread_create(&t, NULL, say_until_cancelled, NULL), 0);
+	check_int(pthread_create(&t, NULL, post_until_cancelled, NULL), 0);
 	while (channel->ready == 0)
 		sched_yield();
-	pause_for(turns);
+	pause_for(times);
 	check_int(pthread_cancel(t), 0);
 	check_int(pthread_join(t, &ret), 0);
 	check(ret == PTHREAD_CANCELED);
-	still_works();
+	post_and_await();
 }
 
 static void cancel_posters(void)
@@ -619,17 +620,17 @@ static void cancel_posters(void)
 static void cancelled_posters(void)
 {
 	skip_under(TSAN, "stops when a thread is cancelled in its own code");
-	withstand_alone(cancel_posters);
+	run_attack(cancel_posters);
 }
 
 
-/* What signal handlers say is what they have counted. */
-static void say_from_signal(int sig)
+/* The value that signal handlers send is their number. */
+static void post_from_signal(int sig)
 {
 	int saved_errno = errno;
 
 	errno = sig;
-	atomic_fetch_add_explicit(&channel->said[0].value, 1,
+	atomic_fetch_add_explicit(&channel->data[0].value, 1,
 				  memory_order_relaxed);
 	iv_event_raw_post(&target);
 	check_int(errno, sig);
@@ -648,14 +649,14 @@ static void *post_until_stopped(void *unused)
 	return NULL;
 }
 
-static void storm_at(pthread_t t, int signals)
+static void send_signals(pthread_t t, int signals)
 {
 	int i;
 
 	for (i = 1; i <= signals; i++) {
 		check_int(pthread_kill(t, i % 2 ? SIGUSR1 : SIGUSR2), 0);
 		if (i % 16 == 0)
-			await(said());
+			await_value(latest_value());
 	}
 }
 
@@ -666,35 +667,35 @@ static void signal_storm(void)
 	check_int(pthread_create(&t, NULL, post_until_stopped, NULL), 0);
 	while (channel->ready == 0)
 		sched_yield();
-	storm_at(t, 50000);
+	send_signals(t, 50000);
 	stop = 1;
 	check_int(pthread_join(t, NULL), 0);
 }
 
-/* One signal interrupts the other's handler, too. */
+/* Each of the two signals interrupts the handler of the other, too. */
 static void interrupted_posts(void)
 {
-	signal(SIGUSR1, say_from_signal);
-	signal(SIGUSR2, say_from_signal);
-	withstand_alone(signal_storm);
+	signal(SIGUSR1, post_from_signal);
+	signal(SIGUSR2, post_from_signal);
+	run_attack(signal_storm);
 }
 
 static pthread_t loop_thread;
 
-static void storm_at_loop(void)
+static void send_signals_to_loop(void)
 {
-	storm_at(loop_thread, 50000);
+	send_signals(loop_thread, 50000);
 }
 
 static void interrupted_loop(void)
 {
-	signal(SIGUSR1, say_from_signal);
-	signal(SIGUSR2, say_from_signal);
+	signal(SIGUSR1, post_from_signal);
+	signal(SIGUSR2, post_from_signal);
 	loop_thread = pthread_self();
-	withstand_alone(storm_at_loop);
+	run_attack(send_signals_to_loop);
 }
 
-/* The owner's thread may be interrupted while it registers and unregisters. */
+/* A timer's signal interrupts the owner while it registers and unregisters. */
 static void storm_while_registering(void)
 {
 	struct iv_event_raw *ev = &target;
@@ -709,7 +710,7 @@ static void storm_while_registering(void)
 	iv_init();
 	IV_EVENT_RAW_INIT(ev);
 	ev->handler = quit;
-	signal(SIGUSR1, say_from_signal);
+	signal(SIGUSR1, post_from_signal);
 	check_int(timer_create(CLOCK_MONOTONIC, &sev, &timer), 0);
 	check_int(timer_settime(timer, 0, &it, NULL), 0);
 	for (i = 0; i < 8000; i++) {
@@ -726,7 +727,7 @@ static void storm_while_registering(void)
 }
 
 
-/* Write until the kernel refuses; the word knows nothing of it. */
+/* Write until the descriptor is full, without setting the bit. */
 static void fill_target(void)
 {
 	uint64_t most = UINT64_MAX - 1;
@@ -740,20 +741,20 @@ static void full_descriptor(void)
 {
 	int i;
 
-	target_begin();
-	signal(SIGUSR1, say_from_signal);
+	begin();
+	signal(SIGUSR1, post_from_signal);
 	for (i = 0; i < 20; i++) {
 		fill_target();
 		raise(SIGUSR1);
 		raise(SIGUSR1);
-		withstand(still_works);
-		check(is_seen(2 * i + 2));
+		run_during(post_and_await);
+		check(was_received(2 * i + 2));
 	}
-	target_end();
+	end();
 }
 
 
-/* While three flood the target, others have their turns. */
+/* While three posters flood the target, timers and descriptors are served. */
 struct bystander {
 	struct iv_timer	timer;
 	struct iv_fd	fd;
@@ -772,7 +773,7 @@ static void bystander_reads(void *_b)
 		iv_quit();
 }
 
-/* Each tick feeds the descriptor. */
+/* Each tick makes the descriptor readable. */
 static void bystander_ticks(void *_b)
 {
 	struct bystander *b = _b;
@@ -815,8 +816,8 @@ static void flood(void)
 	pid_t pid;
 	int i;
 
-	target_begin();
-	pid = poster_child();
+	begin();
+	pid = fork_poster();
 	for (i = 0; i < 2; i++)
 		check_int(pthread_create(&t[i], NULL, post_until_stopped,
 					 NULL), 0);
@@ -828,77 +829,77 @@ static void flood(void)
 	stop = 1;
 	for (i = 0; i < 2; i++)
 		check_int(pthread_join(t[i], NULL), 0);
-	end_child(pid);
-	target_end();
+	kill_child(pid);
+	end();
 }
 
 
-/* The loop does not run when it forks; both sides post; then it runs. */
+/* The process forks before the loop runs, and both processes post. */
 static void pending_at_fork(void)
 {
 	pid_t pid;
 	int i;
 
-	target_begin();
+	begin();
 	for (i = 0; i < 300; i++) {
-		say(3 * i + 1);
+		send_value(3 * i + 1);
 		pid = fork_checked();
 		if (pid == 0) {
-			say(3 * i + 2);
-			while (!is_seen(3 * i + 2))
+			send_value(3 * i + 2);
+			while (!was_received(3 * i + 2))
 				sched_yield();
-			say(3 * i + 3);
-			await(3 * i + 3);
+			send_value(3 * i + 3);
+			await_value(3 * i + 3);
 			_exit(0);
 		}
 		iv_event_raw_post(&target);
-		while (!is_seen(3 * i + 3)) {
-			start(&finished, quit);
+		while (!was_received(3 * i + 3)) {
+			register_raw(&finished, quit);
 			iv_event_raw_post(&finished);
 			iv_main();
 			iv_event_raw_unregister(&finished);
 		}
 		check_child(pid);
 	}
-	target_end();
+	end();
 }
 
-/* Each generation says its number and begets the next one. */
-static void generations(int left)
+/* Each generation posts, and forks the next one. */
+static void post_in_generations(int left)
 {
 	pid_t pid;
 
-	still_works();
+	post_and_await();
 	if (left == 0)
 		return;
 	pid = fork_checked();
 	if (pid == 0) {
-		generations(left - 1);
+		post_in_generations(left - 1);
 		_exit(0);
 	}
 	check_child(pid);
 }
 
-static void descendants_say(void)
+static void descendants_post(void)
 {
 	int i;
 
 	for (i = 0; i < 30; i++)
-		generations(8);
+		post_in_generations(8);
 }
 
 static void grandchildren(void)
 {
-	withstand_alone(descendants_say);
+	run_attack(descendants_post);
 }
 
-/* The daemon's loop is the target; its children and threads attack it. */
-static void daemon_withstands(void)
+/* The loop of a daemon is attacked by the daemon's children and threads. */
+static void attack_daemon(void)
 {
 	reset_channel();
-	withstand(child_says);
-	withstand(kill_posters);
-	target_end();
+	run_during(child_sends);
+	run_during(kill_posters);
+	end();
 	_exit(0);
 }
 
@@ -910,11 +911,11 @@ static void daemon_loop(void)
 	need_orphans();
 	pid = fork_checked();
 	if (pid == 0) {
-		target_begin();
-		say(0);
+		begin();
+		send_value(0);
 		if (fork_checked() != 0)
 			_exit(0);
-		daemon_withstands();
+		attack_daemon();
 	}
 	check_child(pid);
 	check(wait(&status) > 0);
@@ -922,8 +923,8 @@ static void daemon_loop(void)
 }
 
 
-/* A child runs the inherited loop as the parent does. */
-static pid_t second_loop(void)
+/* A child runs the inherited loop, and so does the parent. */
+static pid_t fork_second_loop(void)
 {
 	pid_t pid = fork_checked();
 
@@ -936,22 +937,22 @@ static pid_t second_loop(void)
 	return pid;
 }
 
-static void say_to_both(void)
+static void send_to_both(void)
 {
-	pid_t second = second_loop();
+	pid_t second = fork_second_loop();
 
-	child_says();
-	say_much(ROUNDS / 5);
+	child_sends();
+	send_values(ROUNDS / 5);
 	channel->loops[1] = 0;
-	end_child(second);
+	kill_child(second);
 }
 
 static void two_loops(void)
 {
-	withstand_alone(say_to_both);
+	run_attack(send_to_both);
 }
 
-/* The second loop is killed while both drain what is posted all the time. */
+/* The second loop is killed while both drain, as a child posts all the time. */
 static void kill_second_loops(void)
 {
 	unsigned int seed = 1;
@@ -959,38 +960,38 @@ static void kill_second_loops(void)
 	int i;
 
 	for (i = 0; i < 300; i++) {
-		pid_t second = second_loop();
+		pid_t second = fork_second_loop();
 
-		poster = poster_child();
+		poster = fork_poster();
 		usleep(rand_r(&seed) % 1000);
 		channel->loops[1] = 0;
-		end_child(second);
-		end_child(poster);
-		still_works();
+		kill_child(second);
+		kill_child(poster);
+		post_and_await();
 	}
 }
 
 static void killed_second_loops(void)
 {
-	withstand_alone(kill_second_loops);
+	run_attack(kill_second_loops);
 }
 
 static const struct check_case cases[] = {
-	{ "what a thread wrote before its post is seen, and no post is lost",
-	  relaxed_thread, EACH_BACKEND, 0 },
-	{ "what a child wrote before its post is seen, and no post is lost",
-	  relaxed_child, EACH_BACKEND, 0 },
-	{ "posters killed at random leave later posts unharmed",
+	{ "a thread's stores before its post are seen, and no post is lost",
+	  thread_posts, EACH_BACKEND, 0 },
+	{ "a child's stores before its post are seen, and no post is lost",
+	  child_posts, EACH_BACKEND, 0 },
+	{ "later posts are served after posters are killed at random",
 	  killed_posters, EACH_BACKEND, 0 },
-	{ "a poster killed at any instant leaves later posts unharmed",
-	  poster_killed_anywhere, EACH_BACKEND, 0 },
-	{ "a poster stopped at any instant, and continued, does no harm",
-	  poster_stopped_anywhere, EACH_BACKEND, 0 },
-	{ "a child's loop killed at any instant of a delivery does no harm",
-	  drainer_killed_anywhere, EACH_BACKEND, 0 },
-	{ "the parent's loop killed at any instant of a delivery does no harm",
-	  draining_parent_killed, EACH_BACKEND, 0 },
-	{ "threads cancelled as they post leave later posts unharmed",
+	{ "later posts are served after a poster is killed at any instruction",
+	  killed_stepping_poster, EACH_BACKEND, 0 },
+	{ "posts are served while a poster is stopped at any instruction",
+	  stopped_stepping_poster, EACH_BACKEND, 0 },
+	{ "posts are served after a child's loop is killed in a delivery",
+	  killed_drainer, EACH_BACKEND, 0 },
+	{ "posts are served after the parent's loop is killed in a delivery",
+	  killed_draining_parent, EACH_BACKEND, 0 },
+	{ "later posts are served after threads are cancelled as they post",
 	  cancelled_posters, EACH_BACKEND, 0 },
 	{ "no post of a signal handler that interrupts a post is lost",
 	  interrupted_posts, EACH_BACKEND, 0 },
@@ -998,18 +999,18 @@ static const struct check_case cases[] = {
 	  interrupted_loop, EACH_BACKEND, 0 },
 	{ "signal handlers post while the owner registers and unregisters",
 	  storm_while_registering, EACH_BACKEND, 0 },
-	{ "a signal handler posts to a full descriptor and goes on",
+	{ "a signal handler's post to a full descriptor does not block",
 	  full_descriptor, EACH, 0 },
 	{ "a flood of posts starves neither descriptors nor timers",
 	  flood, EACH, 0 },
 	{ "parent and child post, with a post pending at the time of the fork",
 	  pending_at_fork, EACH, 0 },
 	{ "posts by all descendants are served", grandchildren, EACH, 0 },
-	{ "a daemon that registered before it forked withstands the same",
+	{ "no post to a daemon that registered before it forked is lost",
 	  daemon_loop, EACH_BACKEND, 0 },
-	{ "of two processes that run the loop, one serves each post",
+	{ "one of two processes that run the loop serves each post",
 	  two_loops, EACH_BACKEND, 0 },
-	{ "of two processes that run the loop, one may be killed",
+	{ "one of two processes that run the loop may be killed",
 	  killed_second_loops, EACH_BACKEND, 0 },
 };
 

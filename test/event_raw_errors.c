@@ -1,9 +1,9 @@
 /*
- * libivykis: iv_event_raw, what happens once in a blue moon.
+ * libivykis: iv_event_raw: rare errors.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * System calls are interrupted for real, by strace(1), which lets the first
- * read and the first write of the descriptor fail with EINTR.
+ * System calls are interrupted by strace(1), which makes the first read and the
+ * first write of the descriptor fail with EINTR.
  */
 
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 static struct iv_event_raw event;
 static int calls;
 
-static void called(void *cookie)
+static void count_and_unregister(void *cookie)
 {
 	(void)cookie;
 	calls++;
@@ -29,7 +29,7 @@ static void begin(void)
 {
 	iv_init();
 	IV_EVENT_RAW_INIT(&event);
-	event.handler = called;
+	event.handler = count_and_unregister;
 	check_int(iv_event_raw_register(&event), 0);
 }
 
@@ -65,13 +65,13 @@ static void run_with_directory(void)
 
 static void read_error(void)
 {
-	/* Only poll(2) and ppoll(2) report a directory. */
+	/* Only poll(2) and ppoll(2) report a directory as readable. */
 	check(setenv("IV_EXCLUDE_POLL_METHOD", "kqueue epoll-timerfd epoll",
 		     1) == 0);
 	check_fatal(run_with_directory, "cannot read descriptor");
 }
 
-static int can_trace(void)
+static int can_strace(void)
 {
 	return system("strace -qq -o /dev/null true 2>/dev/null") == 0;
 }
@@ -84,9 +84,9 @@ static void interrupted(void)
 	pid_t pid;
 
 	need_self_exec();
-	if (!can_trace())
+	if (!can_strace())
 		skip("strace is missing, or not allowed to trace");
-	skip_under(ASAN, "looks for leaks by tracing, too");
+	skip_under(ASAN, "traces the process, too, to find leaks");
 	check(len > 0);
 	self[len] = '\0';
 
@@ -103,7 +103,7 @@ static void interrupted(void)
 	check_int(status, 0);
 }
 
-/* This program, run by strace: both system calls are tried again. */
+/* This program, as strace runs it: both system calls are tried again. */
 static int be_interrupted(void)
 {
 	begin();
@@ -116,9 +116,8 @@ static int be_interrupted(void)
 }
 
 static const struct check_case cases[] = {
-	{ "the end of the pipe's file is fatal", end_of_file, ONCE, 0 },
-	{ "a descriptor that cannot be read is fatal", read_error, ONCE,
-	  0 },
+	{ "end of file on a pipe is fatal", end_of_file, ONCE, 0 },
+	{ "a descriptor that cannot be read is fatal", read_error, ONCE, 0 },
 	{ "interrupted system calls are repeated", interrupted, ONCE, 0 },
 };
 

@@ -1,9 +1,9 @@
 /*
- * libivykis: iv_event_raw, when the kernel refuses.
+ * libivykis: iv_event_raw: system calls that fail.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * A filter cannot be lifted, but it concerns one thread: what is refused to a
- * thread with a loop of its own must change nothing for the others.
+ * A system call filter cannot be removed, but it applies to one thread.  Calls
+ * that fail in a thread with its own loop must not affect other threads.
  */
 
 #include <fcntl.h>
@@ -37,7 +37,7 @@ static void call_and_quit(void *_c)
 	iv_quit();
 }
 
-static void prepare(struct counted *c)
+static void init_counted(struct counted *c)
 {
 	IV_EVENT_RAW_INIT(&c->ev);
 	c->ev.handler = call_and_quit;
@@ -54,9 +54,9 @@ static void expect_call(struct counted *c)
 	check_int(c->calls, calls + 1);
 }
 
-static void works(struct counted *c)
+static void register_and_use(struct counted *c)
 {
-	prepare(c);
+	init_counted(c);
 	check_int(iv_event_raw_register(&c->ev), 0);
 	expect_call(c);
 	expect_call(c);
@@ -68,21 +68,21 @@ static int is_pipe(const struct iv_event_raw *ev)
 	return ev->event_rfd.fd != ev->event_wfd;
 }
 
-static int num_own_mappings(void)
+static int checked_num_mappings(void)
 {
-	skip_under(MEMCHECK, "maps memory of its own");
+	skip_under(MEMCHECK, "maps memory itself");
 
 	return num_mappings();
 }
 
-/* Standard output and error lead here while something is to be silent. */
-struct silence {
+/* Captures standard output and error, which have to stay empty. */
+struct capture {
 	int	mem;
 	int	out;
 	int	err;
 };
 
-static void silence_begin(struct silence *s)
+static void capture_begin(struct capture *s)
 {
 	fflush(NULL);
 	s->mem = memfd_create("output", 0);
@@ -92,7 +92,7 @@ static void silence_begin(struct silence *s)
 	check(dup2(s->mem, 1) == 1 && dup2(s->mem, 2) == 2);
 }
 
-static void silence_end(struct silence *s)
+static void capture_end(struct capture *s)
 {
 	fflush(NULL);
 	check(dup2(s->out, 1) == 1 && dup2(s->err, 2) == 2);
@@ -102,7 +102,7 @@ static void silence_end(struct silence *s)
 	close(s->err);
 }
 
-/* How often registering fails with that errno, of so many times. */
+/* Returns how often registering fails with that errno. */
 static int num_failures(struct counted *c, int err, int times)
 {
 	int failures = 0;
@@ -111,37 +111,37 @@ static int num_failures(struct counted *c, int err, int times)
 		errno = 0;
 		if (iv_event_raw_register(&c->ev) == -1 && errno == err)
 			failures++;
-		/* Does nothing, as it is not registered. */
+		/* This does nothing, as the object is not registered. */
 		iv_event_raw_post(&c->ev);
 	}
 
 	return failures;
 }
 
-/* It fails, prints and keeps nothing, and does not count as registered. */
-static void fails(int err)
+/* Registering fails, prints nothing, and leaves nothing behind. */
+static void expect_failures(int err)
 {
 	struct counted c;
-	struct silence s;
+	struct capture s;
 	int mappings, descriptors, failures;
 
-	prepare(&c);
+	init_counted(&c);
 	failures = num_failures(&c, err, 1);
-	mappings = num_own_mappings();
+	mappings = checked_num_mappings();
 	descriptors = num_descriptors();
 
-	silence_begin(&s);
+	capture_begin(&s);
 	failures += num_failures(&c, err, TIMES);
-	silence_end(&s);
+	capture_end(&s);
 
 	check_int(failures, TIMES + 1);
 	check_int(num_descriptors(), descriptors);
-	check_int(num_own_mappings(), mappings);
+	check_int(checked_num_mappings(), mappings);
 	iv_main();
 	check_int(c.calls, 0);
 }
 
-/* What a thread is refused, and what it does then. */
+/* System calls that fail in a thread, and what it then does. */
 struct refusal {
 	const char	*call;
 	int		err;
@@ -172,12 +172,12 @@ static void refused_in_thread(struct refusal r)
 	check_int(pthread_join(t, NULL), 0);
 }
 
-static void refused(struct refusal r)
+static void refused_to_thread_only(struct refusal r)
 {
 	struct counted c;
 
 	refused_in_thread(r);
-	works(&c);
+	register_and_use(&c);
 }
 
 static void eventfd_shortage(void)
@@ -185,53 +185,53 @@ static void eventfd_shortage(void)
 	if (!HAS_EVENTFD)
 		skip("the library was built without eventfd(2)");
 	iv_init();
-	refused((struct refusal){ "eventfd2", EMFILE, NULL, 0, fails });
-	refused((struct refusal){ "eventfd2", ENFILE, NULL, 0, fails });
-	refused((struct refusal){ "eventfd2", ENOMEM, NULL, 0, fails });
+	refused_to_thread_only((struct refusal){ "eventfd2", EMFILE, NULL, 0, expect_failures });
+	refused_to_thread_only((struct refusal){ "eventfd2", ENFILE, NULL, 0, expect_failures });
+	refused_to_thread_only((struct refusal){ "eventfd2", ENOMEM, NULL, 0, expect_failures });
 	iv_deinit();
 }
 
-/* The object of a thread that has eventfd(2), to be posted to by others. */
-static struct counted *elder;
+/* An object with an eventfd, to which a thread without eventfd(2) posts. */
+static struct counted *registered_before;
 
-static void makes_do_with_pipe(int unused)
+static void use_pipe(int unused)
 {
 	struct counted c;
 
 	(void)unused;
-	works(&c);
-	prepare(&c);
+	register_and_use(&c);
+	init_counted(&c);
 	check_int(iv_event_raw_register(&c.ev), 0);
 	check(is_pipe(&c.ev));
-	iv_event_raw_post(&elder->ev);
+	iv_event_raw_post(&registered_before->ev);
 	iv_event_raw_unregister(&c.ev);
 }
 
-static void no_eventfd_here(int err)
+static void eventfd_fails_with(int err)
 {
 	struct counted c;
 
-	prepare(&c);
+	init_counted(&c);
 	check_int(iv_event_raw_register(&c.ev), 0);
 	if (is_pipe(&c.ev))
-		skip("eventfd(2) is refused from outside");
-	elder = &c;
+		skip("eventfd(2) fails outside of the tests");
+	registered_before = &c;
 	refused_in_thread((struct refusal){ "eventfd2", err, "eventfd", err,
-					    makes_do_with_pipe });
+					    use_pipe });
 
-	/* Posted by the other thread, in this object's own way. */
+	/* The other thread has posted by the eventfd. */
 	iv_main();
 	check_int(c.calls, 1);
 	expect_call(&c);
 	iv_event_raw_unregister(&c.ev);
 
-	/* What one thread was refused is not remembered for the others. */
+	/* A failure in one thread is not remembered for others. */
 	check_int(iv_event_raw_register(&c.ev), 0);
 	check(!is_pipe(&c.ev));
 	iv_event_raw_unregister(&c.ev);
 }
 
-static void no_eventfd(void)
+static void eventfd_fails(void)
 {
 	static const int errs[] = {
 		EPERM, ENOSYS, EINVAL, EACCES, ENODEV, EOPNOTSUPP,
@@ -240,11 +240,11 @@ static void no_eventfd(void)
 
 	iv_init();
 	for (i = 0; i < sizeof(errs) / sizeof(errs[0]); i++)
-		no_eventfd_here(errs[i]);
+		eventfd_fails_with(errs[i]);
 	iv_deinit();
 }
 
-static void no_pipe_either(void)
+static void pipe2_fails(void)
 {
 	static const int errs[] = {
 		EMFILE, ENFILE, ENOMEM, EPERM,
@@ -257,23 +257,23 @@ static void no_pipe_either(void)
 
 	iv_init();
 	for (i = 0; i < sizeof(errs) / sizeof(errs[0]); i++)
-		refused((struct refusal){ "eventfd2", EPERM, "pipe2", errs[i],
-					  fails });
+		refused_to_thread_only((struct refusal){ "eventfd2", EPERM, "pipe2", errs[i],
+					  expect_failures });
 	iv_deinit();
 }
 
-static void refused_while_registered(int err)
+static void eventfd_refused_later(int err)
 {
 	struct counted a, b;
 
 	iv_init();
-	prepare(&a);
+	init_counted(&a);
 	check_int(iv_event_raw_register(&a.ev), 0);
 	if (is_pipe(&a.ev))
-		skip("eventfd(2) is refused from outside");
+		skip("eventfd(2) fails outside of the tests");
 	refuse("eventfd2", err);
 	refuse("eventfd", err);
-	prepare(&b);
+	init_counted(&b);
 	check_int(iv_event_raw_register(&b.ev), 0);
 	check(is_pipe(&b.ev));
 
@@ -285,17 +285,17 @@ static void refused_while_registered(int err)
 	iv_deinit();
 }
 
-static void forbidden_while_registered(void)
+static void eventfd_forbidden_later(void)
 {
-	refused_while_registered(EPERM);
+	eventfd_refused_later(EPERM);
 }
 
-static void gone_while_registered(void)
+static void eventfd_removed_later(void)
 {
-	refused_while_registered(ENOSYS);
+	eventfd_refused_later(ENOSYS);
 }
 
-/* What stands before the libc's call. */
+/* This replaces the libc's function. */
 static int pipe_is_refused;
 
 int pipe(int fd[2])
@@ -314,8 +314,8 @@ static void need_pipe2(void)
 #endif
 }
 
-/* With pipe(2) the flags would come a moment later. */
-static void flags_from_birth(void)
+/* With pipe(2), the flags would be set a moment later. */
+static void pipe_flags(void)
 {
 	struct counted c;
 
@@ -324,7 +324,7 @@ static void flags_from_birth(void)
 	refuse("eventfd2", ENOSYS);
 	refuse("eventfd", ENOSYS);
 	iv_init();
-	prepare(&c);
+	init_counted(&c);
 	check_int(iv_event_raw_register(&c.ev), 0);
 	check(is_pipe(&c.ev));
 	expect_call(&c);
@@ -332,24 +332,24 @@ static void flags_from_birth(void)
 	iv_deinit();
 }
 
-static void succeeds(int unused)
+static void register_despite_refusal(int unused)
 {
 	struct counted c;
 
 	(void)unused;
-	works(&c);
+	register_and_use(&c);
 }
 
-static void no_epoll_ctl(void)
+static void epoll_ctl_fails(void)
 {
 	static const int errs[] = { ENOSPC, ENOMEM, EPERM };
 	size_t i;
 
 	iv_init();
 	for (i = 0; i < sizeof(errs) / sizeof(errs[0]); i++)
-		refused((struct refusal){ "epoll_ctl", errs[i], NULL, 0,
+		refused_to_thread_only((struct refusal){ "epoll_ctl", errs[i], NULL, 0,
 				variant_is_poll() || variant_is_uring() ?
-				succeeds : fails });
+				register_despite_refusal : expect_failures });
 	iv_deinit();
 }
 
@@ -366,29 +366,29 @@ static int failures_at_limit(struct counted *c, int limit)
 static void at_descriptor_limit(void)
 {
 	struct counted c;
-	struct silence s;
+	struct capture s;
 	int descriptors, mappings, failures;
 
 	iv_init();
-	works(&c);
+	register_and_use(&c);
 	descriptors = num_descriptors();
-	mappings = num_own_mappings();
+	mappings = checked_num_mappings();
 
-	silence_begin(&s);
+	capture_begin(&s);
 	failures = failures_at_limit(&c, lowest_descriptor());
 	if (variant_is_pipe())
 		failures += failures_at_limit(&c, lowest_descriptor() + 1);
-	silence_end(&s);
+	capture_end(&s);
 
 	check_int(failures, TIMES * (1 + variant_is_pipe()));
 	check_int(num_descriptors(), descriptors);
-	check_int(num_own_mappings(), mappings);
-	works(&c);
+	check_int(checked_num_mappings(), mappings);
+	register_and_use(&c);
 	iv_deinit();
 }
 
 
-/* What posts left in the descriptor since it was drained last. */
+/* The number of writes by posts since the descriptor was last drained. */
 static int num_written(const struct iv_event_raw *ev)
 {
 	uint64_t buf[64];
@@ -435,14 +435,14 @@ static void bursts(struct counted *c)
 		iv_main();
 		check_int(c->calls, 1);
 
-		/* Had something been left, it would end this one too early. */
+		/* A post that was left over would result in another call. */
 		expect_call(c);
 	}
 }
 
-static void works_without_word(struct counted *c)
+static void register_and_post_without_bit(struct counted *c)
 {
-	prepare(c);
+	init_counted(c);
 	errno = SOME_ERRNO;
 	check_int(iv_event_raw_register(&c->ev), 0);
 	check_int(errno, SOME_ERRNO);
@@ -463,7 +463,7 @@ static void no_write_while_awake(void)
 	struct counted c;
 
 	iv_init();
-	prepare(&c);
+	init_counted(&c);
 	check_int(iv_event_raw_register(&c.ev), 0);
 	post_times(&c.ev, 1000);
 	post_in_child(&c.ev, 1000);
@@ -475,7 +475,7 @@ static void no_write_while_awake(void)
 /* mmap(2) with an argument that has these bits. */
 static void refuse_mmap(int arg, unsigned int bits)
 {
-	/* The form that machines of 32 bits have. */
+	/* 32-bit machines have this one. */
 #ifdef SYS_mmap2
 	refuse_with("mmap2", ENOMEM, arg, bits);
 #else
@@ -490,11 +490,11 @@ static void no_mmap(void)
 {
 	struct counted c;
 
-	skip_under(ASAN | TSAN | MEMCHECK, "knows no lack of memory");
+	skip_under(ASAN | TSAN | MEMCHECK, "does not run out of memory");
 	iv_init();
 	refuse_mmap(PROT_ARG, PROT_WRITE);
-	works_without_word(&c);
-	works(&c);
+	register_and_post_without_bit(&c);
+	register_and_use(&c);
 	iv_deinit();
 }
 
@@ -504,28 +504,28 @@ static void no_shared_memory(void)
 	int mappings, i;
 
 	iv_init();
-	/* The second of the two mappings that stand side by side. */
+	/* This is the second of two mappings. */
 	refuse_mmap(FLAGS_ARG, MAP_SHARED);
-	works_without_word(&c);
-	mappings = num_own_mappings();
+	register_and_post_without_bit(&c);
+	mappings = checked_num_mappings();
 	for (i = 0; i < TIMES; i++) {
-		prepare(&c);
+		init_counted(&c);
 		check_int(iv_event_raw_register(&c.ev), 0);
 		iv_event_raw_unregister(&c.ev);
 	}
-	check_int(num_own_mappings(), mappings);
+	check_int(checked_num_mappings(), mappings);
 	iv_deinit();
 }
 
 
 #define OBJECTS		40
 
-static int register_most(struct counted *c)
+static int register_until_failure(struct counted *c)
 {
 	int num = 0;
 
 	while (num < OBJECTS) {
-		prepare(&c[num]);
+		init_counted(&c[num]);
 		errno = 0;
 		if (iv_event_raw_register(&c[num].ev) < 0)
 			break;
@@ -540,7 +540,7 @@ static int register_without_memory(struct counted *c, int *err)
 	int num;
 
 	eat_memory(16);
-	num = register_most(c);
+	num = register_until_failure(c);
 	*err = errno;
 	give_back_memory();
 
@@ -552,7 +552,7 @@ static void no_memory(void)
 	static struct counted c[OBJECTS];
 	int num, err, i;
 
-	skip_under(ASAN | TSAN | MEMCHECK, "knows no lack of memory");
+	skip_under(ASAN | TSAN | MEMCHECK, "does not run out of memory");
 	iv_init();
 	num = register_without_memory(c, &err);
 	if (num < OBJECTS)
@@ -561,37 +561,37 @@ static void no_memory(void)
 		iv_event_raw_unregister(&c[i].ev);
 	iv_main();
 
-	check_int(register_most(c), OBJECTS);
+	check_int(register_until_failure(c), OBJECTS);
 	for (i = 0; i < OBJECTS; i++)
 		iv_event_raw_unregister(&c[i].ev);
-	works(c);
+	register_and_use(c);
 	iv_deinit();
 }
 
 static const struct check_case cases[] = {
-	{ "a shortage in eventfd(2) makes the registration fail",
+	{ "registering fails if eventfd(2) lacks a resource",
 	  eventfd_shortage, EACH_METHOD, 0 },
-	{ "any other failure of eventfd(2) makes that object use a pipe",
-	  no_eventfd, EACH_METHOD, 0 },
+	{ "after any other failure of eventfd(2) the object uses a pipe",
+	  eventfd_fails, EACH_METHOD, 0 },
 	{ "an object keeps its eventfd when eventfd(2) is forbidden later",
-	  forbidden_while_registered, EACH_METHOD, 0 },
-	{ "... and when eventfd(2) has become unavailable",
-	  gone_while_registered, EACH_METHOD, 0 },
-	{ "a pipe is created with its flags: pipe(2) is not needed",
-	  flags_from_birth, EACH_METHOD, 0 },
-	{ "a failure of pipe2(2), too, makes the registration fail",
-	  no_pipe_either, EACH_METHOD, 0 },
-	{ "a failure of epoll_ctl(2) makes the registration fail at once",
-	  no_epoll_ctl, EACH, 0 },
+	  eventfd_forbidden_later, EACH_METHOD, 0 },
+	{ "an object keeps its eventfd when eventfd(2) is missing later",
+	  eventfd_removed_later, EACH_METHOD, 0 },
+	{ "a pipe is created with its flags, without pipe(2)",
+	  pipe_flags, EACH_METHOD, 0 },
+	{ "registering fails if pipe2(2) fails as well",
+	  pipe2_fails, EACH_METHOD, 0 },
+	{ "registering fails at once if epoll_ctl(2) fails",
+	  epoll_ctl_fails, EACH, 0 },
 	{ "registering fails for as long as the descriptor table is full",
 	  at_descriptor_limit, EACH, 0 },
-	{ "a loop that is awake is posted to without a write",
+	{ "a post to a loop that is awake writes nothing",
 	  no_write_while_awake, EACH, 0 },
 	{ "without memory to map, each post writes and nothing is lost",
 	  no_mmap, EACH, 0 },
-	{ "without shared memory, each post writes and nothing is left behind",
+	{ "without shared memory, each post writes and no memory leaks",
 	  no_shared_memory, EACH, 0 },
-	{ "without memory registering fails, and works again afterwards",
+	{ "registering fails without memory, and works again afterwards",
 	  no_memory, EACH, 0 },
 };
 

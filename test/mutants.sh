@@ -206,11 +206,11 @@ mutant "raw post: RUNG is set before the write" $raw \
 	atomic_compare_exchange_strong(\&bell->state, \&before,\
 				       before - IV_BOARD_ASLEEP + IV_BOARD_RUNG);\
 &/' \
-	event_raw_attack 'a poster killed at any instant' eventfd
+	event_raw_attack 'poster is killed at any instruction' eventfd
 mutant "raw post: RUNG is set in whatever epoch" $raw \
 	'/(void)atomic_compare_exchange_strong/,/;/c\
 		atomic_store(\&bell->state, rung);' \
-	event_raw_attack 'a poster stopped at any instant' eventfd
+	event_raw_attack 'stopped at any instruction' eventfd
 mutant "raw post: RUNG is never set" $raw \
 	'/(void)atomic_compare_exchange_strong/,/;/c\
 		;' \
@@ -240,7 +240,7 @@ mutant "raw delivery: the bit is taken after the handler" $raw \
 			;\
 		iv_board_take_bit(at);\
 	}/;}' \
-	event_raw_attack 'a thread wrote' eventfd
+	event_raw_attack "a thread's stores" eventfd
 mutant "raw delivery: a doorbell is taken for a post" $raw \
 	's/if (buf\[i\] != RING)/if (1)/' \
 	event_raw_board 'rings once' eventfd
@@ -290,16 +290,16 @@ mutant "raw register: not close-on-exec" iv_sys \
 	fork 'that a child executes' poll/pipe
 mutant "raw register: blocking" $raw \
 	's/iv_sys_pipe(fd, O_NONBLOCK)/iv_sys_pipe(fd, 0)/' \
-	event_raw_attack 'to a full descriptor' poll/pipe
+	event_raw_attack "handler's post to a full" poll/pipe
 mutant "raw register: EMFILE makes it a pipe" $raw \
 	'/if (errno == EMFILE/,/return -1;/d' \
-	event_raw_refused 'a shortage in eventfd' poll/eventfd
+	event_raw_refused 'eventfd(2) lacks a resource' poll/eventfd
 mutant "raw register: EACCES makes it fail" $raw \
 	's/errno == EMFILE ||/errno == EACCES || &/' \
 	event_raw_refused 'any other failure of eventfd' poll/eventfd
 mutant "raw register: descriptors stay open when it fails" $raw \
 	'/^static int open_and_watch/,/^}/{/pair_close(fd, 0);/d;}' \
-	event_raw_refused 'a failure of epoll_ctl' epoll/eventfd
+	event_raw_refused 'if epoll_ctl(2) fails' epoll/eventfd
 mutant "raw adopt: the former owner is not noticed" $raw \
 	's/if (!(atomic_fetch_or(&at.bell->flags, IV_BOARD_OWNED) &/if (!(0 \&/' \
 	event_raw_prepare 'one of the two owners is busy' eventfd

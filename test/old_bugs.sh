@@ -395,7 +395,7 @@ row raw "a failure prints to standard error" \
 row raw "a post changes errno" \
 	event_raw 'a post keeps errno' $each 'errno is 11'
 row raw "eventfd or pipe: the process's, not the object's" \
-	event_raw_refused '... and when eventfd(2) has become' $each \
+	event_raw_refused 'keeps its eventfd when eventfd(2) is missing' $each \
 	'did not end'
 row raw "a pipe is inherited by exec for a moment" \
 	event_raw_refused 'a pipe is created with its flags' $each \
