@@ -1,5 +1,5 @@
 /*
- * libivykis: polling before a loop sleeps, by what IV_STATS counts.
+ * libivykis: polling before a loop sleeps, as IV_STATS reports it.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -17,26 +17,26 @@
 #include <unistd.h>
 #include "check.h"
 
-#define LONG	1000000		/* a window in which all comes in time */
-#define TURNS	300
+#define LONG_WINDOW	1000000		/* longer than any wait in the tests */
+#define ROUNDS	300
 
-static char said[4096];
+static char stats[4096];
 
-static void listen_to_stderr(int err[2])
+static void make_stats_pipe(int err[2])
 {
 	check(pipe(err) == 0);
 	check(setenv("IV_STATS", "1", 1) == 0);
 }
 
-/* What the process of fn() prints about its loop. */
-static void told_by(void (*fn)(void))
+/* Run fn() in a process, and keep the statistics that its loop prints. */
+static void run_with_stats(void (*fn)(void))
 {
 	ssize_t len = 0;
 	ssize_t ret;
 	int err[2];
 	pid_t pid;
 
-	listen_to_stderr(err);
+	make_stats_pipe(err);
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
@@ -45,22 +45,22 @@ static void told_by(void (*fn)(void))
 		_exit(0);
 	}
 	close(err[1]);
-	while ((ret = read(err[0], said + len, sizeof(said) - 1 - len)) > 0)
+	while ((ret = read(err[0], stats + len, sizeof(stats) - 1 - len)) > 0)
 		len += ret;
-	said[len] = '\0';
+	stats[len] = '\0';
 	close(err[0]);
-	if (strstr(said, "ivykis: pid=") == NULL)
-		fprintf(stderr, "%s", said);
+	if (strstr(stats, "ivykis: pid=") == NULL)
+		fprintf(stderr, "%s", stats);
 	check_child(pid);
 }
 
-static long count(const char *name)
+static long counter(const char *name)
 {
 	char key[64];
 	const char *s;
 
 	snprintf(key, sizeof(key), " %s=", name);
-	s = strstr(said, key);
+	s = strstr(stats, key);
 	check(s != NULL);
 
 	return atol(s + strlen(key));
@@ -77,10 +77,10 @@ static struct iv_event_raw raw;
 static struct iv_event event;
 static atomic_int calls;
 
-static void called(void *unused)
+static void count_call(void *unused)
 {
 	(void)unused;
-	if (++calls == TURNS)
+	if (++calls == ROUNDS)
 		iv_quit();
 }
 
@@ -88,10 +88,10 @@ static void begin(void)
 {
 	iv_init();
 	IV_EVENT_RAW_INIT(&raw);
-	raw.handler = called;
+	raw.handler = count_call;
 	check_int(iv_event_raw_register(&raw), 0);
 	IV_EVENT_INIT(&event);
-	event.handler = called;
+	event.handler = count_call;
 	check_int(iv_event_register(&event), 0);
 	calls = 0;
 }
@@ -103,12 +103,12 @@ static void end(void)
 	iv_deinit();
 }
 
-/* A loop that does not poll sleeps when the next one comes. */
-static void *post_in_turn(void *with_event)
+/* A loop that does not poll is asleep when the next post comes. */
+static void *post_and_await(void *with_event)
 {
 	int i;
 
-	for (i = 0; i < TURNS; i++) {
+	for (i = 0; i < ROUNDS; i++) {
 		usleep(200);
 		if (with_event != NULL)
 			iv_event_post(&event);
@@ -121,44 +121,44 @@ static void *post_in_turn(void *with_event)
 	return NULL;
 }
 
-static void hear_posts(void *with_event)
+static void receive_posts(void *with_event)
 {
 	pthread_t t;
 
 	begin();
-	iv_set_busy_poll(LONG);
-	check_int(pthread_create(&t, NULL, post_in_turn, with_event), 0);
+	iv_set_busy_poll(LONG_WINDOW);
+	check_int(pthread_create(&t, NULL, post_and_await, with_event), 0);
 	iv_main();
 	check_int(pthread_join(t, NULL), 0);
-	check_int(calls, TURNS);
+	check_int(calls, ROUNDS);
 	end();
 }
 
-static void hear_raws(void)
+static void receive_raws(void)
 {
-	hear_posts(NULL);
+	receive_posts(NULL);
 }
 
-static void hear_events(void)
+static void receive_events(void)
 {
-	hear_posts(&event);
+	receive_posts(&event);
 }
 
 /* A poster may have to wait for a processor for longer than the window. */
 static void posts_without_doorbells(void)
 {
 	need_processors();
-	told_by(hear_raws);
-	check_int(count("raws"), TURNS);
-	check(count("quiet") > TURNS / 2);
-	check(count("doorbells") < TURNS / 2);
-	check(count("poll_hits") > TURNS / 2);
-	check(count("polls") >= count("poll_hits"));
+	run_with_stats(receive_raws);
+	check_int(counter("raws"), ROUNDS);
+	check(counter("quiet") > ROUNDS / 2);
+	check(counter("doorbells") < ROUNDS / 2);
+	check(counter("poll_hits") > ROUNDS / 2);
+	check(counter("polls") >= counter("poll_hits"));
 
-	told_by(hear_events);
-	check_int(count("events"), TURNS);
-	check(count("doorbells") < TURNS / 2);
-	check(count("poll_hits") > TURNS / 2);
+	run_with_stats(receive_events);
+	check_int(counter("events"), ROUNDS);
+	check(counter("doorbells") < ROUNDS / 2);
+	check(counter("poll_hits") > ROUNDS / 2);
 }
 
 
@@ -169,14 +169,14 @@ static void read_one(void *unused)
 	char byte;
 
 	check_int(read(pipe_fds[0], &byte, 1), 1);
-	called(unused);
+	count_call(unused);
 }
 
-static void *write_in_turn(void *unused)
+static void *write_and_await(void *unused)
 {
 	int i;
 
-	for (i = 0; i < TURNS; i++) {
+	for (i = 0; i < ROUNDS; i++) {
 		usleep(200);
 		check_int(write(pipe_fds[1], "", 1), 1);
 		while (calls <= i)
@@ -186,35 +186,35 @@ static void *write_in_turn(void *unused)
 	return unused;
 }
 
-static void read_meanwhile(void)
+static void read_while_polling(void)
 {
 	struct iv_fd fd;
 	pthread_t t;
 
 	check_int(pipe(pipe_fds), 0);
 	begin();
-	iv_set_busy_poll(LONG);
+	iv_set_busy_poll(LONG_WINDOW);
 	IV_FD_INIT(&fd);
 	fd.fd = pipe_fds[0];
 	fd.handler_in = read_one;
 	iv_fd_register(&fd);
-	check_int(pthread_create(&t, NULL, write_in_turn, NULL), 0);
+	check_int(pthread_create(&t, NULL, write_and_await, NULL), 0);
 	iv_main();
 	check_int(pthread_join(t, NULL), 0);
 	iv_fd_unregister(&fd);
 	end();
 }
 
-static void descriptors_meanwhile(void)
+static void serve_descriptors_while_polling(void)
 {
 	need_processors();
-	told_by(read_meanwhile);
-	check_int(count("fds"), TURNS);
-	check(count("sleeps") < TURNS / 2);
-	check(count("poll_hits") > TURNS / 2);
+	run_with_stats(read_while_polling);
+	check_int(counter("fds"), ROUNDS);
+	check(counter("sleeps") < ROUNDS / 2);
+	check(counter("poll_hits") > ROUNDS / 2);
 }
 
-/* A loop that never comes to sleep has nothing to poll for. */
+/* A loop that never sleeps does not poll, either. */
 static int self_posts;
 
 static void post_again(void *_post)
@@ -241,12 +241,12 @@ static void read_and_quit(void *unused)
 	iv_quit();
 }
 
-static void read_beside(void (*post)(void))
+static void read_during_work(void (*post)(void))
 {
 	struct iv_fd fd;
 
 	begin();
-	iv_set_busy_poll(LONG);
+	iv_set_busy_poll(LONG_WINDOW);
 	raw.handler = event.handler = post_again;
 	raw.cookie = event.cookie = &post;
 	self_posts = 0;
@@ -262,12 +262,12 @@ static void read_beside(void (*post)(void))
 	end();
 }
 
-static void descriptors_beside_work(void)
+static void serve_descriptors_during_work(void)
 {
 	need_processors();
 	check_int(pipe(pipe_fds), 0);
-	read_beside(post_raw);
-	read_beside(post_event);
+	read_during_work(post_raw);
+	read_during_work(post_event);
 	close(pipe_fds[0]);
 	close(pipe_fds[1]);
 }
@@ -279,8 +279,8 @@ static unsigned int window;
 
 static void tick(void *unused)
 {
-	called(unused);
-	/* Begun anew: it does not adapt. */
+	count_call(unused);
+	/* Start again with the full window, instead of an adapted one. */
 	if (window != 0)
 		iv_set_busy_poll(window);
 	timer.expires = iv_now;
@@ -288,7 +288,7 @@ static void tick(void *unused)
 	iv_timer_register(&timer);
 }
 
-static void tick_until_done_by(void (*handler)(void *))
+static void run_ticks_with(void (*handler)(void *))
 {
 	IV_TIMER_INIT(&timer);
 	timer.handler = handler;
@@ -299,28 +299,28 @@ static void tick_until_done_by(void (*handler)(void *))
 	iv_timer_unregister(&timer);
 }
 
-static void tick_until_done(void)
+static void run_ticks(void)
 {
-	tick_until_done_by(tick);
+	run_ticks_with(tick);
 }
 
-static void tick_meanwhile(void)
+static void tick_while_polling(void)
 {
 	begin();
-	window = LONG;
+	window = LONG_WINDOW;
 	interval = 1000000;
-	tick_until_done();
-	check_int(calls, TURNS);
+	run_ticks();
+	check_int(calls, ROUNDS);
 	end();
 }
 
-/* A window that is not ended by a timer would be a second, each. */
-static void timers_meanwhile(void)
+/* If timers did not end the window, each would last for a second. */
+static void serve_timers_while_polling(void)
 {
 	need_processors();
-	told_by(tick_meanwhile);
-	check_int(count("timers"), TURNS);
-	check(count("polls") > 0);
+	run_with_stats(tick_while_polling);
+	check_int(counter("timers"), ROUNDS);
+	check(counter("polls") > 0);
 }
 
 
@@ -329,19 +329,19 @@ static void tick_in_vain(void)
 	begin();
 	iv_set_busy_poll(1000);
 	interval = 3000000;
-	tick_until_done();
+	run_ticks();
 	end();
 }
 
-/* Sleeps are longer than what polling would have spared. */
-static void in_vain(void)
+/* The waits are longer than the window. */
+static void poll_in_vain(void)
 {
 	need_processors();
-	told_by(tick_in_vain);
-	check(count("polls") >= 4);
-	check(count("polls") < TURNS / 4);
-	check_int(count("poll_hits"), 0);
-	check(count("sleeps") > TURNS / 2);
+	run_with_stats(tick_in_vain);
+	check(counter("polls") >= 4);
+	check(counter("polls") < ROUNDS / 4);
+	check_int(counter("poll_hits"), 0);
+	check(counter("sleeps") > ROUNDS / 2);
 }
 
 
@@ -362,8 +362,8 @@ static void post_in_vain(void)
 	begin();
 	raw.handler = nothing;
 	interval = 1000;
-	tick_until_done_by(post_and_tick);
-	check_int(calls, TURNS);
+	run_ticks_with(post_and_tick);
+	check_int(calls, ROUNDS);
 	end();
 }
 
@@ -371,46 +371,46 @@ static void only_tick(void)
 {
 	begin();
 	interval = 1000;
-	tick_until_done();
-	check_int(calls, TURNS);
+	run_ticks();
+	check_int(calls, ROUNDS);
 	end();
 }
 
-/* The number that are left out doubles up to 63, each time. */
+/* The number of spins that are left out doubles each time, up to 63. */
 static void spin_in_vain(void)
 {
 	need_processors();
-	told_by(post_in_vain);
-	check(count("quiet") >= TURNS - 1);
-	check(count("spins") > 0);
-	check(count("spins") < 12);
-	check_int(count("spin_hits"), 0);
-	check_int(count("polls"), 0);
-	told_by(only_tick);
-	check_int(count("spins"), 0);
+	run_with_stats(post_in_vain);
+	check(counter("quiet") >= ROUNDS - 1);
+	check(counter("spins") > 0);
+	check(counter("spins") < 12);
+	check_int(counter("spin_hits"), 0);
+	check_int(counter("polls"), 0);
+	run_with_stats(only_tick);
+	check_int(counter("spins"), 0);
 }
 
 static atomic_int *served;
 
 static void serve(void *unused)
 {
-	called(unused);
+	count_call(unused);
 	atomic_store(served, calls);
 }
 
-/* As seen after the latest post was served, so in the wait. */
-static void post_to_sleeper(pid_t pid)
+/* Post when the latest post was served and the loop is asleep in its wait. */
+static void post_while_asleep(pid_t pid)
 {
 	int i;
 
-	for (i = 0; i < TURNS; i++) {
+	for (i = 0; i < ROUNDS; i++) {
 		while (atomic_load(served) < i || process_state(pid) != 'S')
 			sched_yield();
 		iv_event_raw_post(&raw);
 	}
 }
 
-static void be_woken(void)
+static void run_woken_loop(void)
 {
 	pid_t loop = getpid();
 	pid_t pid;
@@ -420,7 +420,7 @@ static void be_woken(void)
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
-		post_to_sleeper(loop);
+		post_while_asleep(loop);
 		_exit(0);
 	}
 	iv_main();
@@ -428,25 +428,25 @@ static void be_woken(void)
 	end();
 }
 
-/* A post that wakes a loop is no sign of another one. */
-static void no_spin_when_woken(void)
+/* A post that wakes the loop does not suggest that another one is close. */
+static void dont_spin_when_woken(void)
 {
 	need_processors();
 	served = mmap(NULL, sizeof(*served), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(served != MAP_FAILED);
-	told_by(be_woken);
-	check_int(count("raws"), TURNS);
-	check_int(count("spins"), 0);
+	run_with_stats(run_woken_loop);
+	check_int(counter("raws"), ROUNDS);
+	check_int(counter("spins"), 0);
 	check(munmap(served, sizeof(*served)) == 0);
 }
 
-static int is_flooded_by_event;
+static int use_event;
 
 static void *post_until_done(void *unused)
 {
-	while (atomic_load(&calls) < 100 * TURNS) {
-		if (is_flooded_by_event)
+	while (atomic_load(&calls) < 100 * ROUNDS) {
+		if (use_event)
 			iv_event_post(&event);
 		else
 			iv_event_raw_post(&raw);
@@ -458,11 +458,11 @@ static void *post_until_done(void *unused)
 static void count_flood(void *unused)
 {
 	(void)unused;
-	if (++calls == 100 * TURNS)
+	if (++calls == 100 * ROUNDS)
 		iv_quit();
 }
 
-static void be_flooded(void)
+static void run_flooded_loop(void)
 {
 	pthread_t t;
 
@@ -475,43 +475,46 @@ static void be_flooded(void)
 	end();
 }
 
-/* Where others use the processors, few posts come while the loop is awake. */
+/*
+ * On a busy machine few posts come while the loop is awake, so this is repeated
+ * until one has.
+ */
 static void spin_in_flood(void)
 {
 	need_processors();
-	for (is_flooded_by_event = 0; is_flooded_by_event < 2;
-	     is_flooded_by_event++) {
+	for (use_event = 0; use_event < 2;
+	     use_event++) {
 		do {
-			told_by(be_flooded);
-		} while (count("spin_hits") == 0);
-		check(count("spins") >= count("spin_hits"));
-		check_int(count("polls"), 0);
+			run_with_stats(run_flooded_loop);
+		} while (counter("spin_hits") == 0);
+		check(counter("spins") >= counter("spin_hits"));
+		check_int(counter("polls"), 0);
 	}
 }
 
-static const char *limit_of_loop;
+static const char *loop_limit;
 
-static void tick_some(void)
+static void run_some_ticks(void)
 {
 	begin();
-	if (limit_of_loop != NULL)
-		iv_set_busy_poll(atoi(limit_of_loop));
-	calls = TURNS - 10;
+	if (loop_limit != NULL)
+		iv_set_busy_poll(atoi(loop_limit));
+	calls = ROUNDS - 10;
 	interval = 1000000;
-	tick_until_done();
+	run_ticks();
 	end();
 }
 
-static long polls_with(const char *word, const char *limit)
+static long polls_with(const char *value, const char *limit)
 {
-	check(setenv("IV_BUSY_POLL", word, 1) == 0);
-	limit_of_loop = limit;
-	told_by(tick_some);
+	check(setenv("IV_BUSY_POLL", value, 1) == 0);
+	loop_limit = limit;
+	run_with_stats(run_some_ticks);
 
-	return count("polls");
+	return counter("polls");
 }
 
-static void of_all_loops(void)
+static void set_by_environment(void)
 {
 	static const char *const nonsense[] = {
 		"", "0", "x", "50x", "-1", "+50", " 50", "50 ", "0x32",
@@ -530,7 +533,7 @@ static void of_all_loops(void)
 	check(unsetenv("IV_BUSY_POLL") == 0);
 }
 
-/* As "poller": a program that began with one processor. */
+/* Execute this program as "poller", with one processor from the start. */
 static void execute_on_one(void)
 {
 	use_one_processor();
@@ -552,10 +555,10 @@ static void one_processor(void)
 	need_processors();
 	need_self_exec();
 	check(setenv("IV_BUSY_POLL", "50", 1) == 0);
-	told_by(execute_on_all);
-	check(count("polls") > 0);
-	told_by(execute_on_one);
-	check_int(count("polls"), 0);
+	run_with_stats(execute_on_all);
+	check(counter("polls") > 0);
+	run_with_stats(execute_on_one);
+	check_int(counter("polls"), 0);
 	check(unsetenv("IV_BUSY_POLL") == 0);
 }
 
@@ -572,30 +575,32 @@ static void mistakes(void)
 static const struct check_case cases[] = {
 	{ "posts to a loop that polls are served without a doorbell",
 	  posts_without_doorbells, EACH, 0 },
-	{ "descriptors are served while it polls", descriptors_meanwhile,
-	  EACH, 0 },
-	{ "descriptors are served beside endless work",
-	  descriptors_beside_work, EACH, 0 },
-	{ "timers are served while it polls", timers_meanwhile, EACH_METHOD,
+	{ "descriptors are served while the loop polls",
+	  serve_descriptors_while_polling, EACH, 0 },
+	{ "descriptors are served while the loop always has work",
+	  serve_descriptors_during_work, EACH, 0 },
+	{ "timers are served while the loop polls",
+	  serve_timers_while_polling, EACH_METHOD, 0 },
+	{ "a loop that polls in vain stops polling", poll_in_vain, EACH_METHOD,
 	  0 },
-	{ "a loop that polls in vain stops polling", in_vain, EACH_METHOD, 0 },
-	{ "without a limit, a loop spins if posted to while it was awake",
+	{ "a loop without a limit spins after a post that came while it ran",
 	  spin_in_flood, EACH, 0 },
 	{ "a loop that is woken by each post does not spin",
-	  no_spin_when_woken, EACH, 0 },
-	{ "a loop that spins in vain does so less and less", spin_in_vain,
+	  dont_spin_when_woken, EACH, 0 },
+	{ "a loop that spins in vain spins less and less often", spin_in_vain,
 	  EACH, 0 },
-	{ "IV_BUSY_POLL applies to all loops, and nonsense is ignored",
-	  of_all_loops, ONCE, 0 },
-	{ "a program that began with one processor does not poll",
+	{ "IV_BUSY_POLL applies to all loops, and bad values are ignored",
+	  set_by_environment, ONCE, 0 },
+	{ "a program that was started with one processor does not poll",
 	  one_processor, ONCE, 0 },
-	{ "mistakes are fatal and named", mistakes, ONCE, 0 },
+	{ "mistakes are fatal, and the message names the call", mistakes,
+	  ONCE, 0 },
 };
 
 int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "poller")) {
-		tick_some();
+		run_some_ticks();
 		return 0;
 	}
 

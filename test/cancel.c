@@ -2,15 +2,16 @@
  * libivykis: calls in a thread that is being cancelled.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Each call is made again and again in a new thread, to which a cancellation
- * request comes right before the n-th call of a function of the libc that is a
- * cancellation point: for n = 1, 2, ... until a run makes no n-th one; and once
- * it has come before the call itself.  The linker's --wrap has the library's
- * calls of these functions go through those below.
+ * Each call of the library is made repeatedly, each time in a new thread.  The
+ * thread is sent a cancellation request right before the n-th call of a libc
+ * function that is a cancellation point: for n = 1, 2, ... until a run makes no
+ * n-th one.  In one more run the request is pending before the call.  The
+ * linker's --wrap redirects the library's calls of these functions to those
+ * below.
  *
- * The call has to do all that it does, and the request has to be there still;
- * but iv_main(), which may be left where it waits.  In the end, no descriptor
- * and no memory is left over.
+ * The call has to complete, and the request has to be pending afterwards.  Only
+ * iv_main() may be cancelled, where it waits.  In the end, no descriptor and no
+ * memory may have leaked.
  */
 
 #include <fcntl.h>
@@ -38,18 +39,18 @@
 #include <unistd.h>
 #include "check.h"
 
-/* The thread's cancellation points, counted while its call is made. */
+/* Cancellation points of the thread, counted while its call is made. */
 static _Thread_local int counting;
 static int num_points;
-static int nth;
+static int cancel_at;			/* 0: before the call; -1: never */
 static const char *point_name;
 
-static void point(const char *name)
+static void at_point(const char *name)
 {
 	if (!counting)
 		return;
 	point_name = name;
-	if (++num_points == nth)
+	if (++num_points == cancel_at)
 		pthread_cancel(pthread_self());
 }
 
@@ -58,11 +59,11 @@ static void point(const char *name)
 	type __wrap_##name params;					\
 	type __wrap_##name params					\
 	{								\
-		point(#name);						\
+		at_point(#name);					\
 		return __real_##name args;				\
 	}
 
-/* A signal handler of ours may interrupt it, and make calls that are counted. */
+/* Our signal handler may interrupt a wait, and make calls that are counted. */
 static _Thread_local int waiting;
 
 #define WRAP_WAIT(name, params, args)					\
@@ -72,7 +73,7 @@ static _Thread_local int waiting;
 	{								\
 		int ret;						\
 									\
-		point(#name);						\
+		at_point(#name);					\
 		waiting = 1;						\
 		ret = __real_##name args;				\
 		waiting = 0;						\
@@ -95,7 +96,7 @@ WRAP_WAIT(epoll_pwait2, (int fd, struct epoll_event *events, int num,
 			 const struct timespec *ts, const sigset_t *mask),
      (fd, events, num, ts, mask))
 #ifdef HAVE_URING
-/* What waits for io_uring(7) is no cancellation point but between two of these. */
+/* A wait for io_uring(7) is a cancellation point between two of these calls. */
 int __real_pthread_setcanceltype(int type, int *old);
 int __wrap_pthread_setcanceltype(int type, int *old);
 int __wrap_pthread_setcanceltype(int type, int *old)
@@ -103,7 +104,7 @@ int __wrap_pthread_setcanceltype(int type, int *old)
 	int ret;
 
 	if (type == PTHREAD_CANCEL_ASYNCHRONOUS) {
-		point("pthread_setcanceltype");
+		at_point("pthread_setcanceltype");
 		waiting = 1;
 	}
 	ret = __real_pthread_setcanceltype(type, old);
@@ -113,12 +114,12 @@ int __wrap_pthread_setcanceltype(int type, int *old)
 	return ret;
 }
 
-/* Instead of a wait that would bring nothing. */
+/* The library calls this instead of a wait that it can do without. */
 void __real_pthread_testcancel(void);
 void __wrap_pthread_testcancel(void);
 void __wrap_pthread_testcancel(void)
 {
-	point("pthread_testcancel");
+	at_point("pthread_testcancel");
 	waiting = 1;
 	__real_pthread_testcancel();
 	waiting = 0;
@@ -134,7 +135,7 @@ WRAP(int, waitid, (idtype_t type, id_t id, siginfo_t *info, int options),
      (type, id, info, options))
 WRAP(int, pthread_join, (pthread_t thread, void **ret), (thread, ret))
 
-/* Memory that the library has. */
+/* Memory that the library has allocated. */
 static atomic_int num_blocks;
 
 static void *count_block(void *mem)
@@ -196,14 +197,14 @@ void __wrap_free(void *mem)
 
 
 /*
- * The calls.  What is prepared before one is undone after it.
+ * The calls, with what is done before and after each.
  */
 static void nothing(void *cookie)
 {
 	(void)cookie;
 }
 
-static void no_call(void)
+static void do_nothing(void)
 {
 }
 
@@ -230,7 +231,7 @@ static void register_fd(void)
 	iv_fd_register(&fd);
 }
 
-static void try_fd(void)
+static void register_try_fd(void)
 {
 	check_int(iv_fd_register_try(&fd), 0);
 }
@@ -244,10 +245,10 @@ static void unregister_fd(void)
 static void open_registered_fd(void)
 {
 	open_fd();
-	try_fd();
+	register_try_fd();
 }
 
-static void drop_fd(void)
+static void unregister_and_close_fd(void)
 {
 	unregister_fd();
 	close_fd();
@@ -341,7 +342,7 @@ static void unregister_before_post(void)
 	unregister_raw();
 }
 
-/* To a pipe without a reader: its SIGPIPE is taken back. */
+/* A post to a pipe without a reader, whose SIGPIPE is taken back. */
 static void post_in_vain(void)
 {
 	int ret = iv_event_raw_post_fd(exported);
@@ -416,7 +417,7 @@ static void register_interest(void)
 	iv_wait_interest_register(&interest);
 }
 
-static void try_interest(void)
+static void register_try_interest(void)
 {
 	check_int(iv_wait_interest_register_try(&interest), 0);
 }
@@ -474,7 +475,7 @@ static void submit_request(void)
 	check(output >= 0);
 }
 
-/* It has run as it should. */
+/* The program must have run normally. */
 static void finish_request(void)
 {
 	char got[3];
@@ -483,7 +484,7 @@ static void finish_request(void)
 	check(!memcmp(got, "x\n", 2));
 	check_int(read(output, got, 3), 0);
 	close(output);
-	/* Until the child has been waited for. */
+	/* This waits for the child. */
 	iv_main();
 }
 
@@ -498,38 +499,38 @@ static void close_request(void)
 	iv_popen_request_close(&request);
 }
 
-static struct iv_inotify in;
+static struct iv_inotify inotify;
 static struct iv_inotify_watch watch;
 
-static void something_happened(void *cookie, struct inotify_event *ev)
+static void ignore_event(void *cookie, struct inotify_event *ev)
 {
 	(void)cookie;
 	(void)ev;
 }
 
-static void register_in(void)
+static void register_inotify(void)
 {
-	check_int(iv_inotify_register(&in), 0);
+	check_int(iv_inotify_register(&inotify), 0);
 }
 
-static void unregister_in(void)
+static void unregister_inotify(void)
 {
-	iv_inotify_unregister(&in);
+	iv_inotify_unregister(&inotify);
 }
 
 static void register_watch(void)
 {
 	IV_INOTIFY_WATCH_INIT(&watch);
-	watch.inotify = &in;
+	watch.inotify = &inotify;
 	watch.pathname = "/";
 	watch.mask = IN_CREATE;
-	watch.handler = something_happened;
+	watch.handler = ignore_event;
 	check_int(iv_inotify_watch_register(&watch), 0);
 }
 
 static void new_watch(void)
 {
-	register_in();
+	register_inotify();
 	register_watch();
 }
 
@@ -540,36 +541,36 @@ static void unregister_watch(void)
 
 static struct iv_fd_pump pump;
 
-static void bands(void *cookie, int pollin, int pollout)
+static void ignore_bands(void *cookie, int pollin, int pollout)
 {
 	(void)cookie;
 	(void)pollin;
 	(void)pollout;
 }
 
-static int target[2];
+static int sink[2];
 
 static void open_pump(void)
 {
 	open_fd();
 	check_int(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
-	check_int(pipe2(target, O_NONBLOCK), 0);
+	check_int(pipe2(sink, O_NONBLOCK), 0);
 	IV_FD_PUMP_INIT(&pump);
 	pump.from_fd = ends[0];
-	pump.to_fd = target[1];
+	pump.to_fd = sink[1];
 	pump.flags = 0;
-	pump.set_bands = bands;
+	pump.set_bands = ignore_bands;
 	iv_fd_pump_init(&pump);
 }
 
-/* To a file that is no pipe and can be spliced from, but is not spliced to. */
+/* The output is a file that splice(2) rejects, so the pump copies. */
 static void open_copying_pump(void)
 {
 	open_pump();
-	close(target[1]);
-	target[1] = open("/dev/null", O_WRONLY | O_APPEND);
-	check(target[1] >= 0);
-	pump.to_fd = target[1];
+	close(sink[1]);
+	sink[1] = open("/dev/null", O_WRONLY | O_APPEND);
+	check(sink[1] >= 0);
+	pump.to_fd = sink[1];
 }
 
 static void do_pump(void)
@@ -580,7 +581,7 @@ static void do_pump(void)
 static void open_full_pump(void)
 {
 	open_pump();
-	while (write(target[1], "xxxxxxxxxxxxxxxx", 16) > 0)
+	while (write(sink[1], "xxxxxxxxxxxxxxxx", 16) > 0)
 		;
 	do_pump();
 }
@@ -589,8 +590,8 @@ static void close_pump(void)
 {
 	iv_fd_pump_destroy(&pump);
 	close_fd();
-	close(target[0]);
-	close(target[1]);
+	close(sink[0]);
+	close(sink[1]);
 }
 
 static void fill_cache(void)
@@ -608,8 +609,8 @@ static void destroy_pump(void)
 static void close_pumped(void)
 {
 	close_fd();
-	close(target[0]);
-	close(target[1]);
+	close(sink[0]);
+	close(sink[1]);
 }
 
 static void debug_thread(void)
@@ -687,19 +688,19 @@ static void finish_pool(void)
 	iv_main();
 }
 
-static void run_once(void)
+static void run_loop(void)
 {
 	iv_main();
 }
 
-/* Several waits with the same limit have the timer descriptor used. */
+/* The loop uses its timer descriptor after some waits for the same timer. */
 static struct iv_timer timer;
-static int waits_left;
+static int posts_left;
 
 static void post_again(void *cookie)
 {
 	(void)cookie;
-	if (--waits_left > 0)
+	if (--posts_left > 0)
 		post_raw();
 	else
 		iv_quit();
@@ -715,7 +716,7 @@ static void use_timer_descriptor(void)
 	new_raw();
 	raw.handler = post_again;
 	post_raw();
-	waits_left = 10;
+	posts_left = 10;
 	iv_main();
 	unregister_raw();
 }
@@ -726,7 +727,7 @@ static void drop_timer(void)
 		iv_timer_unregister(&timer);
 }
 
-/* An iv_main() that has all kinds to serve, and ends by itself. */
+/* A run of iv_main() that serves objects of all kinds, and returns. */
 static int served;
 
 static void serve_fd(void *cookie)
@@ -735,7 +736,7 @@ static void serve_fd(void *cookie)
 	int state;
 
 	(void)cookie;
-	/* No cancellation point of the library's. */
+	/* This is no cancellation point of the library. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	check_int(read(ends[0], &c, 1), 1);
 	pthread_setcancelstate(state, NULL);
@@ -765,7 +766,7 @@ static void serve_watch(void *cookie, struct inotify_event *ev)
 
 #define NUM_SERVED	(6 + HAS_INOTIFY)
 
-static void look_whether_all(void *_timer)
+static void quit_when_all_served(void *_timer)
 {
 	struct iv_timer *t = _timer;
 
@@ -785,9 +786,9 @@ static void change_watched_file(void)
 	int file = mkstemp(path);
 
 	check(file >= 0);
-	register_in();
+	register_inotify();
 	IV_INOTIFY_WATCH_INIT(&watch);
-	watch.inotify = &in;
+	watch.inotify = &inotify;
 	watch.pathname = path;
 	watch.mask = IN_CLOSE_WRITE | IN_ONESHOT;
 	watch.handler = serve_watch;
@@ -820,7 +821,7 @@ static void prepare_main(void)
 	item.completion = serve;
 	IV_TIMER_INIT(&timer);
 	timer.cookie = &timer;
-	timer.handler = look_whether_all;
+	timer.handler = quit_when_all_served;
 	timer.expires = (struct timespec){ 0 };
 	iv_timer_register(&timer);
 }
@@ -834,13 +835,13 @@ static void serve_all(void)
 static void finish_main(void)
 {
 	drop_timer();
-	drop_fd();
+	unregister_and_close_fd();
 	unregister_event();
 	unregister_raw();
 	unregister_signal();
 	drop_interest();
 	if (HAS_INOTIFY)
-		unregister_in();
+		unregister_inotify();
 	finish_pool();
 }
 
@@ -849,20 +850,20 @@ static const struct call {
 	void		(*before)(void);
 	void		(*call)(void);
 	void		(*after)(void);
-	int		may_act;	/* where it waits */
+	int		may_be_cancelled;	/* while it waits */
 } calls[] = {
-	{ "iv_init", iv_deinit, iv_init, no_call, 0 },
+	{ "iv_init", iv_deinit, iv_init, do_nothing, 0 },
 	{ "iv_deinit", use_timer_descriptor, iv_deinit, iv_init, 0 },
-	{ "iv_deinit with pipes in a cache", fill_cache, iv_deinit, no_call, 0 },
-	{ "iv_fd_register", open_fd, register_fd, drop_fd, 0 },
-	{ "iv_fd_register_try", open_fd, try_fd, drop_fd, 0 },
+	{ "iv_deinit with pipes in a cache", fill_cache, iv_deinit, do_nothing, 0 },
+	{ "iv_fd_register", open_fd, register_fd, unregister_and_close_fd, 0 },
+	{ "iv_fd_register_try", open_fd, register_try_fd, unregister_and_close_fd, 0 },
 	{ "iv_fd_unregister", open_registered_fd, unregister_fd, close_fd, 0 },
 	{ "iv_event_register", init_event, register_event, unregister_event,
 	  0 },
-	{ "iv_event_unregister", new_event, unregister_event, no_call, 0 },
+	{ "iv_event_unregister", new_event, unregister_event, do_nothing, 0 },
 	{ "iv_event_post", new_event, post_event, unregister_event, 0 },
 	{ "iv_event_raw_register", init_raw, register_raw, unregister_raw, 0 },
-	{ "iv_event_raw_unregister", new_raw, unregister_raw, no_call, 0 },
+	{ "iv_event_raw_unregister", new_raw, unregister_raw, do_nothing, 0 },
 	{ "iv_event_raw_post", new_raw, post_raw, unregister_raw, 0 },
 	{ "iv_event_raw_export", new_raw, export_raw, drop_exported, 0 },
 	{ "iv_event_raw_post_fd", new_exported, post_exported, drop_exported,
@@ -871,10 +872,10 @@ static const struct call {
 	  close_exported, 0 },
 	{ "iv_signal_register", init_signal, register_signal,
 	  unregister_signal, 0 },
-	{ "iv_signal_unregister", new_signal, unregister_signal, no_call, 0 },
+	{ "iv_signal_unregister", new_signal, unregister_signal, do_nothing, 0 },
 	{ "iv_wait_interest_register", fork_interest, register_interest,
 	  drop_interest, 0 },
-	{ "iv_wait_interest_register_try", fork_interest, try_interest,
+	{ "iv_wait_interest_register_try", fork_interest, register_try_interest,
 	  drop_interest, 0 },
 	{ "iv_wait_interest_register_spawn", init_interest, spawn_interest,
 	  drop_interest, 0 },
@@ -886,12 +887,14 @@ static const struct call {
 	  finish_request, 0 },
 	{ "iv_popen_request_close", new_request, close_request,
 	  finish_request, 0 },
-	{ "iv_inotify_register", no_call, register_in, unregister_in, 0 },
-	{ "iv_inotify_unregister", new_watch, unregister_in, no_call, 0 },
-	{ "iv_inotify_watch_register", register_in, register_watch,
-	  unregister_in, 0 },
+	{ "iv_inotify_register", do_nothing, register_inotify,
+	  unregister_inotify, 0 },
+	{ "iv_inotify_unregister", new_watch, unregister_inotify, do_nothing,
+	  0 },
+	{ "iv_inotify_watch_register", register_inotify, register_watch,
+	  unregister_inotify, 0 },
 	{ "iv_inotify_watch_unregister", new_watch, unregister_watch,
-	  unregister_in, 0 },
+	  unregister_inotify, 0 },
 	{ "iv_fd_pump_pump", open_pump, do_pump, close_pump, 0 },
 	{ "iv_fd_pump_pump to a file", open_copying_pump, do_pump, close_pump,
 	  0 },
@@ -902,13 +905,13 @@ static const struct call {
 	{ "iv_thread_list_children", create_thread, iv_thread_list_children,
 	  join_thread, 0 },
 	{ "iv_work_pool_create", init_pool, create_pool, finish_pool, 0 },
-	{ "iv_work_pool_put", new_busy_pool, put_pool, run_once, 0 },
+	{ "iv_work_pool_put", new_busy_pool, put_pool, run_loop, 0 },
 	{ "iv_work_pool_submit_work", new_pool, submit, finish_pool, 0 },
 	{ "iv_work_pool_submit_continuation", new_pool, submit_continuation,
 	  finish_pool, 0 },
-	{ "iv_main that joins", create_debugged_thread, run_once,
+	{ "iv_main that joins", create_debugged_thread, run_loop,
 	  join_thread, 1 },
-	{ "iv_main with a timer", use_timer_descriptor, run_once, drop_timer,
+	{ "iv_main with a timer", use_timer_descriptor, run_loop, drop_timer,
 	  1 },
 	{ "iv_main", prepare_main, serve_all, finish_main, 1 },
 };
@@ -922,7 +925,7 @@ static void finish(void *cookie)
 {
 	(void)cookie;
 	counting = 0;
-	if (!returned && !(call->may_act && waiting)) {
+	if (!returned && !(call->may_be_cancelled && waiting)) {
 		fprintf(stderr, "# %s: cancelled at its point %d, %s\n",
 			call->name, num_points, point_name);
 		_exit(1);
@@ -946,16 +949,16 @@ static void *make_call(void *arg)
 
 	pthread_cleanup_push(finish, NULL);
 	counting = 1;
-	if (nth == 0)
+	if (cancel_at == 0)
 		pthread_cancel(pthread_self());
 	call->call();
 	returned = 1;
 	counting = 0;
 
-	/* The state is as before, and the request is not forgotten. */
+	/* The state is as before, and the request is still pending. */
 	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
 	check_int(state, PTHREAD_CANCEL_ENABLE);
-	if (nth >= 0 && nth <= num_points) {
+	if (cancel_at >= 0 && cancel_at <= num_points) {
 		pthread_testcancel();
 		check(0);
 	}
@@ -974,8 +977,8 @@ static void run(void)
 	check_int(pthread_create(&thread, NULL, make_call, NULL), 0);
 	check_int(pthread_join(thread, NULL), 0);
 	if (num_blocks != blocks || num_descriptors() != descriptors)
-		fprintf(stderr, "# %s, %d: something is left over\n",
-			call->name, nth);
+		fprintf(stderr, "# %s, %d: something has leaked\n",
+			call->name, cancel_at);
 	check_int(num_blocks, blocks);
 	check_int(num_descriptors(), descriptors);
 }
@@ -983,28 +986,28 @@ static void run(void)
 static void make_calls(const struct call *c)
 {
 	call = c;
-	/* The memory that is the process's for good, and what SIGPIPE does. */
+	/* The first loop allocates memory that stays, and ignores SIGPIPE. */
 	iv_init();
 	iv_deinit();
-	nth = -1;
+	cancel_at = -1;
 	run();
 
-	nth = 0;
+	cancel_at = 0;
 	do {
 		run();
-		nth++;
-	} while (!returned || nth <= num_points);
+		cancel_at++;
+	} while (!returned || cancel_at <= num_points);
 }
 
-/* As test/leave. */
-static const char asan_cannot[] =
-	"takes frames for live that a cancellation has left";
+/* The same is true of test/leave. */
+static const char asan_reason[] =
+	"takes stack frames for live after a cancellation";
 
-static void calls_are_whole(void)
+static void calls_complete(void)
 {
 	int i;
 
-	skip_under(ASAN, asan_cannot);
+	skip_under(ASAN, asan_reason);
 	for (i = 0; i < NUM_CALLS; i++) {
 		pid_t pid;
 
@@ -1022,9 +1025,9 @@ static void calls_are_whole(void)
 
 /* A thread of a pool is cancelled while it runs a function of the pool. */
 static pthread_t worker;
-static atomic_int working, go_on, stops;
+static atomic_int working, may_return, stops;
 
-static void note_worker(void *cookie)
+static void remember_worker(void *cookie)
 {
 	(void)cookie;
 	worker = pthread_self();
@@ -1043,12 +1046,12 @@ static void cancel_self(void *cookie)
 	pthread_testcancel();
 }
 
-static void wait_to_go_on(void *cookie)
+static void wait_to_return(void *cookie)
 {
 	(void)cookie;
 	working = 1;
-	/* No cancellation point. */
-	while (!go_on)
+	/* sched_yield() is no cancellation point. */
+	while (!may_return)
 		sched_yield();
 }
 
@@ -1064,7 +1067,7 @@ static void new_counted_pool(void)
 {
 	iv_init();
 	init_pool();
-	pool.thread_start = note_worker;
+	pool.thread_start = remember_worker;
 	pool.thread_stop = count_stop;
 	create_pool();
 	IV_WORK_ITEM_INIT(&item);
@@ -1078,23 +1081,23 @@ static void check_counted_pool(void)
 	iv_deinit();
 }
 
-static void worker_is_cancelled_as_it_works(void)
+static void worker_cancelled_from_outside(void)
 {
 	new_counted_pool();
-	item.work = wait_to_go_on;
+	item.work = wait_to_return;
 	iv_work_pool_submit_work(&pool, &item);
 	while (!working)
 		usleep(1000);
 	check_int(pthread_cancel(worker), 0);
 	put_pool();
-	go_on = 1;
+	may_return = 1;
 	iv_main();
 	check_counted_pool();
 }
 
-static void worker_is_cancelled_in_its_item(void)
+static void worker_cancels_itself(void)
 {
-	skip_under(ASAN, asan_cannot);
+	skip_under(ASAN, asan_reason);
 	new_counted_pool();
 	item.work = cancel_self;
 	iv_work_pool_submit_work(&pool, &item);
@@ -1109,9 +1112,9 @@ static void stop_and_cancel(void *cookie)
 	cancel_self(cookie);
 }
 
-static void worker_is_cancelled_as_it_stops(void)
+static void worker_cancelled_in_thread_stop(void)
 {
-	skip_under(ASAN, asan_cannot);
+	skip_under(ASAN, asan_reason);
 	iv_init();
 	init_pool();
 	pool.thread_stop = stop_and_cancel;
@@ -1126,14 +1129,14 @@ static void worker_is_cancelled_as_it_stops(void)
 }
 
 static const struct check_case cases[] = {
-	{ "no call but iv_main, where it waits, is a cancellation point",
-	  calls_are_whole, EACH, 60 },
-	{ "a pool's thread that is cancelled as it works leaves once",
-	  worker_is_cancelled_as_it_works, EACH_BACKEND, 0 },
-	{ "... in the item's function",
-	  worker_is_cancelled_in_its_item, EACH_BACKEND, 0 },
-	{ "... as it stops",
-	  worker_is_cancelled_as_it_stops, EACH_BACKEND, 0 },
+	{ "no call is a cancellation point, except iv_main where it waits",
+	  calls_complete, EACH, 60 },
+	{ "a pool's thread with a pending cancellation completes its item",
+	  worker_cancelled_from_outside, EACH_BACKEND, 0 },
+	{ "an item whose function is cancelled is completed",
+	  worker_cancels_itself, EACH_BACKEND, 0 },
+	{ "a pool's thread may be cancelled in thread_stop",
+	  worker_cancelled_in_thread_stop, EACH_BACKEND, 0 },
 };
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
 /*
- * libivykis: handlers that do not return to iv_main(), or that call it.
+ * libivykis: handlers that do not return, or that call iv_main().
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -26,8 +26,8 @@
 #ifdef BY_TURNS
 #include <poll.h>
 
-/* In place of iv_main(): in the wait of another loop, where that is possible. */
-static void run_by_turns(void)
+/* Instead of iv_main(): embedded in another loop, where that is possible. */
+static void run_embedded(void)
 {
 	static const struct timespec at_once;
 	struct pollfd pfd = { .fd = iv_loop_fd(), .events = POLLIN };
@@ -38,26 +38,26 @@ static void run_by_turns(void)
 	}
 }
 
-#define iv_main()	run_by_turns()
+#define iv_main()	run_embedded()
 #endif
 
 /*
- * Two objects of each kind are due at the same time.  The handler that comes
- * first acts, the other one quits.
+ * Two objects of each kind are due at the same time.  The handler that is
+ * called first calls act(), the other one quits.
  */
 #define NUM	2
 
 static int calls;
 static void (*act)(void);
 
-static int removing;
+static int is_removing;
 
-static void handle(void *cookie)
+static void act_or_quit(void *cookie)
 {
 	(void)cookie;
 	if (calls++ == 0)
 		act();
-	else if (!removing)
+	else if (!is_removing)
 		iv_quit();
 }
 
@@ -75,7 +75,7 @@ static void add_timers(void)
 	for (i = 0; i < NUM; i++) {
 		IV_TIMER_INIT(&timers[i]);
 		timers[i].expires = (struct timespec){ 0 };
-		timers[i].handler = handle;
+		timers[i].handler = act_or_quit;
 		iv_timer_register(&timers[i]);
 	}
 }
@@ -98,7 +98,7 @@ static void add_tasks(void)
 
 	for (i = 0; i < NUM; i++) {
 		IV_TASK_INIT(&tasks[i]);
-		tasks[i].handler = handle;
+		tasks[i].handler = act_or_quit;
 		iv_task_register(&tasks[i]);
 	}
 }
@@ -121,7 +121,7 @@ static void read_and_handle(void *_fd)
 	char c;
 
 	check_int(read(fd->fd, &c, 1), 1);
-	handle(NULL);
+	act_or_quit(NULL);
 }
 
 static void add_fds(void)
@@ -137,7 +137,7 @@ static void add_fds(void)
 		fds[i].cookie = &fds[i];
 		fds[i].handler_in = read_and_handle;
 		iv_fd_register(&fds[i]);
-		/* Kept open by a copy, which is closed with it. */
+		/* The other end stays open, where remove_fds() closes it. */
 		check_int(dup2(fd[1], 100 + i), 100 + i);
 		close(fd[1]);
 	}
@@ -162,7 +162,7 @@ static void add_events(void)
 
 	for (i = 0; i < NUM; i++) {
 		IV_EVENT_INIT(&events[i]);
-		events[i].handler = handle;
+		events[i].handler = act_or_quit;
 		check_int(iv_event_register(&events[i]), 0);
 		iv_event_post(&events[i]);
 	}
@@ -185,7 +185,7 @@ static void add_events_of_others(void)
 
 	for (i = 0; i < NUM; i++) {
 		IV_EVENT_INIT(&events[i]);
-		events[i].handler = handle;
+		events[i].handler = act_or_quit;
 		check_int(iv_event_register(&events[i]), 0);
 	}
 	check_int(pthread_create(&thread, NULL, post_events, NULL), 0);
@@ -208,7 +208,7 @@ static void add_raws(void)
 
 	for (i = 0; i < NUM; i++) {
 		IV_EVENT_RAW_INIT(&raws[i]);
-		raws[i].handler = handle;
+		raws[i].handler = act_or_quit;
 		check_int(iv_event_raw_register(&raws[i]), 0);
 		iv_event_raw_post(&raws[i]);
 	}
@@ -232,7 +232,7 @@ static void add_signals(void)
 		IV_SIGNAL_INIT(&signals[i]);
 		signals[i].signum = SIGUSR1;
 		signals[i].flags = 0;
-		signals[i].handler = handle;
+		signals[i].handler = act_or_quit;
 		check_int(iv_signal_register(&signals[i]), 0);
 	}
 	check_int(raise(SIGUSR1), 0);
@@ -248,7 +248,7 @@ static void remove_signals(void)
 
 static struct iv_wait_interest waits[NUM];
 
-static void end_at_once(void *cookie)
+static void exit_child(void *cookie)
 {
 	(void)cookie;
 	_exit(0);
@@ -258,7 +258,7 @@ static void child_ended(void *cookie, int status, const struct rusage *rusage)
 {
 	(void)rusage;
 	check_int(status, 0);
-	handle(cookie);
+	act_or_quit(cookie);
 }
 
 static void add_waits(void)
@@ -269,7 +269,7 @@ static void add_waits(void)
 		IV_WAIT_INTEREST_INIT(&waits[i]);
 		waits[i].handler = child_ended;
 		check_int(iv_wait_interest_register_spawn(&waits[i],
-							  end_at_once, NULL),
+							  exit_child, NULL),
 			  0);
 	}
 }
@@ -280,7 +280,7 @@ static void remove_waits(void)
 
 	for (i = 0; i < NUM; i++) {
 		iv_wait_interest_unregister(&waits[i]);
-		/* Where the loop has not got to know. */
+		/* In case the loop has not waited for it yet. */
 		(void)waitpid(waits[i].pid, NULL, 0);
 	}
 }
@@ -288,16 +288,16 @@ static void remove_waits(void)
 static char dir[32];
 
 #if HAS_INOTIFY
-static struct iv_inotify in;
+static struct iv_inotify inotify;
 static struct iv_inotify_watch watch;
 
-static void file_was_made(void *cookie, struct inotify_event *event)
+static void file_created(void *cookie, struct inotify_event *event)
 {
 	check_int(event->mask, IN_CREATE);
-	handle(cookie);
+	act_or_quit(cookie);
 }
 
-static void in_dir(const char *name, int make)
+static void make_or_unlink(const char *name, int make)
 {
 	char path[64];
 	int fd;
@@ -316,38 +316,38 @@ static void add_watch(void)
 {
 	strcpy(dir, "/tmp/ivykis.XXXXXX");
 	check(mkdtemp(dir) != NULL);
-	IV_INOTIFY_INIT(&in);
-	check_int(iv_inotify_register(&in), 0);
+	IV_INOTIFY_INIT(&inotify);
+	check_int(iv_inotify_register(&inotify), 0);
 	IV_INOTIFY_WATCH_INIT(&watch);
-	watch.inotify = &in;
+	watch.inotify = &inotify;
 	watch.pathname = dir;
 	watch.mask = IN_CREATE;
-	watch.handler = file_was_made;
+	watch.handler = file_created;
 	check_int(iv_inotify_watch_register(&watch), 0);
-	in_dir("one", 1);
-	in_dir("two", 1);
+	make_or_unlink("one", 1);
+	make_or_unlink("two", 1);
 }
 
 static void remove_dir(void)
 {
-	in_dir("one", 0);
-	in_dir("two", 0);
+	make_or_unlink("one", 0);
+	make_or_unlink("two", 0);
 	check_int(rmdir(dir), 0);
 }
 
 static void remove_watch(void)
 {
-	iv_inotify_unregister(&in);
+	iv_inotify_unregister(&inotify);
 	remove_dir();
 }
 
-/* One event that all watches of an instance hear of. */
+/* An overflow is reported to all watches of an instance. */
 static struct iv_inotify_watch watches[NUM];
 
 static void queue_overflowed(void *cookie, struct inotify_event *event)
 {
 	if (event->mask & IN_Q_OVERFLOW)
-		handle(cookie);
+		act_or_quit(cookie);
 }
 
 static int queue_length(void)
@@ -370,13 +370,13 @@ static void add_overflow(void)
 
 	strcpy(dir, "/tmp/ivykis.XXXXXX");
 	check(mkdtemp(dir) != NULL);
-	in_dir("one", 1);
-	in_dir("two", 1);
-	IV_INOTIFY_INIT(&in);
-	check_int(iv_inotify_register(&in), 0);
+	make_or_unlink("one", 1);
+	make_or_unlink("two", 1);
+	IV_INOTIFY_INIT(&inotify);
+	check_int(iv_inotify_register(&inotify), 0);
 	for (i = 0; i < NUM; i++) {
 		IV_INOTIFY_WATCH_INIT(&watches[i]);
-		watches[i].inotify = &in;
+		watches[i].inotify = &inotify;
 		snprintf(path, sizeof(path), "%s/%s", dir, i ? "two" : "one");
 		watches[i].pathname = path;
 		watches[i].mask = IN_OPEN | IN_CLOSE;
@@ -384,10 +384,10 @@ static void add_overflow(void)
 		check_int(iv_inotify_watch_register(&watches[i]), 0);
 	}
 	for (i = 0; i < length; i++)
-		in_dir(i & 1 ? "two" : "one", 1);
+		make_or_unlink(i & 1 ? "two" : "one", 1);
 }
 #else
-/* It is left out of the kinds. */
+/* This kind is left out. */
 #define add_watch	remove_nothing
 #define add_overflow	remove_nothing
 #define remove_watch	remove_nothing
@@ -425,13 +425,13 @@ static void begin(void *cookie)
 	begun = 1;
 }
 
-/* The one thread is done with all before the last when it begins that. */
+/* When the only thread begins the last item, all the others are done. */
 static void add_completions(void)
 {
 	static struct iv_work_item last;
 
 	add_pool(1);
-	submit(&pool, nothing, handle);
+	submit(&pool, nothing, act_or_quit);
 	IV_WORK_ITEM_INIT(&last);
 	last.work = begin;
 	last.completion = nothing;
@@ -444,32 +444,32 @@ static void add_completions(void)
 static void add_completions_of_own_work(void)
 {
 	add_pool(0);
-	submit(&pool, nothing, handle);
+	submit(&pool, nothing, act_or_quit);
 }
 
 static void add_own_work(void)
 {
 	add_pool(0);
-	submit(&pool, handle, nothing);
+	submit(&pool, act_or_quit, nothing);
 }
 
-/* It comes to its end, which is what a loop waits for. */
+/* The loop returns when the pool has ended. */
 static void remove_pool(void)
 {
-	removing = 1;
+	is_removing = 1;
 	iv_work_pool_put(&pool);
 	iv_main();
-	removing = 0;
+	is_removing = 0;
 }
 
 static void add_completions_without_pool(void)
 {
-	submit(NULL, nothing, handle);
+	submit(NULL, nothing, act_or_quit);
 }
 
 static void add_work_without_pool(void)
 {
-	submit(NULL, handle, nothing);
+	submit(NULL, act_or_quit, nothing);
 }
 
 static void remove_nothing(void)
@@ -512,7 +512,7 @@ static int is_pool(void)
 	return kind->remove == remove_pool;
 }
 
-/* Each in a process of its own, so that it is said which one fails. */
+/* Each kind runs in a child, so that the output shows which one fails. */
 static void for_each_kind(void (*fn)(void))
 {
 	int i;
@@ -538,23 +538,23 @@ static void for_each_kind(void (*fn)(void))
 	}
 }
 
-/* The thread ends in the handler, which its cleanup handler is prepared for. */
-static int cleaned;
+/* The thread ends in a handler, and its cleanup handler ends the loop. */
+static int cleanups;
 
-static void clean(void *cookie)
+static void clean_up(void *cookie)
 {
 	(void)cookie;
 	kind->remove();
 	iv_deinit();
 	check_int(iv_inited(), 0);
-	cleaned++;
+	cleanups++;
 }
 
-static void *clean_thread(void *arg)
+static void *thread_with_cleanup(void *arg)
 {
 	iv_init();
 	kind->add();
-	pthread_cleanup_push(clean, NULL);
+	pthread_cleanup_push(clean_up, NULL);
 	iv_main();
 	check(0);
 	pthread_cleanup_pop(0);
@@ -573,37 +573,37 @@ static void cancel_thread(void)
 	pthread_testcancel();
 }
 
-static void run_clean_thread(void)
+static void run_thread_with_cleanup(void)
 {
 	pthread_t thread;
 
-	check_int(pthread_create(&thread, NULL, clean_thread, NULL), 0);
+	check_int(pthread_create(&thread, NULL, thread_with_cleanup, NULL), 0);
 	check_int(pthread_join(thread, NULL), 0);
-	check_int(cleaned, 1);
-	/* A pool comes to its end with all completions. */
+	check_int(cleanups, 1);
+	/* A pool ends only after all completions were called. */
 	check_int(calls, is_pool() ? calls : 1);
 }
 
-static void end_of_thread(void)
+static void exit_in_handler(void)
 {
 	act = exit_thread;
-	run_clean_thread();
+	run_thread_with_cleanup();
 }
 
-static void cancellation(void)
+static void cancel_in_handler(void)
 {
 	act = cancel_thread;
-	run_clean_thread();
+	run_thread_with_cleanup();
 }
 
-static void thread_may_end_in_a_handler(void)
+static void thread_may_end_in_handler(void)
 {
-	skip_under(ASAN, "takes frames for live that pthread_exit has left");
-	for_each_kind(end_of_thread);
-	for_each_kind(cancellation);
+	skip_under(ASAN, "takes stack frames for live after pthread_exit");
+	for_each_kind(exit_in_handler);
+	for_each_kind(cancel_in_handler);
 }
 
-/* ... or in the wait. */
+/* The thread is cancelled in the wait. */
 static void *wait_thread(void *_timer)
 {
 	iv_init();
@@ -617,9 +617,9 @@ static void *wait_thread(void *_timer)
 		timers[1].expires.tv_sec += 1000;
 		iv_timer_register(&timers[1]);
 	}
-	/* The handler quits; then there is nothing to do. */
+	/* The handler quits.  Then there is nothing to do but wait. */
 	iv_main();
-	pthread_cleanup_push(clean, NULL);
+	pthread_cleanup_push(clean_up, NULL);
 	pthread_cancel(pthread_self());
 	iv_main();
 	check(0);
@@ -635,7 +635,7 @@ static void remove_timers_and_events(void)
 	remove_events();
 }
 
-static void wait_is_a_cancellation_point(void)
+static void wait_is_cancellation_point(void)
 {
 	static const struct kind events_and_timers = {
 		.remove = remove_timers_and_events,
@@ -648,14 +648,14 @@ static void wait_is_a_cancellation_point(void)
 		check_int(pthread_create(&thread, NULL, wait_thread,
 					 i ? &timers : NULL), 0);
 		check_int(pthread_join(thread, NULL), 0);
-		check_int(cleaned, i + 1);
+		check_int(cleanups, i + 1);
 	}
 }
 
 /* longjmp(3) out of a handler. */
 static jmp_buf back;
 
-static void jump(void)
+static void jump_out(void)
 {
 	longjmp(back, 1);
 }
@@ -667,7 +667,7 @@ static void use_stack(void)
 	memset((char *)room, 0x5a, sizeof(room));
 }
 
-/* Deeper in the stack than iv_main() was. */
+/* The stack frames of iv_main() are overwritten before the calls. */
 static __attribute__((noinline)) void remove_and_deinit(void)
 {
 	volatile char room[1024];
@@ -681,7 +681,7 @@ static __attribute__((noinline)) void remove_and_deinit(void)
 
 static void run_until_jump(void)
 {
-	act = jump;
+	act = jump_out;
 	iv_init();
 	kind->add();
 	if (setjmp(back) == 0) {
@@ -704,17 +704,17 @@ static void jump_and_go_on(void)
 	int i;
 
 	run_until_jump();
-	/* What was due with it is, and needs nothing else to happen. */
-	removing = is_pool();
+	/* The other object is still due, and nothing else wakes the loop. */
+	is_removing = is_pool();
 	if (is_pool())
 		run_iterations(10);
 	else
 		iv_main();
-	removing = 0;
+	is_removing = 0;
 	check_int(calls, 2);
 	remove_and_deinit();
 
-	/* A new loop, over and over. */
+	/* New loops can be made and run. */
 	for (i = 0; i < 3; i++) {
 		calls = 1;
 		iv_init();
@@ -731,13 +731,13 @@ static void handler_may_be_left_by_longjmp(void)
 	for_each_kind(jump_and_deinit);
 }
 
-static void loop_goes_on_with_what_was_left(void)
+static void rest_is_served_after_jump(void)
 {
 	for_each_kind(jump_and_go_on);
 }
 
 #ifdef CXX
-/* The script `throw' builds it so: a handler throws, and that is caught. */
+/* The script `throw' builds this part: a handler throws, a caller catches. */
 void throw_something(void);
 int catches(void (*fn)(void));
 
@@ -766,7 +766,7 @@ static void throw_and_go_on(void)
 	remove_and_deinit();
 }
 
-/* Caught by the handler that has called the inner iv_main(). */
+/* The handler that has called the inner iv_main() catches the exception. */
 static void call_and_catch(void)
 {
 	calls = 0;
@@ -782,7 +782,7 @@ static void throw_in_inner(void)
 	kind->add();
 	iv_main();
 	check(calls >= 1);
-	removing = 1;
+	is_removing = 1;
 	kind->remove();
 	iv_deinit();
 }
@@ -796,7 +796,7 @@ static void handler_may_throw(void)
 
 #endif
 
-/* A handler ends the loop. */
+/* A handler ends the loop, and jumps out. */
 static void deinit_and_jump(void)
 {
 	kind->remove();
@@ -823,7 +823,7 @@ static void deinit_jump_and_init(void)
 	iv_deinit();
 }
 
-static void loop_may_be_ended_where_control_does_not_return(void)
+static void handler_may_end_loop_and_jump(void)
 {
 	for_each_kind(deinit_jump_and_init);
 }
@@ -841,7 +841,7 @@ static void deinit_and_return(void)
 	iv_main();
 }
 
-static void deinit_init_and_more(void)
+static void deinit_init_and_run(void)
 {
 	kind->remove();
 	iv_deinit();
@@ -853,7 +853,7 @@ static void deinit_init_and_more(void)
 
 static void replace_and_return(void)
 {
-	act = deinit_init_and_more;
+	act = deinit_init_and_run;
 	iv_init();
 	kind->add();
 	iv_main();
@@ -875,7 +875,7 @@ static void use_and_return(void)
 	iv_main();
 }
 
-static void fatal_returns(void)
+static void check_fatal_returns(void)
 {
 	check_fatal(deinit_and_return, "iv_deinit: called inside iv_main");
 	check_fatal(replace_and_return, "iv_deinit: called inside iv_main");
@@ -884,13 +884,13 @@ static void fatal_returns(void)
 		kind->after_deinit();
 }
 
-static void return_to_an_ended_loop_is_fatal(void)
+static void return_after_deinit_is_fatal(void)
 {
-	for_each_kind(fatal_returns);
+	for_each_kind(check_fatal_returns);
 }
 
-/* exit(3) in a handler, and the loop ended by what is called then. */
-static void end_it(void)
+/* A handler calls exit(3), and an atexit(3) function ends the loop. */
+static void deinit_at_exit(void)
 {
 	if (!iv_inited())
 		return;
@@ -912,7 +912,7 @@ static void exit_and_deinit(void)
 	check(pid >= 0);
 	if (pid == 0) {
 		act = exit_process;
-		atexit(end_it);
+		atexit(deinit_at_exit);
 		iv_init();
 		kind->add();
 		iv_main();
@@ -922,7 +922,7 @@ static void exit_and_deinit(void)
 	check_int(status, 7 << 8);
 }
 
-static void process_may_end_in_a_handler(void)
+static void process_may_exit_in_handler(void)
 {
 	for_each_kind(exit_and_deinit);
 }
@@ -930,7 +930,7 @@ static void process_may_end_in_a_handler(void)
 /* iv_main() in a handler. */
 static int inner_calls;
 
-static void inner(void *cookie)
+static void quit_inner(void *cookie)
 {
 	(void)cookie;
 	inner_calls++;
@@ -942,7 +942,7 @@ static void run_inner(void)
 	static struct iv_task task;
 
 	IV_TASK_INIT(&task);
-	task.handler = inner;
+	task.handler = quit_inner;
 	iv_task_register(&task);
 	iv_main();
 	check_int(inner_calls, 1);
@@ -985,8 +985,8 @@ static void remove_in_inner(void)
 	iv_main();
 }
 
-/* What the handler belongs to is gone when it returns. */
-static void end_in_inner(void)
+/* When the handler returns, its object is no longer registered. */
+static void remove_in_handler_and_run(void)
 {
 	act = remove_in_inner;
 	iv_init();
@@ -996,14 +996,14 @@ static void end_in_inner(void)
 	iv_deinit();
 }
 
-static void iv_main_may_be_called_in_a_handler(void)
+static void handler_may_call_iv_main(void)
 {
 	for_each_kind(quit_both);
 	for_each_kind(serve_in_inner);
-	for_each_kind(end_in_inner);
+	for_each_kind(remove_in_handler_and_run);
 }
 
-/* A callback of iv_tls is inside iv_deinit() already. */
+/* A callback of iv_tls calls iv_deinit(), which has called it. */
 static void deinit_area(void *area)
 {
 	(void)area;
@@ -1019,32 +1019,32 @@ static void deinit_in_deinit(void)
 	iv_deinit();
 }
 
-static void deinit_in_its_callback_is_fatal(void)
+static void deinit_in_callback_is_fatal(void)
 {
 	check_fatal(deinit_in_deinit, "iv_deinit: called in a deinit_thread");
 }
 
 static const struct check_case cases[] = {
 	{ "a thread may end in any handler, and its cleanup ends the loop",
-	  thread_may_end_in_a_handler, EACH, 0 },
-	{ "the wait is a cancellation point, and leaves things whole",
-	  wait_is_a_cancellation_point, EACH, 0 },
-	{ "any handler may be left by longjmp, and the loop be ended",
+	  thread_may_end_in_handler, EACH, 0 },
+	{ "a thread may be cancelled in the wait, and then end the loop",
+	  wait_is_cancellation_point, EACH, 0 },
+	{ "the loop may be ended after longjmp out of any handler",
 	  handler_may_be_left_by_longjmp, EACH, 0 },
-	{ "what was due with a handler that was left is served next",
-	  loop_goes_on_with_what_was_left, EACH, 0 },
+	{ "other objects that were due are served after longjmp out of a handler",
+	  rest_is_served_after_jump, EACH, 0 },
 	{ "a handler that does not return may end the loop",
-	  loop_may_be_ended_where_control_does_not_return, EACH, 0 },
-	{ "a handler that ended the loop and returns is fatal",
-	  return_to_an_ended_loop_is_fatal, EACH_METHOD, 0 },
-	{ "exit in any handler, and what is called then may end the loop",
-	  process_may_end_in_a_handler, EACH_METHOD, 0 },
+	  handler_may_end_loop_and_jump, EACH, 0 },
+	{ "returning from a handler that ended the loop is fatal",
+	  return_after_deinit_is_fatal, EACH_METHOD, 0 },
+	{ "any handler may call exit, and an atexit function end the loop",
+	  process_may_exit_in_handler, EACH_METHOD, 0 },
 	{ "any handler may call iv_main",
-	  iv_main_may_be_called_in_a_handler, EACH, 0 },
-	{ "iv_deinit in its own callback is fatal",
-	  deinit_in_its_callback_is_fatal, ONCE, 0 },
+	  handler_may_call_iv_main, EACH, 0 },
+	{ "iv_deinit in a callback of iv_deinit is fatal",
+	  deinit_in_callback_is_fatal, ONCE, 0 },
 #ifdef CXX
-	{ "any handler may throw, and what was due with it is served next",
+	{ "any handler may throw, and other objects that were due are served",
 	  handler_may_throw, EACH, 0 },
 #endif
 };

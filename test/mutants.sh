@@ -354,32 +354,32 @@ mutant "board: hints are never set" $raw \
 	event_raw_board 'make few system calls' eventfd
 mutant "busy poll: the kernel is not asked" iv_busy_poll \
 	's/if (ns_since(&asked, &now) < ASK_NSEC)/if (1)/' \
-	busy_poll 'descriptors are served' poll/eventfd
-mutant "busy poll: posts are not looked at" iv_busy_poll \
+	busy_poll 'descriptors are served while the loop polls' poll/eventfd
+mutant "busy poll: posts are not checked for" iv_busy_poll \
 	's/if (iv_main_has_work(st))/if (0)/' \
 	busy_poll 'without a doorbell' poll/eventfd
 mutant "busy poll: instead of asking the kernel" iv_main \
 	'/^wait_for_events(/,/^}/s/if (is_something_due(st))/if (iv_task_queued(st))/' \
-	busy_poll 'beside endless work' poll/eventfd
+	busy_poll 'while the loop always has work' poll/eventfd
 mutant "busy poll: beyond the next timer" iv_busy_poll \
 	's/until != NULL && iv_time_compare(until, &end) < 0/0/' \
-	busy_poll 'timers are served' poll/eventfd
+	busy_poll 'timers are served while' poll/eventfd
 mutant "busy poll: the window stays" iv_busy_poll \
 	's/b->window \/= 2;/;/' \
 	busy_poll 'polls in vain' poll/eventfd
 mutant "busy poll: a loop without a limit never spins" iv_busy_poll \
 	's/^\t\treturn spin(st);/\t\treturn 0;/' \
-	busy_poll 'while it was awake' poll/eventfd
+	busy_poll 'that came while it ran' poll/eventfd
 mutant "busy poll: it spins after any post" iv_main \
 	's/|= !st->has_slept;/= 1;/' \
 	busy_poll 'woken by each post' poll/eventfd
-mutant "busy poll: spins in vain are not left out" iv_busy_poll \
+mutant "busy poll: no spins are left out" iv_busy_poll \
 	's/^\tb->skips = b->in_vain;/\t;/' \
 	busy_poll 'less and less' poll/eventfd
-mutant "busy poll: nonsense is a number" iv_busy_poll \
+mutant "busy poll: bad values are accepted" iv_busy_poll \
 	's/if (\*word == .*usec <= MAX_USEC)/if (1)/' \
 	busy_poll 'to all loops' ''
-mutant "busy poll: privileged programs ask for it" iv_main \
+mutant "busy poll: privileged programs use the environment" iv_main \
 	's/iv_process_getenv("IV_BUSY_POLL")/getenv("IV_BUSY_POLL") ?: ""/' \
 	process 'set-user-ID' ''
 mutant "busy poll: on one processor" iv_busy_poll \
@@ -693,7 +693,7 @@ case $defs in *HAVE_URING*)
 		>>"$tmp/wraps"
 esac
 wraps=@$tmp/wraps
-whole='is a cancellation point'
+whole='no call is a cancellation point'
 mutant "cancel: inotify is read at a cancellation point" iv_inotify \
 	's/int state = iv_cancel_disable();/int state = 0;/' \
 	cancel "$whole" poll/eventfd "$wraps"
@@ -701,7 +701,7 @@ mutant "cancel: the end of a pipe is closed by close(2)" iv_popen \
 	's/iv_close(p.end)/close(p.end)/' \
 	cancel "$whole" poll/eventfd "$wraps"
 
-left='what was due with a handler that was left'
+left='are served after longjmp out of a handler'
 mutant "left: the rest of what inotify has read" iv_inotify \
 	'/^static void deliver_all/,/^}/s/iv_task_register(&q->rest);/;/' \
 	leave "$left" poll/eventfd
@@ -716,7 +716,7 @@ mutant "left: the rest of the owner's work" iv_work \
 	leave "$left" poll/eventfd
 mutant "left: a loop that was ended is not noticed" iv_main \
 	's/if (st->life != life)/if (0)/' \
-	leave 'that ended the loop and returns' poll/eventfd
+	leave 'returning from a handler that ended the loop' poll/eventfd
 
 mutant "once: a signal ends the wait" iv_main \
 	's/if (is_due(st) || is_over(st, limit))/if (1)/' \

@@ -556,8 +556,8 @@ row F7 "an input error loses what was read" \
 	'is -1, not 1'
 row F8 "what a program wrote to a terminal is lost" \
 	fd_pump 'all that a program wrote to a terminal' - 'drained is'
-row L1 "what a handler that jumps out has left is lost" \
-	leave 'what was due with a handler' poll/eventfd 'calls is 1, not 2'
+row L1 "objects are lost if a handler jumps out" \
+	leave 'are served after longjmp' poll/eventfd 'calls is 1, not 2'
 row L2 "without a system log nobody learns what was fatal" \
 	fatal 'the message goes to standard error' - '"" was written'
 row L3 "a fatal error in a cancelled thread ends the thread" \
