@@ -1,5 +1,5 @@
 /*
- * libivykis: iv_fatal, and the mistakes that end in it.
+ * libivykis: iv_fatal, and mistakes that call it.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
@@ -19,10 +19,10 @@
 #include <sys/wait.h>
 #include "check.h"
 
-/* iv_fatal() itself: in a child, with what it writes to standard error. */
+/* iv_fatal() is called in a child, whose output is checked. */
 static int output;
 
-static pid_t start(void (*fn)(void))
+static pid_t start_child(void (*fn)(void))
 {
 	int fd[2];
 	pid_t pid;
@@ -45,7 +45,7 @@ static pid_t start(void (*fn)(void))
 static void
 expect_end(void (*fn)(void), int sig, int code, const char *want)
 {
-	pid_t pid = start(fn);
+	pid_t pid = start_child(fn);
 	char got[2048];
 	size_t len = 0;
 	ssize_t ret;
@@ -67,39 +67,39 @@ expect_end(void (*fn)(void), int sig, int code, const char *want)
 	check(!strcmp(got, want));
 }
 
-static void write_it(const char *msg)
+static void write_message(const char *msg)
 {
 	if (write(2, msg, strlen(msg)) < 0)
 		_exit(3);
 }
 
-static void write_it_and_exit(const char *msg)
+static void write_and_exit(const char *msg)
 {
-	write_it(msg);
+	write_message(msg);
 	_exit(42);
 }
 
-static void write_it_and_fail(const char *msg)
+static void write_and_fail(const char *msg)
 {
-	write_it(msg);
+	write_message(msg);
 	iv_fatal("once more");
 }
 
 static void fatal_with_numbers(void)
 {
-	iv_set_fatal_msg_handler(write_it);
+	iv_set_fatal_msg_handler(write_message);
 	iv_fatal("%d and %s", 12, "%s");
 }
 
 static void fatal_with_exit(void)
 {
-	iv_set_fatal_msg_handler(write_it_and_exit);
+	iv_set_fatal_msg_handler(write_and_exit);
 	iv_fatal("bye");
 }
 
 static void fatal_in_handler(void)
 {
-	iv_set_fatal_msg_handler(write_it_and_fail);
+	iv_set_fatal_msg_handler(write_and_fail);
 	iv_fatal("first");
 }
 
@@ -110,7 +110,7 @@ static void fatal_without_handler(void)
 
 static void fatal_with_handler_removed(void)
 {
-	iv_set_fatal_msg_handler(write_it);
+	iv_set_fatal_msg_handler(write_message);
 	iv_set_fatal_msg_handler(NULL);
 	iv_fatal("for the system log");
 }
@@ -131,7 +131,7 @@ static void run_thread(void *(*fn)(void *))
 
 static void fatal_in_thread(void)
 {
-	iv_set_fatal_msg_handler(write_it);
+	iv_set_fatal_msg_handler(write_message);
 	run_thread(fatal_thread);
 }
 
@@ -139,7 +139,7 @@ static char longest[2000];
 
 static void fatal_with_much_text(void)
 {
-	iv_set_fatal_msg_handler(write_it);
+	iv_set_fatal_msg_handler(write_message);
 	iv_fatal("%s", longest);
 }
 
@@ -154,8 +154,8 @@ static void handler_may_end_the_process(void)
 	expect_end(fatal_with_exit, 0, 42, "bye");
 }
 
-/* The handler has eight chances more. */
-static void failing_handler_comes_to_an_end(void)
+/* The handler is called for up to eight more errors. */
+static void failing_handler_is_not_called_for_ever(void)
 {
 	expect_end(fatal_in_handler, SIGABRT, 0,
 		   "first" "once more" "once more" "once more" "once more"
@@ -164,13 +164,13 @@ static void failing_handler_comes_to_an_end(void)
 
 static jmp_buf back;
 
-static void write_it_and_go_back(const char *msg)
+static void write_and_jump(const char *msg)
 {
-	write_it(msg);
+	write_message(msg);
 	longjmp(back, 1);
 }
 
-/* In one frame, and deeper than the one before. */
+/* In a stack frame whose size depends on the depth. */
 static void fatal_below(int depth, int i)
 {
 	volatile char room[512 * (depth + 1)];
@@ -183,7 +183,7 @@ static void fatal_again(void)
 {
 	static volatile int i;
 
-	iv_set_fatal_msg_handler(write_it_and_go_back);
+	iv_set_fatal_msg_handler(write_and_jump);
 	for (i = 0; i < 20; i++) {
 		if (setjmp(back) == 0)
 			fatal_below(0, i % 10);
@@ -209,7 +209,7 @@ static void message_goes_to_standard_error(void)
 		   "for the system log\n");
 }
 
-/* The longest message and its newline, by one write(2). */
+/* The longest message and its newline are written by one write(2). */
 static void message_is_one_line(void)
 {
 	int fd[2];
@@ -286,7 +286,7 @@ static void message_is_cut(void)
 	expect_end(fatal_with_much_text, SIGABRT, 0, want);
 }
 
-/* Objects to make mistakes with. */
+/* Objects for the mistakes. */
 static struct iv_fd fd;
 static struct iv_task task;
 static struct iv_timer timer;
@@ -319,16 +319,16 @@ static void begin(void)
 	init_objects();
 }
 
-/* No loop. */
+/* Calls in a thread without a loop. */
 void (iv_validate_now)(void);
 const struct timespec *__iv_now_location(void);
 
-static void look_at_now(void)
+static void read_now(void)
 {
 	(void)iv_now.tv_sec;
 }
 
-static void locate_now(void)
+static void get_now_location(void)
 {
 	(void)__iv_now_location();
 }
@@ -339,7 +339,7 @@ static void register_fd(void)
 	iv_fd_register(&fd);
 }
 
-static void try_fd(void)
+static void register_try_fd(void)
 {
 	init_objects();
 	(void)iv_fd_register_try(&fd);
@@ -351,19 +351,19 @@ static void unregister_fd(void)
 	iv_fd_unregister(&fd);
 }
 
-static void set_in(void)
+static void set_handler_in(void)
 {
 	init_objects();
 	iv_fd_set_handler_in(&fd, nothing);
 }
 
-static void set_out(void)
+static void set_handler_out(void)
 {
 	init_objects();
 	iv_fd_set_handler_out(&fd, nothing);
 }
 
-static void set_err(void)
+static void set_handler_err(void)
 {
 	init_objects();
 	iv_fd_set_handler_err(&fd, nothing);
@@ -416,16 +416,16 @@ static void check_calls_without_loop(void)
 	check_fatal(iv_main, "iv_main:");
 	check_fatal(iv_quit, "iv_quit:");
 	check_fatal(iv_deinit, "iv_deinit:");
-	check_fatal(look_at_now, "iv_now:");
-	check_fatal(locate_now, "iv_now:");
+	check_fatal(read_now, "iv_now:");
+	check_fatal(get_now_location, "iv_now:");
 	check_fatal(iv_invalidate_now, "iv_invalidate_now:");
 	check_fatal((iv_validate_now), "iv_validate_now:");
 	check_fatal(register_fd, "iv_fd_register:");
-	check_fatal(try_fd, "iv_fd_register_try:");
+	check_fatal(register_try_fd, "iv_fd_register_try:");
 	check_fatal(unregister_fd, "iv_fd_unregister:");
-	check_fatal(set_in, "iv_fd_set_handler_in:");
-	check_fatal(set_out, "iv_fd_set_handler_out:");
-	check_fatal(set_err, "iv_fd_set_handler_err:");
+	check_fatal(set_handler_in, "iv_fd_set_handler_in:");
+	check_fatal(set_handler_out, "iv_fd_set_handler_out:");
+	check_fatal(set_handler_err, "iv_fd_set_handler_err:");
 	check_fatal(register_task, "iv_task_register:");
 	check_fatal(unregister_task, "iv_task_unregister:");
 	check_fatal(register_timer, "iv_timer_register:");
@@ -443,7 +443,7 @@ static void calls_without_loop(void)
 	check_calls_without_loop();
 }
 
-static void raw_without_loop_at_the_limit(void)
+static void register_raw_without_eventfd(void)
 {
 	refuse("eventfd2", EMFILE);
 	register_raw();
@@ -451,7 +451,7 @@ static void raw_without_loop_at_the_limit(void)
 
 static void shortage_does_not_hide_mistakes(void)
 {
-	check_fatal(raw_without_loop_at_the_limit, "iv_event_raw_register:");
+	check_fatal(register_raw_without_eventfd, "iv_event_raw_register:");
 }
 
 /* The loop. */
@@ -490,21 +490,21 @@ static void register_fd_twice(void)
 	iv_fd_register(&fd);
 }
 
-static void try_fd_twice(void)
+static void register_try_fd_twice(void)
 {
 	begin();
 	iv_fd_register(&fd);
 	(void)iv_fd_register_try(&fd);
 }
 
-static void register_no_fd(void)
+static void register_bad_fd(void)
 {
 	begin();
 	fd.fd = -1;
 	iv_fd_register(&fd);
 }
 
-static void try_no_fd(void)
+static void register_try_bad_fd(void)
 {
 	begin();
 	fd.fd = -77;
@@ -532,25 +532,25 @@ static void unregister_zeroed_fd(void)
 	iv_fd_unregister(&fd);
 }
 
-static void set_in_with_loop(void)
+static void set_handler_in_with_loop(void)
 {
 	begin();
-	set_in();
+	set_handler_in();
 }
 
-static void set_out_with_loop(void)
+static void set_handler_out_with_loop(void)
 {
 	begin();
-	set_out();
+	set_handler_out();
 }
 
-static void set_err_with_loop(void)
+static void set_handler_err_with_loop(void)
 {
 	begin();
-	set_err();
+	set_handler_err();
 }
 
-static void *foreign_unregister_fd(void *arg)
+static void *unregister_fd_here(void *arg)
 {
 	iv_init();
 	iv_fd_unregister(&fd);
@@ -558,7 +558,7 @@ static void *foreign_unregister_fd(void *arg)
 	return arg;
 }
 
-static void *foreign_set_in(void *arg)
+static void *set_handler_in_here(void *arg)
 {
 	iv_init();
 	iv_fd_set_handler_in(&fd, nothing);
@@ -570,32 +570,32 @@ static void unregister_fd_in_other_thread(void)
 {
 	begin();
 	iv_fd_register(&fd);
-	run_thread(foreign_unregister_fd);
+	run_thread(unregister_fd_here);
 }
 
-static void set_in_in_other_thread(void)
+static void set_handler_in_in_other_thread(void)
 {
 	begin();
 	iv_fd_register(&fd);
-	run_thread(foreign_set_in);
+	run_thread(set_handler_in_here);
 }
 
 static void mistakes_with_descriptors(void)
 {
 	check_fatal(register_fd_twice, "iv_fd_register:");
-	check_fatal(try_fd_twice, "iv_fd_register_try:");
-	check_fatal(register_no_fd, "iv_fd_register:");
-	check_fatal(register_no_fd, "-1");
-	check_fatal(try_no_fd, "iv_fd_register_try:");
-	check_fatal(try_no_fd, "-77");
+	check_fatal(register_try_fd_twice, "iv_fd_register_try:");
+	check_fatal(register_bad_fd, "iv_fd_register:");
+	check_fatal(register_bad_fd, "-1");
+	check_fatal(register_try_bad_fd, "iv_fd_register_try:");
+	check_fatal(register_try_bad_fd, "-77");
 	check_fatal(unregister_fd_with_loop, "iv_fd_unregister:");
 	check_fatal(unregister_fd_twice, "iv_fd_unregister:");
 	check_fatal(unregister_zeroed_fd, "iv_fd_unregister:");
-	check_fatal(set_in_with_loop, "iv_fd_set_handler_in:");
-	check_fatal(set_out_with_loop, "iv_fd_set_handler_out:");
-	check_fatal(set_err_with_loop, "iv_fd_set_handler_err:");
+	check_fatal(set_handler_in_with_loop, "iv_fd_set_handler_in:");
+	check_fatal(set_handler_out_with_loop, "iv_fd_set_handler_out:");
+	check_fatal(set_handler_err_with_loop, "iv_fd_set_handler_err:");
 	check_fatal(unregister_fd_in_other_thread, "iv_fd_unregister:");
-	check_fatal(set_in_in_other_thread, "iv_fd_set_handler_in:");
+	check_fatal(set_handler_in_in_other_thread, "iv_fd_set_handler_in:");
 }
 
 /* Tasks. */
@@ -626,7 +626,7 @@ static void unregister_task_in_its_handler(void)
 	iv_main();
 }
 
-static void *foreign_unregister_task(void *arg)
+static void *unregister_task_here(void *arg)
 {
 	iv_init();
 	iv_task_unregister(&task);
@@ -638,7 +638,7 @@ static void unregister_task_in_other_thread(void)
 {
 	begin();
 	iv_task_register(&task);
-	run_thread(foreign_unregister_task);
+	run_thread(unregister_task_here);
 }
 
 static void run_task_without_handler(void)
@@ -769,17 +769,17 @@ static void register_user_twice(void)
 	iv_tls_user_register(&user);
 }
 
-static void look_up_no_user(void)
+static void look_up_unregistered_user(void)
 {
 	static struct iv_tls_user user;
 
 	(void)iv_tls_user_ptr(&user);
 }
 
-static void look_up_no_user_with_loop(void)
+static void look_up_unregistered_user_with_loop(void)
 {
 	iv_init();
-	look_up_no_user();
+	look_up_unregistered_user();
 }
 
 static void mistakes_with_areas(void)
@@ -788,8 +788,8 @@ static void mistakes_with_areas(void)
 	check_fatal(register_user_after_the_last_loop, "iv_tls_user_register:");
 	check_fatal(register_user_in_init_thread, "iv_tls_user_register:");
 	check_fatal(register_user_twice, "iv_tls_user_register:");
-	check_fatal(look_up_no_user, "iv_tls_user_ptr:");
-	check_fatal(look_up_no_user_with_loop, "iv_tls_user_ptr:");
+	check_fatal(look_up_unregistered_user, "iv_tls_user_ptr:");
+	check_fatal(look_up_unregistered_user_with_loop, "iv_tls_user_ptr:");
 }
 
 /* Events. */
@@ -807,7 +807,7 @@ static void unregister_event_twice(void)
 	iv_event_unregister(&event);
 }
 
-static void *foreign_unregister_event(void *arg)
+static void *unregister_event_here(void *arg)
 {
 	iv_init();
 	iv_event_unregister(&event);
@@ -819,7 +819,7 @@ static void unregister_event_in_other_thread(void)
 {
 	begin();
 	check_int(iv_event_register(&event), 0);
-	run_thread(foreign_unregister_event);
+	run_thread(unregister_event_here);
 }
 
 static void run_event_without_handler(void)
@@ -848,13 +848,13 @@ static void init_without_key(void)
 	iv_init();
 }
 
-static void no_key_is_left(void)
+static void init_without_key_is_fatal(void)
 {
 	check_fatal(init_without_key, "iv_init: cannot create a thread key");
 }
 
-/* What was refused leaves nothing behind and can be had later. */
-static void check_that_init_works(void)
+/* After a failure, iv_init_try() succeeds, and the loop works. */
+static void check_init_works(void)
 {
 	pid_t pid;
 
@@ -887,7 +887,7 @@ static void init_tries_without_key(void)
 	check_errno(iv_init_try(), EAGAIN);
 	while (num > 0)
 		check_int(pthread_key_delete(keys[--num]), 0);
-	check_that_init_works();
+	check_init_works();
 }
 
 static void init_tries_without_memory(void)
@@ -895,14 +895,14 @@ static void init_tries_without_memory(void)
 	const struct rlimit none = { 0, RLIM_INFINITY };
 	struct rlimit former;
 
-	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
+	skip_under(ASAN | TSAN | MEMCHECK, "has its own malloc");
 	need_memory_limit(RLIMIT_AS);
 	check_int(getrlimit(RLIMIT_AS, &former), 0);
 	check_int(setrlimit(RLIMIT_AS, &none), 0);
 	check_errno(iv_init_try(), ENOMEM);
 	check_errno(iv_event_raw_prepare(&raw), ENOMEM);
 	check_int(setrlimit(RLIMIT_AS, &former), 0);
-	check_that_init_works();
+	check_init_works();
 }
 
 static void init_tries_without_descriptors(void)
@@ -917,7 +917,7 @@ static void init_tries_without_descriptors(void)
 		check_errno(iv_init_try(), EMFILE);
 	}
 	limit_descriptors(former);
-	check_that_init_works();
+	check_init_works();
 }
 
 static void init_without_method(void)
@@ -936,7 +936,7 @@ static void init_tries_without_method(void)
 	check_int(iv_inited(), 0);
 }
 
-/* A loop that has ended inside its iv_main() has left its memory to the next. */
+/* The memory of a loop that ended inside its iv_main() is used by the next. */
 static jmp_buf outside;
 
 static void end_loop_and_jump(void *unused)
@@ -961,10 +961,10 @@ static void init_tries_after_jump(void)
 	if (variant_is_epoll())
 		check_errno(iv_init_try(), EMFILE);
 	limit_descriptors(former);
-	check_that_init_works();
+	check_init_works();
 }
 
-static void wait_refused(void)
+static void wait_with_failing_calls(void)
 {
 	begin();
 	timer.expires = (struct timespec){ .tv_sec = INT_MAX };
@@ -978,13 +978,13 @@ static void wait_refused(void)
 	iv_main();
 }
 
-static void kernel_does_not_wait(void)
+static void failing_wait_is_fatal(void)
 {
-	check_fatal(wait_refused, "iv_main: cannot wait for descriptors: ");
+	check_fatal(wait_with_failing_calls, "iv_main: cannot wait for descriptors: ");
 }
 
-/* The methods that keep arrays. */
-static void register_until_memory_ends(void)
+/* poll and ppoll keep arrays, which have to grow. */
+static void register_without_memory(void)
 {
 	static struct iv_fd fds[100000];
 	const struct rlimit none = { 0, 0 };
@@ -1002,53 +1002,53 @@ static void register_until_memory_ends(void)
 	}
 }
 
-static void memory_ends(void)
+static void lack_of_memory_is_fatal(void)
 {
-	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
+	skip_under(ASAN | TSAN | MEMCHECK, "has its own malloc");
 	need_memory_limit(RLIMIT_DATA);
-	check_fatal(register_until_memory_ends,
+	check_fatal(register_without_memory,
 		    "iv_fd_register: out of memory");
 }
 
 static const struct check_case cases[] = {
-	{ "the message reaches the handler as formatted, then comes abort",
+	{ "the handler gets the formatted message, and then abort is called",
 	  message_reaches_the_handler, ONCE, 0 },
-	{ "the message is cut after 1023 bytes",
+	{ "the message is truncated to 1023 bytes",
 	  message_is_cut, ONCE, 0 },
 	{ "the handler may end the process",
 	  handler_may_end_the_process, ONCE, 0 },
-	{ "a handler that always fails comes to an end",
-	  failing_handler_comes_to_an_end, ONCE, 0 },
+	{ "a handler that calls iv_fatal is not called for ever",
+	  failing_handler_is_not_called_for_ever, ONCE, 0 },
 	{ "a handler may be left by longjmp, and is called for the next error",
 	  handler_may_be_left_by_longjmp, ONCE, 0 },
 	{ "without a handler the message goes to standard error",
 	  message_goes_to_standard_error, ONCE, 0 },
-	{ "... by one write",
+	{ "the message goes to standard error by one write",
 	  message_is_one_line, ONCE, 0 },
-	{ "... and if nobody can read it the process ends all the same",
+	{ "the process ends even if nobody can read standard error",
 	  closed_standard_error_changes_nothing, ONCE, 0 },
 	{ "a fatal error in a cancelled thread ends the process",
 	  cancelled_thread_ends_the_process, ONCE, 0 },
-	{ "calls that need a loop say so",
+	{ "calls that need a loop are fatal without one",
 	  calls_without_loop, EACH_METHOD, 0 },
-	{ "a shortage of descriptors does not hide that there is no loop",
+	{ "a call without a loop is fatal even if descriptors are short",
 	  shortage_does_not_hide_mistakes, ONCE, 0 },
-	{ "a program that has used all thread keys up can have no loop",
-	  no_key_is_left, ONCE, 0 },
-	{ "... which iv_init_try() reports, and makes one when there is a key",
+	{ "iv_init is fatal if all thread keys are in use",
+	  init_without_key_is_fatal, ONCE, 0 },
+	{ "iv_init_try reports a lack of thread keys, and may succeed later",
 	  init_tries_without_key, ONCE, 0 },
-	{ "iv_init_try() reports a lack of memory",
+	{ "iv_init_try reports a lack of memory",
 	  init_tries_without_memory, ONCE, 0 },
-	{ "iv_init_try() reports a lack of descriptors",
+	{ "iv_init_try reports a lack of descriptors",
 	  init_tries_without_descriptors, EACH_METHOD, 0 },
-	{ "... also where a loop has ended that was left by longjmp",
+	{ "iv_init_try reports the same after a loop was left by longjmp",
 	  init_tries_after_jump, EACH_METHOD, 0 },
-	{ "iv_init_try() reports that there is no poll method",
+	{ "iv_init_try reports that there is no poll method",
 	  init_tries_without_method, ONCE, 0 },
-	{ "a kernel that refuses to wait ends the loop",
-	  kernel_does_not_wait, EACH_METHOD, 0 },
-	{ "no memory for one more descriptor is fatal where nothing can say so",
-	  memory_ends, ONCE, 0 },
+	{ "an error of the wait is fatal",
+	  failing_wait_is_fatal, EACH_METHOD, 0 },
+	{ "iv_fd_register without memory for the descriptor is fatal",
+	  lack_of_memory_is_fatal, ONCE, 0 },
 	{ "mistakes with the loop are fatal",
 	  mistakes_with_the_loop, EACH_METHOD, 0 },
 	{ "mistakes with descriptors are fatal",

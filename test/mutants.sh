@@ -261,7 +261,7 @@ mutant "raw wait: a loop that sleeps forgets that it is foreign" $board \
 	event_raw_prepare 'adopt the same object' poll/eventfd
 mutant "raw wait: never ASLEEP" $board \
 	's/set_mode_of_all(st, IV_BOARD_ASLEEP)/set_mode_of_all(st, IV_BOARD_AWAKE)/' \
-	event_raw 'a post wakes a loop' poll/eventfd
+	event_raw 'a post wakes a sleeping loop' poll/eventfd
 mutant "raw unregister: event_wfd stays" $raw \
 	'/^void iv_event_raw_unregister/,/^}/{/close_to_posts(/d;}' \
 	event_raw 'mistakes are fatal' ''

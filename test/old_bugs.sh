@@ -300,11 +300,11 @@ row start "IV_TASK_INIT does, too" \
 row start "iv_init twice loses the first loop" \
 	loop 'a second iv_init keeps the loop' $each 'num_descriptors() is'
 row start "calls without a loop crash" \
-	fatal 'calls that need a loop say so' $each 'wait status 0xb'
+	fatal 'calls that need a loop are fatal' $each 'wait status 0xb'
 row start "iv_deinit with an event leaks a descriptor" \
 	event 'iv_deinit with events registered' $each 'num_descriptors() is'
 row start "a fatal handler that fails recurses" \
-	fatal 'a handler that fails itself is called once' - 'is 11, not 6'
+	fatal 'a handler that calls iv_fatal' - 'is 11, not 6'
 plugin start "a thread ends after the library was unloaded" leave 1 139
 plugin start "each time it is loaded it takes another thread key" clean 2000 134
 cannot start "a thread's key that takes no value is not noticed" \
