@@ -1,5 +1,5 @@
 /*
- * libivykis: each call that can fail, refused in turn.
+ * libivykis: each call that can fail is made to fail in turn.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A scenario uses one object from its registration to its end.  It is run
@@ -9,15 +9,15 @@
  * counted separately, so that n means the same call each time.
  *
  * The kernel makes system calls fail: a seccomp(2) filter asks this program
- * about each call, and it answers with an errno that the call can return.
+ * about each call, which answers with an errno that the call can return.
  * Allocations fail by the linker's --wrap, which redirects the library's calls
  * of malloc(3) and related functions to this file.
  *
  * A run passes if everything works anyway; if a call returns -1 with that errno
  * and succeeds when it is repeated; or if it ends in a call of iv_fatal() that
  * is listed here.  In the first two cases there must be as many descriptors and
- * allocations at its end as at its start, and everything works once more in the
- * same process.
+ * allocations at its end as at its start, and a second run in the same process
+ * must work.
  *
  *	torture NAME		the scenarios whose name contains NAME
  *	TORTURE=all		each errno of each call, and lasting failures
@@ -56,39 +56,39 @@
 #endif
 #include "check.h"
 
-/* How long a run may take before it has hung. */
+/* A run that takes longer has hung. */
 #define MAX_MS		60000
 
-/* After this many runs that went wrong, the rest would show nothing new. */
+/* After this many failed runs of a scenario, the rest is left out. */
 #define MAX_WRONG	5
 
-enum what { CALLS, ALLOCATIONS };
-enum who { MAIN, OTHERS };
+enum kind { CALLS, ALLOCATIONS };
+enum threads { MAIN, OTHERS };
 
-static const char *const what_names[] = { "calls", "allocations" };
-static const char *const who_names[] = { "main", "others" };
+static const char *const kind_names[] = { "calls", "allocations" };
+static const char *const thread_names[] = { "main", "others" };
 
-/* What is refused in a run. */
+/* What fails in a run: the n-th call or allocation of these threads. */
 struct plan {
-	enum what	what;
-	enum who	who;
+	enum kind	kind;
+	enum threads	threads;
 	int		n;
-	int		err;		/* 0: the first that there is */
-	int		stays;		/* until the library has said so */
+	int		err;		/* 0: the call's first one */
+	int		lasts;		/* until the library reports it */
 };
 
-/* What the run's processes share with this program. */
+/* Shared by this program with the processes of the run. */
 struct shared {
 	struct plan	plan;
 	atomic_int	listener;	/* 0: not yet; -1: impossible */
-	atomic_int	taken;
-	atomic_int	armed;		/* what happens now is counted */
-	atomic_int	lifted;
+	atomic_int	is_taken;
+	atomic_int	is_armed;	/* calls are counted */
+	atomic_int	is_over;	/* nothing fails any more */
 	atomic_int	count[2];
-	atomic_int	refused;	/* how many times */
-	int		nr;		/* the call that was refused */
+	atomic_int	num_failed;
+	int		nr;		/* the call that failed */
 	int		err;
-	atomic_int	said;
+	atomic_int	reported;	/* by the library */
 	char		fatal[1024];
 };
 
@@ -97,17 +97,17 @@ static pid_t main_tid;
 
 
 /*
- * Calls that may fail, and how.  This leaves out calls that the kernel never
- * rejects if their arguments make sense, such as close(2) or the removal of a
- * descriptor from an epoll set; and errors that would be untrue, such as ECHILD
- * for an existing child.
+ * Calls that may fail, and how.  This leaves out calls that always succeed if
+ * their arguments are right, such as close(2) or the removal of a descriptor
+ * from an epoll set; and errors that would not be true, such as ECHILD for an
+ * existing child.
  */
 struct call {
 	const char	*name;
 	int		errs[8];
-	int		stays;		/* a shortage: it can last */
-	int		arg;		/* only with this ... */
-	unsigned int	value;		/* ... of its arguments; 0: always */
+	int		lasts;		/* failures can last */
+	int		arg;		/* number of an argument, */
+	unsigned int	value;		/* that must have this value, or 0 */
 };
 
 static const struct call calls[] = {
@@ -125,8 +125,8 @@ static const struct call calls[] = {
 	{ "inotify_add_watch", { ENOSPC, ENOMEM, EACCES, EINVAL }, 1, 0, 0 },
 	{ "inotify_init1", { EMFILE, ENFILE, ENOMEM }, 1, 0, 0 },
 #ifdef HAVE_URING
-	{ "io_uring_enter", { EINTR, EAGAIN, EBUSY, ENOMEM, EPERM, ENOSYS }, 0, 0,
-	  0 },
+	{ "io_uring_enter", { EINTR, EAGAIN, EBUSY, ENOMEM, EPERM, ENOSYS },
+	  0, 0, 0 },
 	{ "io_uring_setup", { EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, EACCES,
 			      EINVAL }, 1, 0, 0 },
 #endif
@@ -157,13 +157,13 @@ static const struct call calls[] = {
 
 #define NUM(array)	((int)(sizeof(array) / sizeof((array)[0])))
 
-/* How the library may end a process, and the failed calls that explain it. */
+/* Fatal messages, and the failed calls that may lead to them. */
 static const struct {
 	const char	*message;
 	const char	*calls;
 } fatals[] = {
 	{ "iv_init: out of memory", " mmap malloc" },
-	/* The variants exclude what it would fall back on. */
+	/* The variants exclude the methods to fall back on. */
 	{ "iv_init: cannot make a loop: ",
 	  " epoll_create1 io_uring_setup malloc mmap" },
 	{ "iv_init: no suitable event dispatcher",
@@ -199,44 +199,45 @@ void *__wrap_malloc(size_t size);
 void *__wrap_realloc(void *mem, size_t size);
 void *__wrap_reallocarray(void *mem, size_t num, size_t size);
 
-static enum who self(void)
+static enum threads self(void)
 {
 	return gettid() == main_tid ? MAIN : OTHERS;
 }
 
-static int is_hit(enum what what, enum who who, int nr)
+static int has_to_fail(enum kind kind, enum threads threads, int nr)
 {
 	const struct plan *plan = &shared->plan;
 
-	if (atomic_load(&shared->lifted) || plan->what != what)
+	if (atomic_load(&shared->is_over) || plan->kind != kind)
 		return 0;
-	if (plan->who == who && atomic_load(&shared->count[who]) == plan->n)
+	if (plan->threads == threads &&
+	    atomic_load(&shared->count[threads]) == plan->n)
 		return 1;
 
-	return plan->stays && atomic_load(&shared->refused) > 0 &&
+	return plan->lasts && atomic_load(&shared->num_failed) > 0 &&
 	       shared->nr == nr;
 }
 
-static int allocation_is_refused(void)
+static int allocation_fails(void)
 {
-	enum who who = self();
+	enum threads threads = self();
 
-	if (shared == NULL || shared->plan.what != ALLOCATIONS ||
-	    !atomic_load(&shared->armed))
+	if (shared == NULL || shared->plan.kind != ALLOCATIONS ||
+	    !atomic_load(&shared->is_armed))
 		return 0;
-	atomic_fetch_add(&shared->count[who], 1);
-	if (!is_hit(ALLOCATIONS, who, -1))
+	atomic_fetch_add(&shared->count[threads], 1);
+	if (!has_to_fail(ALLOCATIONS, threads, -1))
 		return 0;
 
 	shared->nr = -1;
 	shared->err = ENOMEM;
-	atomic_fetch_add(&shared->refused, 1);
+	atomic_fetch_add(&shared->num_failed, 1);
 	errno = ENOMEM;
 
 	return 1;
 }
 
-static void *counted(void *mem)
+static void *count_allocation(void *mem)
 {
 	if (mem != NULL)
 		atomic_fetch_add(&allocations, 1);
@@ -246,36 +247,37 @@ static void *counted(void *mem)
 
 void *__wrap_aligned_alloc(size_t align, size_t size)
 {
-	return allocation_is_refused() ? NULL :
-	       counted(__real_aligned_alloc(align, size));
+	return allocation_fails() ? NULL :
+	       count_allocation(__real_aligned_alloc(align, size));
 }
 
 void *__wrap_calloc(size_t num, size_t size)
 {
-	return allocation_is_refused() ? NULL :
-	       counted(__real_calloc(num, size));
+	return allocation_fails() ? NULL :
+	       count_allocation(__real_calloc(num, size));
 }
 
 void *__wrap_malloc(size_t size)
 {
-	return allocation_is_refused() ? NULL : counted(__real_malloc(size));
+	return allocation_fails() ? NULL :
+	       count_allocation(__real_malloc(size));
 }
 
-static void *counted_again(void *old, void *mem)
+static void *count_reallocation(void *old, void *mem)
 {
-	return old == NULL ? counted(mem) : mem;
+	return old == NULL ? count_allocation(mem) : mem;
 }
 
 void *__wrap_realloc(void *old, size_t size)
 {
-	return allocation_is_refused() ? NULL :
-	       counted_again(old, __real_realloc(old, size));
+	return allocation_fails() ? NULL :
+	       count_reallocation(old, __real_realloc(old, size));
 }
 
 void *__wrap_reallocarray(void *old, size_t num, size_t size)
 {
-	return allocation_is_refused() ? NULL :
-	       counted_again(old, __real_reallocarray(old, num, size));
+	return allocation_fails() ? NULL :
+	       count_reallocation(old, __real_reallocarray(old, num, size));
 }
 
 void __wrap_free(void *mem)
@@ -287,57 +289,58 @@ void __wrap_free(void *mem)
 
 
 /*
- * What scenarios are made of.
+ * Functions for scenarios.
  */
 static void arm(void)
 {
-	atomic_store(&shared->armed, 1);
+	atomic_store(&shared->is_armed, 1);
 }
 
 static void disarm(void)
 {
-	atomic_store(&shared->armed, 0);
+	atomic_store(&shared->is_armed, 0);
 }
 
-/* The scenario's own calls do not fail. */
-#define own(statement)							\
+/* For the scenario's own calls, which must not fail. */
+#define disarmed(statement)						\
 	do {								\
-		int was_armed = atomic_exchange(&shared->armed, 0);	\
+		int was_armed = atomic_exchange(&shared->is_armed, 0);	\
 									\
 		statement;						\
-		atomic_store(&shared->armed, was_armed);		\
+		atomic_store(&shared->is_armed, was_armed);		\
 	} while (0)
 
-/* Other processes may be killed as they write, and damage the file. */
-static pid_t writer;
+/* Other processes may be killed as they write, which damages the file. */
+static pid_t coverage_writer;
 
-static void write_unrefused(void (*write)(void))
+static void write_coverage(void (*write)(void))
 {
-	if (getpid() == writer)
-		own(write());
+	if (getpid() == coverage_writer)
+		disarmed(write());
 }
 
-/* A call returned -1: check its errno, and let nothing fail from now on. */
-static void said(const char *call)
+/* A call has returned -1.  Check its errno, and let nothing fail any more. */
+static void check_report(const char *call)
 {
 	int err = errno;
 
-	atomic_store(&shared->lifted, 1);
-	atomic_fetch_add(&shared->said, 1);
-	if (!atomic_load(&shared->refused))
+	atomic_store(&shared->is_over, 1);
+	atomic_fetch_add(&shared->reported, 1);
+	if (!atomic_load(&shared->num_failed))
 		check_failed(__FILE__, __LINE__, call);
 	/*
-	 * pthread_create(3) reports a lack of memory as EAGAIN, and iv_init_try(3)
-	 * reports any refusal of the only poll method as ENOSYS.
+	 * pthread_create(3) reports a lack of memory as EAGAIN, and
+	 * iv_init_try(3) reports ENOSYS if the only poll method fails.
 	 */
 	if (err != shared->err && err != EAGAIN && err != ENOSYS)
 		check_equal(__FILE__, __LINE__, call, err, shared->err);
 }
 
+/* If the call reports that it failed, it succeeds the second time. */
 #define try(call)							\
 	do {								\
 		if ((call) < 0) {					\
-			own(said(#call));				\
+			disarmed(check_report(#call));			\
 			check((call) >= 0);				\
 		}							\
 	} while (0)
@@ -382,7 +385,7 @@ static void loop(void)
 	arm();
 	try(iv_init_try());
 	/* Are the library's allocations redirected to this file? */
-	own(check(atomic_load(&allocations) > 0));
+	disarmed(check(atomic_load(&allocations) > 0));
 	IV_TASK_INIT(&task);
 	iv_task_register(&task);
 	IV_TIMER_INIT(&timer);
@@ -433,7 +436,7 @@ static void exported_raw_event(void)
 	end(1);
 }
 
-/* The last word of one page and the first of the next, and a full array. */
+/* Enough to need a second page of boards, and a longer array. */
 #define MANY	62
 
 static void many_raw_events(void)
@@ -469,7 +472,7 @@ static void *post_event(void *ev)
 	return NULL;
 }
 
-/* More than the loop's first array has room for. */
+/* More than fit in the loop's first array. */
 #define EVENTS	6
 
 static void event(void)
@@ -485,11 +488,11 @@ static void event(void)
 		ev[i].handler = unregister_event;
 		try(iv_event_register(&ev[i]));
 	}
-	own(check_int(pthread_create(&t, NULL, post_event, &ev[0]), 0));
+	disarmed(check_int(pthread_create(&t, NULL, post_event, &ev[0]), 0));
 	for (i = 1; i < EVENTS; i++)
 		iv_event_post(&ev[i]);
 	iv_main();
-	own(check_int(pthread_join(t, NULL), 0));
+	disarmed(check_int(pthread_join(t, NULL), 0));
 	end(EVENTS);
 }
 
@@ -498,7 +501,7 @@ static void got_byte(void *_fd)
 	struct iv_fd *fd = _fd;
 	char c;
 
-	own(check_int(read(fd->fd, &c, 1), 1));
+	disarmed(check_int(read(fd->fd, &c, 1), 1));
 	count(NULL);
 	iv_fd_set_handler_in(fd, NULL);
 }
@@ -549,7 +552,7 @@ static void descriptor(void)
 	close(sv[1]);
 }
 
-/* Waits with one limit, until the timer descriptor has it. */
+/* Waits for the same timer, until the timer descriptor is used. */
 #define WAITS	7
 
 static int waits;
@@ -641,7 +644,7 @@ static void wait_register(void)
 
 	w.cookie = &w;
 	begin();
-	own(w.pid = fork());
+	disarmed(w.pid = fork());
 	check(w.pid >= 0);
 	if (w.pid == 0)
 		_exit(3);
@@ -666,9 +669,9 @@ static void popen_read(void)
 	disarm();
 	len = read(fd, buf, sizeof(buf));
 	close(fd);
-	/* A failure in its process ends it, as if it could not be found. */
-	if (!atomic_load(&shared->refused) ||
-	    (shared->plan.who == MAIN && !shared->plan.stays))
+	/* If a call fails in its process, the program is not executed. */
+	if (!atomic_load(&shared->num_failed) ||
+	    (shared->plan.threads == MAIN && !shared->plan.lasts))
 		check_int(len, 6);
 	iv_popen_request_close(&r);
 	end(0);
@@ -800,7 +803,7 @@ static void inotify(void)
 	IV_INOTIFY_INIT(&in);
 	try(iv_inotify_register(&in));
 	try(iv_inotify_watch_register(&w));
-	own(fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	disarmed(fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	check(fd >= 0);
 	close(fd);
 	iv_main();
@@ -827,11 +830,11 @@ static int pump_through(void)
 	int from[2], to[2];
 	int ret;
 
-	own(check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
+	disarmed(check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
 				 from), 0));
-	own(check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
+	disarmed(check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
 				 to), 0));
-	own(check_int(write(from[1], "hello", 5), 5));
+	disarmed(check_int(write(from[1], "hello", 5), 5));
 	close(from[1]);
 
 	p.from_fd = from[0];
@@ -841,9 +844,9 @@ static int pump_through(void)
 		ret = iv_fd_pump_pump(&p);
 	} while (ret > 0);
 	if (ret < 0)
-		own(said("iv_fd_pump_pump(&p)"));
+		disarmed(check_report("iv_fd_pump_pump(&p)"));
 	else
-		own(check_int(read(to[1], buf, sizeof(buf)), 5));
+		disarmed(check_int(read(to[1], buf, sizeof(buf)), 5));
 	iv_fd_pump_destroy(&p);
 	close(from[0]);
 	close(to[0]);
@@ -857,7 +860,7 @@ static void pump(void)
 	int i;
 
 	begin();
-	/* With a new pipe, and with one from the cache. */
+	/* The pump uses a new pipe, and then one from the cache. */
 	for (i = 0; i < 2; i++) {
 		if (pump_through() < 0)
 			check_int(pump_through(), 0);
@@ -865,7 +868,7 @@ static void pump(void)
 	end(0);
 }
 
-/* In a child that inherited the loop, and afterwards in the parent. */
+/* These are used in a child that inherits the loop, and then in the parent. */
 struct inherited {
 	struct iv_event		ev;
 	struct iv_event_raw	raw;
@@ -873,7 +876,7 @@ struct inherited {
 	int			sv[2];
 };
 
-static void inherit(struct inherited *i)
+static void register_inherited(struct inherited *i)
 {
 	IV_EVENT_INIT(&i->ev);
 	i->ev.cookie = &i->ev;
@@ -920,8 +923,8 @@ static void run_after_fork(struct inherited *i)
 	check_int(calls_made, 3);
 }
 
-/* A child ends as it did. */
-static void end_as(pid_t pid)
+/* Wait for the child, and end as it did if it has failed. */
+static void end_like(pid_t pid)
 {
 	int status;
 
@@ -941,18 +944,18 @@ static void after_fork(void (*fn)(struct inherited *i))
 
 	begin();
 	disarm();
-	inherit(&i);
+	register_inherited(&i);
 	pid = fork();
 	check(pid >= 0);
 	if (pid == 0) {
-		writer = getpid();
+		coverage_writer = getpid();
 		arm();
 		fn(&i);
 		iv_deinit();
 		disarm();
 		_exit(0);
 	}
-	end_as(pid);
+	end_like(pid);
 	disarm();
 
 	use_inherited(&i);
@@ -980,7 +983,7 @@ static void fork_and_run(void)
 /*
  * One run.
  */
-static void write_down(const char *msg)
+static void save_message(const char *msg)
 {
 	disarm();
 	snprintf(shared->fatal, sizeof(shared->fatal), "%s", msg);
@@ -993,12 +996,12 @@ static void run_twice(void (*scenario)(void))
 	int before = atomic_load(&allocations);
 	int i;
 
-	iv_set_fatal_msg_handler(write_down);
+	iv_set_fatal_msg_handler(save_message);
 	(void)setrlimit(RLIMIT_CORE, &no_core);
 	for (i = 0; i < 2; i++) {
 		scenario();
 		disarm();
-		atomic_store(&shared->lifted, 1);
+		atomic_store(&shared->is_over, 1);
 		check_int(num_descriptors(), descriptors);
 		check_int(atomic_load(&allocations), before);
 	}
@@ -1011,7 +1014,7 @@ static int number_of(const struct call *c)
 	return seccomp_syscall_resolve_name(c->name);
 }
 
-/* -1 where the kernel has no such filters. */
+/* Returns -1 if the kernel has no such filters. */
 static int install_filter(void)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
@@ -1038,13 +1041,13 @@ static void run_child(void (*scenario)(void))
 	(void)setpgid(0, 0);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	main_tid = gettid();
-	writer = getpid();
-	if (shared->plan.what == CALLS) {
+	coverage_writer = getpid();
+	if (shared->plan.kind == CALLS) {
 		fd = install_filter();
 		atomic_store(&shared->listener, fd);
 		if (fd < 0)
 			_exit(0);
-		while (!atomic_load(&shared->taken))
+		while (!atomic_load(&shared->is_taken))
 			usleep(100);
 		close(fd);
 	}
@@ -1067,74 +1070,76 @@ static const struct call *find_call(const struct seccomp_data *d)
 	return NULL;
 }
 
-/* If threads run in another order than last time, the n-th call differs. */
-static int can_be(const struct call *c, const struct plan *plan)
+/* The n-th call is a different one if threads run in another order. */
+static int may_fail(const struct call *c, const struct plan *plan)
 {
 	int i;
 
 	for (i = 0; c->errs[i] != 0; i++) {
 		if (plan->err == 0 || c->errs[i] == plan->err)
-			return c->stays || !plan->stays;
+			return c->lasts || !plan->lasts;
 	}
 
 	return 0;
 }
 
-/* The errno that this call returns, or 0. */
-static int refusal(const struct seccomp_notif *req, pid_t pid)
+/* Returns the errno for this call, or 0. */
+static int error_for(const struct seccomp_notif *req, pid_t pid)
 {
-	enum who who = (pid_t)req->pid == pid ? MAIN : OTHERS;
+	enum threads threads = (pid_t)req->pid == pid ? MAIN : OTHERS;
 	const struct call *c = find_call(&req->data);
 
-	if (c == NULL || !atomic_load(&shared->armed))
+	if (c == NULL || !atomic_load(&shared->is_armed))
 		return 0;
-	atomic_fetch_add(&shared->count[who], 1);
-	if (!is_hit(CALLS, who, req->data.nr) || !can_be(c, &shared->plan))
+	atomic_fetch_add(&shared->count[threads], 1);
+	if (!has_to_fail(CALLS, threads, req->data.nr) ||
+	    !may_fail(c, &shared->plan))
 		return 0;
 
-	if (!atomic_load(&shared->refused)) {
+	if (!atomic_load(&shared->num_failed)) {
 		shared->nr = req->data.nr;
 		shared->err = shared->plan.err ? shared->plan.err : c->errs[0];
 	}
-	atomic_fetch_add(&shared->refused, 1);
+	atomic_fetch_add(&shared->num_failed, 1);
 
 	return shared->err;
 }
 
-static void answer(int listener, pid_t pid)
+static void answer_call(int listener, pid_t pid)
 {
 	struct seccomp_notif req;
 	struct seccomp_notif_resp resp = { 0 };
 
 	memset(&req, 0, sizeof(req));
-	/* It may be gone, killed or interrupted. */
+	/* The caller may have been killed or interrupted. */
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &req) < 0)
 		return;
 	resp.id = req.id;
-	resp.error = -refusal(&req, pid);
+	resp.error = -error_for(&req, pid);
 	if (resp.error == 0)
 		resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
 	(void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
 }
 
-/* A copy of the child's descriptor. */
+/* Returns a copy of the child's descriptor for its filter, or -1. */
 static int take_listener(pid_t pid, int pidfd)
 {
 	int fd;
 
 	while ((fd = atomic_load(&shared->listener)) == 0) {
 		if (waitpid(pid, NULL, WNOHANG) == pid)
-			check_failed(__FILE__, __LINE__, "a filter's start");
+			check_failed(__FILE__, __LINE__,
+				     "the child has ended before its filter");
 		usleep(100);
 	}
 	if (fd > 0)
 		fd = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-	atomic_store(&shared->taken, 1);
+	atomic_store(&shared->is_taken, 1);
 
 	return fd;
 }
 
-/* 0 if the run has hung. */
+/* Returns 0 if the run has hung. */
 static int supervise(pid_t pid)
 {
 	int pidfd = syscall(SYS_pidfd_open, pid, 0);
@@ -1144,16 +1149,16 @@ static int supervise(pid_t pid)
 	check(pidfd >= 0);
 	pfd[0] = (struct pollfd){ .fd = pidfd, .events = POLLIN };
 	pfd[1] = (struct pollfd){ .fd = -1, .events = POLLIN };
-	if (shared->plan.what == CALLS) {
+	if (shared->plan.kind == CALLS) {
 		pfd[1].fd = take_listener(pid, pidfd);
 		if (pfd[1].fd < 0)
-			skip("no seccomp filter can be listened to");
+			skip("seccomp filters cannot ask this program");
 	}
 
 	do {
 		(void)poll(pfd, 2, 1000);
 		if (pfd[1].revents & POLLIN)
-			answer(pfd[1].fd, pid);
+			answer_call(pfd[1].fd, pid);
 	} while (!(pfd[0].revents & POLLIN) && now_ms() < end_ms);
 
 	close(pidfd);
@@ -1163,7 +1168,7 @@ static int supervise(pid_t pid)
 	return (pfd[0].revents & POLLIN) != 0;
 }
 
-/* The status of the run's process; -1: it has hung. */
+/* Returns the wait status of the run's process, or -1 if it has hung. */
 static int run(void (*scenario)(void), const struct plan *plan)
 {
 	int ended, status;
@@ -1182,7 +1187,7 @@ static int run(void (*scenario)(void), const struct plan *plan)
 	return ended ? status : -1;
 }
 
-static const struct call *refused_call(void)
+static const struct call *failed_call(void)
 {
 	int i;
 
@@ -1194,9 +1199,9 @@ static const struct call *refused_call(void)
 	return NULL;
 }
 
-static const char *refused_name(void)
+static const char *failed_name(void)
 {
-	const struct call *c = refused_call();
+	const struct call *c = failed_call();
 
 	return c != NULL ? c->name : "malloc";
 }
@@ -1219,7 +1224,7 @@ static int fatal_is_right(void)
 	for (i = 0; i < NUM(fatals); i++) {
 		if (!strncmp(shared->fatal, fatals[i].message,
 			     strlen(fatals[i].message)) &&
-		    is_word_of(refused_name(), fatals[i].calls))
+		    is_word_of(failed_name(), fatals[i].calls))
 			return 1;
 	}
 
@@ -1231,61 +1236,61 @@ static int fatal_is_right(void)
  * All runs of a scenario.
  */
 static struct {
-	int	runs, worked, said, fatal, wrong;
+	int	runs, worked, reported, fatal, wrong;
 } sum;
 
-static void tell(int status)
+static void print_failure(int status)
 {
 	const struct plan *plan = &shared->plan;
 
-	fprintf(stderr, "# %s: %s", refused_name(), strerror(shared->err));
+	fprintf(stderr, "# %s: %s", failed_name(), strerror(shared->err));
 	if (status == -1)
 		fprintf(stderr, ": hung\n");
 	else
 		fprintf(stderr, ": wait status %#x%s%s\n", status,
 			shared->fatal[0] ? ", " : "", shared->fatal);
 	fprintf(stderr, "# again: TORTURE=%s,%s,%d,%d,%d\n",
-		what_names[plan->what], who_names[plan->who], plan->n,
-		shared->err, plan->stays);
+		kind_names[plan->kind], thread_names[plan->threads], plan->n,
+		shared->err, plan->lasts);
 }
 
-/* 0 if the scenario ended without the refusal. */
-static int judge(void (*scenario)(void), const struct plan *plan)
+/* Returns 0 if the scenario ended and nothing has failed. */
+static int run_and_judge(void (*scenario)(void), const struct plan *plan)
 {
 	int status = run(scenario, plan);
 
-	if (status == 0 && !atomic_load(&shared->refused))
+	if (status == 0 && !atomic_load(&shared->num_failed))
 		return 0;
 
 	sum.runs++;
-	if (status == 0 && atomic_load(&shared->said))
-		sum.said++;
+	if (status == 0 && atomic_load(&shared->reported))
+		sum.reported++;
 	else if (status == 0)
 		sum.worked++;
 	else if (shared->fatal[0] && WIFSIGNALED(status) &&
 		 WTERMSIG(status) == SIGABRT && fatal_is_right())
 		sum.fatal++;
 	else
-		sum.wrong++, tell(status);
+		sum.wrong++, print_failure(status);
 
 	return 1;
 }
 
-/* The same call again, with its other errnos, and failing for longer. */
-static void all_ways(void (*scenario)(void), struct plan plan)
+/* Let the same call fail with its other errnos, and for longer. */
+static void vary_failure(void (*scenario)(void), struct plan plan)
 {
-	const struct call *c = refused_call();
+	const struct call *c = failed_call();
 	int i;
 
 	if (c == NULL) {
-		plan.stays = 1;
-		(void)judge(scenario, &plan);
+		plan.lasts = 1;
+		(void)run_and_judge(scenario, &plan);
 		return;
 	}
-	for (plan.stays = 0; plan.stays <= c->stays; plan.stays++) {
-		for (i = !plan.stays; c->errs[i] != 0; i++) {
+	for (plan.lasts = 0; plan.lasts <= c->lasts; plan.lasts++) {
+		for (i = !plan.lasts; c->errs[i] != 0; i++) {
 			plan.err = c->errs[i];
-			(void)judge(scenario, &plan);
+			(void)run_and_judge(scenario, &plan);
 		}
 	}
 }
@@ -1294,13 +1299,14 @@ static void torture_all(void (*scenario)(void), int all)
 {
 	struct plan plan = { 0 };
 
-	for (plan.what = CALLS; plan.what <= ALLOCATIONS; plan.what++) {
-		for (plan.who = MAIN; plan.who <= OTHERS; plan.who++) {
+	for (plan.kind = CALLS; plan.kind <= ALLOCATIONS; plan.kind++) {
+		for (plan.threads = MAIN; plan.threads <= OTHERS;
+		     plan.threads++) {
 			for (plan.n = 1; sum.wrong < MAX_WRONG; plan.n++) {
-				if (!judge(scenario, &plan))
+				if (!run_and_judge(scenario, &plan))
 					break;
 				if (all)
-					all_ways(scenario, plan);
+					vary_failure(scenario, plan);
 			}
 		}
 	}
@@ -1309,13 +1315,13 @@ static void torture_all(void (*scenario)(void), int all)
 static void torture_once(void (*scenario)(void), const char *spec)
 {
 	struct plan plan = { 0 };
-	char what[16], who[16];
+	char kind[16], threads[16];
 
-	check_int(sscanf(spec, "%15[a-z],%15[a-z],%d,%d,%d", what, who,
-			 &plan.n, &plan.err, &plan.stays), 5);
-	plan.what = strcmp(what, what_names[CALLS]) ? ALLOCATIONS : CALLS;
-	plan.who = strcmp(who, who_names[MAIN]) ? OTHERS : MAIN;
-	if (!judge(scenario, &plan))
+	check_int(sscanf(spec, "%15[a-z],%15[a-z],%d,%d,%d", kind, threads,
+			 &plan.n, &plan.err, &plan.lasts), 5);
+	plan.kind = strcmp(kind, kind_names[CALLS]) ? ALLOCATIONS : CALLS;
+	plan.threads = strcmp(threads, thread_names[MAIN]) ? OTHERS : MAIN;
+	if (!run_and_judge(scenario, &plan))
 		fprintf(stderr, "# not reached\n");
 }
 
@@ -1324,23 +1330,23 @@ static void torture(void (*scenario)(void))
 	const char *how = getenv("TORTURE");
 	struct plan none = { 0 };
 
-	skip_under(MEMCHECK, "knows no seccomp(2)");
+	skip_under(MEMCHECK, "does not know seccomp(2)");
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(shared != MAP_FAILED);
-	write_coverage_by = write_unrefused;
+	write_coverage_by = write_coverage;
 
-	/* It works if nothing fails. */
+	/* The scenario must work if nothing fails. */
 	check_int(run(scenario, &none), 0);
-	check_int(atomic_load(&shared->said), 0);
+	check_int(atomic_load(&shared->reported), 0);
 
 	if (how != NULL && strchr(how, ',') != NULL)
 		torture_once(scenario, how);
 	else
 		torture_all(scenario, how != NULL && !strcmp(how, "all"));
 
-	printf("# refused %d times: %d worked, %d said so, %d fatal\n",
-	       sum.runs, sum.worked, sum.said, sum.fatal);
+	printf("# failed %d times: %d worked, %d reported, %d fatal\n",
+	       sum.runs, sum.worked, sum.reported, sum.fatal);
 	check_int(sum.wrong, 0);
 	write_coverage_by = NULL;
 	munmap(shared, sizeof(*shared));
@@ -1353,11 +1359,11 @@ static void torture(void (*scenario)(void))
 {
 	(void)scenario;
 	(void)run_twice;
-	(void)write_unrefused;
+	(void)write_coverage;
 	(void)calls;
 	(void)fatals;
-	(void)what_names;
-	(void)who_names;
+	(void)kind_names;
+	(void)thread_names;
 	skip("built without libseccomp");
 }
 
@@ -1392,9 +1398,9 @@ SCENARIO(fork_and_run)
 #define SECONDS	120
 
 static const struct check_case cases[] = {
-	{ "a loop from its start to its end", torture_loop, EACH_METHOD,
+	{ "a loop from iv_init to iv_deinit", torture_loop, EACH_METHOD,
 	  SECONDS },
-	{ "a loop with other methods to fall back on", torture_loop, ONCE,
+	{ "a loop that can fall back on other methods", torture_loop, ONCE,
 	  SECONDS },
 	{ "a raw event", torture_raw_event, EACH, SECONDS },
 	{ "a raw event with an exported descriptor",
@@ -1404,28 +1410,28 @@ static const struct check_case cases[] = {
 	{ "an event, posted by another thread", torture_event, EACH,
 	  SECONDS },
 	{ "a descriptor", torture_descriptor, EACH_METHOD, SECONDS },
-	{ "a timer, waited for in several passes", torture_timer, EACH_METHOD,
-	  SECONDS },
+	{ "a timer that is waited for in several iterations", torture_timer,
+	  EACH_METHOD, SECONDS },
 	{ "signals", torture_signals, EACH, SECONDS },
-	{ "a child process, made by the library", torture_wait_spawn, EACH,
+	{ "a child process that the library forks", torture_wait_spawn, EACH,
 	  SECONDS },
-	{ "a child process, made by the program", torture_wait_register, EACH,
-	  SECONDS },
-	{ "a program that is read from", torture_popen_read, EACH_BACKEND,
-	  SECONDS },
-	{ "a program that is given up", torture_popen_close, EACH_BACKEND,
-	  SECONDS },
-	{ "a pool of threads", torture_work_pool, EACH, SECONDS },
-	{ "a thread with a loop of its own", torture_thread, EACH, SECONDS },
-	{ "a watch of files", torture_inotify, EACH_METHOD, SECONDS },
-	{ "a pump", torture_pump, EACH_METHOD, SECONDS },
-	{ "a loop inherited over a fork that gets a new object",
-	  torture_fork_and_register, EACH, SECONDS },
-	{ "a loop inherited over a fork that loses its objects",
-	  torture_fork_and_unregister, EACH, SECONDS },
-	{ "a loop inherited over a fork that runs on", torture_fork_and_run,
+	{ "a child process that the program forks", torture_wait_register,
 	  EACH, SECONDS },
-	{ "a loop inherited over a fork that falls back on another method",
+	{ "a popen request that is read from", torture_popen_read,
+	  EACH_BACKEND, SECONDS },
+	{ "a popen request that is closed early", torture_popen_close,
+	  EACH_BACKEND, SECONDS },
+	{ "a work pool", torture_work_pool, EACH, SECONDS },
+	{ "a thread with its own loop", torture_thread, EACH, SECONDS },
+	{ "an inotify watch", torture_inotify, EACH_METHOD, SECONDS },
+	{ "a pump", torture_pump, EACH_METHOD, SECONDS },
+	{ "a child that registers a new object in an inherited loop",
+	  torture_fork_and_register, EACH, SECONDS },
+	{ "a child that unregisters the objects of an inherited loop",
+	  torture_fork_and_unregister, EACH, SECONDS },
+	{ "a child that runs an inherited loop", torture_fork_and_run,
+	  EACH, SECONDS },
+	{ "a child whose inherited loop falls back on another method",
 	  torture_fork_and_register, ONCE, SECONDS },
 };
 
