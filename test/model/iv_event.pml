@@ -2,36 +2,37 @@
  * libivykis: a model of how iv_event wakes a loop, for spin.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The protocol is described at the top of src/iv_event.c; names in comments here
- * are functions there and in src/iv_event_raw.c.  The processes:
+ * The protocol is described at the top of src/iv_event.c; comments here name
+ * functions there and in src/iv_event_raw.c.  The processes:
  *
  *	ONE, TWO	threads that post the same event
  *	SIGNAL		a signal handler that interrupts the loop's own thread
- *			anywhere, including between its last look and its sleep,
- *			and posts another event
+ *			anywhere, including between its last check for work and
+ *			its sleep, and posts another event
  *	LOOP		their loop
  *	RAW		another process, which posts to a raw object of the same
  *			loop, on the same board
  *	the copy	a forked copy of the loop, with a copy of that object,
- *			which may start to run at any time; by then it has
- *			closed its copy of the wakeup
+ *			which may start to run at any time, and has closed its
+ *			copy of the wakeup by then
  *
- * Each of the first three posts POSTS times.  NO_TWO, NO_SIGNAL and NO_FORK (RAW
- * and the copy) leave processes out.  These properties are checked:
+ * Each of the first three posts POSTS times.  NO_TWO leaves out TWO, NO_SIGNAL
+ * leaves out SIGNAL, NO_FORK leaves out RAW and the copy.  These properties are
+ * checked:
  *
  *	lost	When all posts have returned and the loop waits with nothing to
  *		read, a handler has seen what was stored before each of them.
- *	ends	Everything ends with the loops waiting, and nowhere else.
+ *	ends	Every execution ends with the loops waiting, and nowhere else.
  *
- * RAW and the copy may be killed between any two of their steps: `lost' does not
- * depend on another step of theirs.  ONE, TWO and SIGNAL are threads of the
- * loop's own process and are not cancelled half way, so a post may rely on
- * another one that is under way to push the event and to wake the loop.
+ * RAW and the copy may be killed between any two of their steps: `lost' does
+ * not depend on another step of theirs.  ONE, TWO and SIGNAL are threads of the
+ * loop's own process and are not cancelled in mid-post, so a post may rely on
+ * another one that has begun to push the event and to wake the loop.
  *
  * That a post to the wakeup is served is the subject of iv_event_raw.pml.  This
- * model shows that both go together: a loop that sets ASLEEP once, has one fence,
- * and checks both its board and the stack misses neither; and a post may rely on
- * the state of the board although others set it to RUNG.
+ * model shows that the two protocols work together: a loop that sets ASLEEP
+ * once, has one fence, and checks both its board and the stack misses neither;
+ * and a post may rely on the state of the board although others set it to RUNG.
  *
  * The machine has store buffers, as in iv_event_raw.pml.
  *
@@ -39,12 +40,13 @@
  *
  *	NO_ORDER_AFTER_PUSH	the state is read before the push is visible
  *	NO_FENCE_B		the loop has no fence B
- *	LOOK_BEFORE_ASLEEP	the loop checks for work, then sets ASLEEP
- *	LOOK_AT_BOARD_ALONE	the loop does not check the stack
- *	PENDING_AFTER_HANDLER	the handler runs, then the mark is cleared
- *	RELIES_ON_RUNG		a post returns if the state is RUNG, and leaves
- *				no bit for the loop that drains to see
- *	RUNG_THOUGH_FOREIGN	... or if it is foreign, too
+ *	CHECK_BEFORE_ASLEEP	the loop checks for work, then sets ASLEEP
+ *	CHECK_BOARD_ONLY	the loop does not check the stack
+ *	MARK_AFTER_HANDLER	the handler runs, then the mark is cleared
+ *	RELIES_ON_RUNG		a post returns if the state is RUNG, and sets no
+ *				bit for the loop that drains
+ *	RUNG_THOUGH_FOREIGN	a post returns if the state is RUNG, although
+ *				the board is foreign
  *	NO_TAKE_OVER		the copy does not ring for the wakeup's bit
  */
 
@@ -52,7 +54,7 @@
 #define POSTS	1
 #endif
 
-/* Posters.  The loop has the processor that its signal handler runs on. */
+/* Posters.  The loop runs on the same processor as its signal handler. */
 #define ONE	0
 #define TWO	1
 #define SIGNAL	2
@@ -62,9 +64,9 @@
 
 
 /*
- * Memory: the state, and what others do not see yet of the loop's stores to it.
- * What a poster stores is visible once it has set the mark, by an exchange that
- * releases it; the rest are exchanges, too, and followed by loads that are
+ * Memory: the state, and the loop's stores to it that others do not see yet.
+ * The data of a poster is visible once it has set the mark, by an exchange with
+ * release.  The rest are exchanges, too, and followed by loads that are
  * sequentially consistent.
  */
 #define AWAKE	0
@@ -73,22 +75,25 @@
 
 byte mode = AWAKE;
 chan modes = [2] of { byte };
-#define drained	empty(modes)
+#define buffer_is_empty	empty(modes)
 
-/* Instead of an epoch: the state that a poster read is that of this sleep. */
-bool fresh[4];
+/*
+ * This stands for the epoch.  Per poster: the loop has not changed the state
+ * since this poster read it.
+ */
+bool same_sleep[4];
 #define RAW	3
 
-bool pushed[2];			/* event: it is on the stack */
-bool pushing[2];		/* event: others do not see that yet */
+bool pushed[2];			/* per event: it is on the stack */
+bool pushing[2];		/* per event: others do not see that yet */
 
 active proctype store_buffers()
 {
 end:	do
 	:: d_step {
 		modes ? mode;
-		fresh[ONE] = false; fresh[TWO] = false;
-		fresh[SIGNAL] = false; fresh[RAW] = false
+		same_sleep[ONE] = false; same_sleep[TWO] = false;
+		same_sleep[SIGNAL] = false; same_sleep[RAW] = false
 	   }
 #ifdef NO_ORDER_AFTER_PUSH
 	:: d_step { pushing[0] -> pushing[0] = false; pushed[0] = true }
@@ -98,32 +103,32 @@ end:	do
 }
 
 
-/* The board, and what a doorbell has written. */
+/* The board, and whether a doorbell has written. */
 bool foreign;
 bool wakeup_bit, raw_bit;
 bool wakeup_readable, raw_readable;
 
-bool pending[2];		/* event: it is marked */
+bool marked[2];			/* per event */
 bool interrupted;		/* the loop's thread is in the signal handler */
 
-/* What the checks look at. */
-byte posts[3];			/* poster: by now */
-bool unheard[3];		/* poster: no handler has seen what it stored */
-bool done[3];			/* poster: posts no more */
+/* State for the checks. */
+byte posts[3];			/* per poster: so far */
+bool is_unseen[3];		/* per poster: no handler has seen its data */
+bool done[3];			/* per poster: it posts no more */
 bool sleeps;
 
-/* Name for the message of the verifier. */
+/* A name for the verifier's message. */
 hidden byte post_is_lost;
 
-#define nothing_moves \
+#define all_is_quiet \
 	(done[ONE] && done[TWO] && done[SIGNAL] && sleeps && \
 	 !wakeup_readable && !raw_readable)
 
 active proctype checks()
 {
 end:	d_step {
-		nothing_moves &&
-		(unheard[ONE] || unheard[TWO] || unheard[SIGNAL]) ->
+		all_is_quiet &&
+		(is_unseen[ONE] || is_unseen[TWO] || is_unseen[SIGNAL]) ->
 		post_is_lost = true;
 		assert(!post_is_lost)
 	}
@@ -133,59 +138,60 @@ end:	d_step {
 /* Posters. */
 
 #ifdef RUNG_THOUGH_FOREIGN
-#define is_heard	(!asleep)
+#define may_return	(!asleep)
 #else
-#define is_heard	(!asleep && !is_foreign)
+#define may_return	(!asleep && !is_foreign)
 #endif
 
-#define look_at_state() \
-	d_step { asleep = mode == ASLEEP; fresh[me] = asleep }
-#define look_at_foreign()	is_foreign = foreign
+#define read_state() \
+	d_step { asleep = mode == ASLEEP; same_sleep[me] = asleep }
+#define read_foreign()	is_foreign = foreign
 
-/* Says RUNG after a write, in the same sleep. */
-inline say_rung()
+/* Sets RUNG after a write, in the same sleep. */
+inline set_rung()
 {
 	d_step {
 		if
-		:: !is_foreign && mode == ASLEEP && fresh[me] ->
+		:: !is_foreign && mode == ASLEEP && same_sleep[me] ->
 			mode = RUNG
 		:: else
 		fi;
-		asleep = false; is_foreign = false; fresh[me] = false
+		asleep = false; is_foreign = false; same_sleep[me] = false
 	}
 }
 
-#define forget	asleep = false; is_foreign = false; fresh[me] = false
+#define forget	asleep = false; is_foreign = false; same_sleep[me] = false
 
 /* iv_event_raw_wake(); the state is read, and not AWAKE */
 inline wake()
 {
 	atomic { !pushing[event(me)]; wakeup_bit = true };
-	look_at_foreign();
-	look_at_state();
+	read_foreign();
+	read_state();
 	atomic {
 		if
-		:: is_heard -> forget; goto returns
+		:: may_return -> forget; goto returns
 		:: else
 		fi
 	};
 	wakeup_readable = true;
-	say_rung()
+	set_rung()
 }
 
 /*
  * push() sets a flag of the event instead of linking it; only the poster that
- * marked it pushes it.  SIGNAL, in the loop's own thread, may append() instead:
- * that is the same here, because LOOP checks the queue whenever it checks the
- * stack, and stores and loads of one thread need no fence between them.
+ * has marked the event pushes it.  SIGNAL, in the loop's own thread, may call
+ * append() instead: that is the same here, because LOOP checks the queue
+ * whenever it checks the stack, and one thread needs no fence between its own
+ * stores and loads.
  */
 inline iv_event_post(e)
 {
 	atomic {
-		unheard[me] = true;
+		is_unseen[me] = true;
 		if
-		:: pending[e] -> goto returns
-		:: else -> pending[e] = true
+		:: marked[e] -> goto returns
+		:: else -> marked[e] = true
 		fi
 	};
 #ifdef NO_ORDER_AFTER_PUSH
@@ -219,8 +225,8 @@ returns:	skip
 }
 
 /*
- * The loop's thread stands still meanwhile.  The kernel's way into a handler
- * and back drains the store buffer.
+ * The loop's thread is stopped meanwhile.  Entering a signal handler and
+ * returning from it empties the store buffer.
  */
 proctype signal_handler(byte me)
 {
@@ -228,7 +234,7 @@ proctype signal_handler(byte me)
 
 	do
 	:: atomic {
-		posts[me] < POSTS && drained ->
+		posts[me] < POSTS && buffer_is_empty ->
 		interrupted = true; posts[me]++
 	   };
 		iv_event_post(event(me));
@@ -244,12 +250,12 @@ proctype raw_poster(byte me)
 	bool asleep, is_foreign;
 
 	raw_bit = true;
-	look_at_state();
-	look_at_foreign();
+	read_state();
+	read_foreign();
 	if
 	:: asleep || is_foreign ->
 		raw_readable = true;
-		say_rung()
+		set_rung()
 	:: else
 	fi
 }
@@ -278,33 +284,33 @@ end:	do
 
 /* The loop. */
 
-/* All loads at once is the worst case: later ones see more. */
+/* Loading all data at once is the worst case, as later loads see more. */
 inline handler(e)
 {
 	d_step {
 		taken[e] = false;
 		if
 		:: e == event(ONE) ->
-			unheard[ONE] = false;
-			unheard[TWO] = false
+			is_unseen[ONE] = false;
+			is_unseen[TWO] = false
 		:: else ->
-			unheard[SIGNAL] = false
+			is_unseen[SIGNAL] = false
 		fi
 	}
 }
 
-inline clear_pending(e)
+inline clear_mark(e)
 {
-	pending[e] = false
+	marked[e] = false
 }
 
 inline deliver(e)
 {
 	if
-#ifdef PENDING_AFTER_HANDLER
-	:: taken[e] -> handler(e); clear_pending(e)
+#ifdef MARK_AFTER_HANDLER
+	:: taken[e] -> handler(e); clear_mark(e)
 #else
-	:: taken[e] -> clear_pending(e); handler(e)
+	:: taken[e] -> clear_mark(e); handler(e)
 #endif
 	:: else
 	fi
@@ -313,7 +319,7 @@ inline deliver(e)
 #define stack_is_empty	(!pushed[0] && !pushed[1])
 #define board_is_empty	(!wakeup_bit && !raw_bit)
 
-/* iv_event_run(): take_stack() is an exchange, it takes all of it. */
+/* iv_event_run(); take_stack() takes the whole stack by one exchange */
 inline iv_event_run()
 {
 	if
@@ -334,11 +340,17 @@ inline iv_event_run()
 inline iv_fd_run()
 {
 	if
-	:: atomic { drained && wakeup_readable -> wakeup_readable = false };
+	:: atomic {
+		buffer_is_empty && wakeup_readable ->
+		wakeup_readable = false
+	   };
 	   wakeup_bit = false
-	:: atomic { drained && raw_readable -> raw_readable = false };
+	:: atomic {
+		buffer_is_empty && raw_readable ->
+		raw_readable = false
+	   };
 	   raw_bit = false
-	:: atomic { drained && !wakeup_readable && !raw_readable }
+	:: atomic { buffer_is_empty && !wakeup_readable && !raw_readable }
 	fi
 }
 
@@ -348,7 +360,7 @@ inline iv_event_raw_run()
 	d_step { wakeup_bit = false; raw_bit = false }
 }
 
-#ifdef LOOK_AT_BOARD_ALONE
+#ifdef CHECK_BOARD_ONLY
 #define has_work	(!board_is_empty)
 #else
 #define has_work	(!board_is_empty || !stack_is_empty)
@@ -356,30 +368,30 @@ inline iv_event_raw_run()
 
 inline fall_asleep()
 {
-#ifdef LOOK_BEFORE_ASLEEP
+#ifdef CHECK_BEFORE_ASLEEP
 	may_wait = !has_work;
 	modes ! ASLEEP;
-	drained
+	buffer_is_empty
 #else
 	modes ! ASLEEP;
 #ifndef NO_FENCE_B
-	drained;			/* fence B */
+	buffer_is_empty;			/* fence B */
 #endif
 	may_wait = !has_work
 #endif
 }
 
 /*
- * A system call: once in the kernel, the store buffer is empty.  That a signal
- * would end the wait is not relied upon.
+ * A system call empties the store buffer.  The model does not rely on a signal
+ * ending the wait.
  */
 inline iv_fd_wait()
 {
 	if
 	:: may_wait ->
-		atomic { drained; sleeps = true };
+		atomic { buffer_is_empty; sleeps = true };
 endsleep:	atomic { wakeup_readable || raw_readable -> sleeps = false }
-	:: else -> drained
+	:: else -> buffer_is_empty
 	fi;
 	may_wait = false
 }

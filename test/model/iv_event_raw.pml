@@ -2,8 +2,9 @@
  * libivykis: a model of the posting protocol of iv_event_raw, for spin.
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The protocol is described at the top of src/iv_event_raw.c, and src/iv_board.c
- * keeps the boards; names in comments here are functions there.  The processes:
+ * The protocol is described at the top of src/iv_event_raw.c, and
+ * src/iv_board.c keeps the boards; comments here name functions there.  The
+ * processes:
  *
  *	two posters	each a thread of the owner or a forked process.  There
  *			is no difference, because all that a poster shares with
@@ -17,8 +18,8 @@
  * The posters post POSTS times in total, to either object, including stale
  * copies of the one that was unregistered.  Configurations:
  *
- *	ADOPT		there is one object, which was prepared before fork; both
- *			loops adopt it
+ *	ADOPT		there is one object, which was prepared before the fork;
+ *			both loops adopt it
  *	PIPE		descriptors are pipes, not eventfds
  *	NO_CHILD	no forked loop
  *	OUTSIDER	there is an outsider
@@ -31,23 +32,23 @@
  *		exception is what another loop has taken (a bit, or what was in
  *		the descriptor) without having called the handler yet: if that
  *		loop is killed it is gone, with any protocol.
- *	left	When all posts have returned and all loops wait, no bit of a
+ *	stuck	When all posts have returned and all loops wait, no bit of a
  *		registered object is set.
- *	more	No handler runs more often than its object was posted to.  (Not
- *		with PIPE: it takes far more doorbells than there are here to
- *		fill a real pipe.)
+ *	more	No handler runs more often than its object was posted to.  This
+ *		is not checked with PIPE, as filling a real pipe takes far more
+ *		doorbells than there are here.
  *
- * No process is killed explicitly.  To be killed between two steps is the same
- * as to be delayed for ever, and `lost' does not depend on another step of any
- * poster or of any other loop.  It follows that a kill blocks nothing: a post
- * that returns after it is covered, too.
+ * No process is killed explicitly.  Being killed between two steps is the same
+ * as being delayed for ever, and `lost' does not depend on another step of any
+ * poster or of any other loop.  So a kill blocks nothing: posts that return
+ * after it are covered, too.
  *
- * Handlers that run a loop, handlers that are slow and waits that do not block
- * are all the same here: the loop stays awake for a while.
+ * Handlers that run a loop, slow handlers and waits that do not block are the
+ * same here: the loop stays awake for a while.
  *
  * Each time a loop wakes up it takes a bit or drains something, so every
- * execution ends.  This is checked as well (with -DNP), and so is that it ends
- * with the loops waiting and nowhere else (labels that begin with `end').
+ * execution ends.  That is checked, too (with -DNP): executions end only where
+ * the loops wait (at labels that begin with `end').
  *
  * The machine has store buffers, and reorders what C allows for the operations
  * that the code uses:
@@ -56,12 +57,12 @@
  *	  other stores overtake it.
  *	- An exchange is not a fence: its store may be delayed likewise, though
  *	  nobody else can change the word in the meantime.
- *	- System calls on a descriptor take its lock: what precedes the earlier
- *	  one is visible after the later one.
+ *	- System calls on a descriptor take its lock: stores before the earlier
+ *	  call are visible after the later one.
  *
- * The data that a poster stores before a post is treated in the worst way: it
- * is not visible before the poster's next fence.  Only handlers read it, so
- * nothing is lost by that.
+ * The worst case is assumed for the data that a poster stores before a post: it
+ * becomes visible only with the poster's next fence.  Since nothing but
+ * handlers reads it, this leaves out no execution that matters.
  *
  * Seeded bugs, each of which has to be caught:
  *
@@ -70,29 +71,32 @@
  *	NO_FENCE_C		a loop takes a bit and has no fence before it
  *				calls the handler
  *	NO_FENCE_D		a forked loop has no fence between `foreign' and
- *				its reading of the bits
+ *				reading the bits
  *	NO_ORDER_AFTER_BIT	the state is read before the bit that the post
  *				sets is visible
  *	SKIP_ON_BIT		a post that finds the bit set returns, whatever
- *				the state
- *	STATE_BEFORE_BIT	... reads the state first, then the bit
+ *				the state is
+ *	STATE_BEFORE_BIT	a post reads the state first, then the bit
  *	RUNG_BEFORE_WRITE	RUNG is set before the descriptor is written
  *	RUNG_OF_ANY_EPOCH	RUNG is set in a later sleep
  *	HANDLER_BEFORE_TAKE	the handler runs, then the bit is taken
- *	LOOK_BEFORE_ASLEEP	a loop checks the bits, then sets ASLEEP
+ *	CHECK_BEFORE_ASLEEP	a loop checks the bits, then sets ASLEEP
  *	NOT_FOREIGN		a forked loop does not set `foreign'
- *	FOREIGN_IN_VAIN		a post does not read `foreign' again after it
- *				has set the bit
- *	FOREIGN_JOINED		... nor does one that finds the bit set
- *	NO_TAKE_OVER		a forked loop leaves alone the bits that it finds
- *	TAKE_OVER_PRIVATELY	it calls the handlers for them instead of ringing
- *	RING_IS_PLAIN		what a doorbell wrote is taken for a plain post
+ *	NO_FOREIGN_CHECK	a post that has set the bit does not read
+ *				`foreign'
+ *	NO_FOREIGN_CHECK_IF_SET	a post that finds the bit set does not read
+ *				`foreign'
+ *	NO_TAKE_OVER		a forked loop ignores bits that are set already
+ *	TAKE_OVER_WITHOUT_RING	a forked loop calls the handlers for these bits
+ *				instead of ringing
+ *	RING_IS_PLAIN		a doorbell is taken for a plain post
  *	PLAIN_IF_FOREIGN	a post that has set the bit writes a plain 1
  *	NOT_GONE		a stale copy sets RUNG for a descriptor that no
  *				loop waits for
- *	GONE_LATER		... because the loop sets `gone' after ASLEEP
- *	TAKE_ALL		a loop takes bits of objects that it unregistered
- *	FULL_IS_RINGS		a read that filled the buffer, and found nothing
+ *	GONE_LATER		the same, as the loop sets `gone' after ASLEEP
+ *	TAKE_ALL		a loop takes bits of objects that it has
+ *				unregistered
+ *	FULL_IS_RINGS		a read that fills the buffer, and finds nothing
  *				but doorbells, is not taken for a plain post
  */
 
@@ -105,8 +109,7 @@
 
 
 /*
- * The board.  That of an object that was prepared has no owner at first, and
- * is AWAKE.
+ * The board.  A prepared object's board has no owner at first, and is AWAKE.
  */
 #define AWAKE	0
 #define ASLEEP	1
@@ -114,10 +117,10 @@
 
 byte mode = AWAKE;
 /*
- * Instead of an epoch: poster: the state that it read has not been followed
- * by another one of the loop.
+ * This stands for the epoch.  Per poster: the loop has not changed the state
+ * since this poster read it.
  */
-bool fresh[2];
+bool same_epoch[2];
 bool foreign;
 bool owned;
 byte posted, gone;		/* a bit per object */
@@ -125,21 +128,21 @@ byte posted, gone;		/* a bit per object */
 #define bit(o)	(1 << (o))
 
 /* Stores that others do not see yet. */
-chan modes = [2] of { byte };	/* the owner's */
-byte going;			/* the owner's, to `gone' */
-bool saying;			/* the other loop's, to `foreign' */
-byte taking[2];			/* loop: bits */
-byte setting[2];		/* poster: a bit */
+chan modes = [2] of { byte };	/* by the owner, to `mode' */
+byte marking_gone;		/* by the owner, to `gone' */
+bool marking_foreign;		/* by the other loop, to `foreign' */
+byte taking[2];			/* per loop: bits that it clears */
+byte setting[2];		/* per poster: a bit that it sets */
 
-#define owner_drained	(len(modes) == 0 && going == 0)
+#define owner_drained	(len(modes) == 0 && marking_gone == 0)
 #define exclusive	(taking[PARENT] == 0 && taking[CHILD] == 0 && \
 			 setting[0] == 0 && setting[1] == 0)
 
 
 /*
- * Descriptors: rings are what doorbells wrote, plains the posts of outsiders.
- * Of an eventfd it is known whether there was any of them.  A pipe has room for
- * two records, and may be read in part.
+ * Descriptors.  Doorbells write `rings', outsiders write `plains'.  An eventfd
+ * tells only whether there was any of each.  A pipe has room for two records,
+ * and a read may take one of them.
  */
 #ifdef PIPE
 byte rings[2], plains[2];
@@ -160,23 +163,23 @@ bool rings[2], plains[2];
 #endif
 
 
-/* What the checks look at. */
+/* State for the checks. */
 byte posts;			/* by both posters */
-byte object[2];			/* poster: the object that it posts */
-bool visible[2];		/* poster: what it stored is visible */
-bool relies[2];			/* poster: on the bit */
-bool heard[2];			/* poster: a handler run has seen it */
-byte serves[2];			/* loop: its objects */
-bool waits[2];			/* loop: does so */
+byte object[2];			/* per poster: the object that it posts to */
+bool visible[2];		/* per poster: its data is visible */
+bool relies[2];			/* per poster: it relies on the bit */
+bool seen[2];			/* per poster: a handler has seen its data */
+byte serves[2];			/* per loop: its objects */
+bool waits[2];			/* per loop: it waits */
 
-/* Per poster and object: whether a handler run is owed to a post that returned. */
+/* Per poster and object: is a handler run owed to a post that has returned? */
 #define NOTHING		0
 #define VISIBLE		1
 #define INVISIBLE	2	/* and its data is not visible yet */
 byte owed[4];
 /*
- * Per loop as well: it took that, and has yet to call the handler.  The second
- * is for posts that have yet to return.
+ * Per loop, too: the loop has taken such a post, and has yet to call the
+ * handler.  `takes' is the same for posts that have not returned yet.
  */
 bool took[8], takes[4];
 
@@ -184,13 +187,13 @@ bool took[8], takes[4];
 #define TOOK(l, p, o)	took[4 * (l) + 2 * (p) + (o)]
 #define TAKES(l, p)	takes[2 * (l) + (p)]
 
-byte posted_more[2];		/* object: often than its handler ran */
+byte excess_posts[2];		/* per object: posts minus handler runs */
 
 #define can_read(l) \
 	(((serves[l] & bit(0)) && readable(0)) || \
 	 ((serves[l] & bit(1)) && readable(1)))
 
-#define unheard(l, p, o) \
+#define is_unseen(l, p, o) \
 	((serves[l] & bit(o)) && OWED(p, o) && !TOOK(1 - (l), p, o))
 
 /* The same for the outsider, which posts to one object, once. */
@@ -203,7 +206,7 @@ bool outsider_owed, outsider_took[2];
 #define OUTSIDERS	1
 #endif
 
-#define outsider_unheard(l) \
+#define outsider_is_unseen(l) \
 	((serves[l] & bit(OUTSIDERS)) && outsider_owed && \
 	 !outsider_took[1 - (l)])
 
@@ -212,33 +215,35 @@ inline takes_outsiders(l, o)
 	outsider_took[l] = outsider_owed && o == OUTSIDERS
 }
 
-inline hears_outsider(o)
+inline sees_outsider(o)
 {
 	if
-	:: o == OUTSIDERS -> outsider_owed = false; outsider_took[1 - me] = false
+	:: o == OUTSIDERS ->
+		outsider_owed = false;
+		outsider_took[1 - me] = false
 	:: else
 	fi
 }
 #else
-#define outsider_unheard(l)	false
+#define outsider_is_unseen(l)	false
 #define takes_outsiders(l, o)	skip
-#define hears_outsider(o)	skip
+#define sees_outsider(o)	skip
 #endif
 
 #define lost(l) \
 	(waits[l] && !can_read(l) && \
-	 (unheard(l, 0, 0) || unheard(l, 0, 1) || \
-	  unheard(l, 1, 0) || unheard(l, 1, 1) || outsider_unheard(l)))
+	 (is_unseen(l, 0, 0) || is_unseen(l, 0, 1) || \
+	  is_unseen(l, 1, 0) || is_unseen(l, 1, 1) || outsider_is_unseen(l)))
 
-#define left \
+#define stuck \
 	(waits[PARENT] && waits[CHILD] && !relies[0] && !relies[1] && \
 	 !can_read(PARENT) && !can_read(CHILD) && \
 	 (posted & (serves[PARENT] | serves[CHILD])))
 
-/* Names for the messages of the verifier. */
-hidden byte post_is_lost, bit_is_left, more_runs_than_posts;
+/* Names for the verifier's messages. */
+hidden byte post_is_lost, bit_is_stuck, more_runs_than_posts;
 
-/* Can take a step in a bad state only: costs no states in a good model. */
+/* This takes a step only in a bad state, so a good model has no more states. */
 active proctype checks()
 {
 end:	if
@@ -247,8 +252,8 @@ end:	if
 		post_is_lost = true; assert(!post_is_lost)
 	   }
 	:: d_step {
-		left ->
-		bit_is_left = true; assert(!bit_is_left)
+		stuck ->
+		bit_is_stuck = true; assert(!bit_is_stuck)
 	   }
 	fi
 }
@@ -265,7 +270,7 @@ inline takes_nothing_of(l, p, o)
 	TAKES(l, p) = TAKES(l, p) && object[p] != o
 }
 
-inline hears(l, p, o)
+inline sees(l, p, o)
 {
 	if
 	:: OWED(p, o) == VISIBLE ->
@@ -273,7 +278,7 @@ inline hears(l, p, o)
 		TOOK(1 - l, p, o) = false
 	:: else
 	fi;
-	heard[p] = heard[p] || (visible[p] && object[p] == o);
+	seen[p] = seen[p] || (visible[p] && object[p] == o);
 	takes_nothing_of(l, p, o)
 }
 
@@ -292,28 +297,37 @@ inline bits_are_taken(l)
 }
 
 #ifdef GONE_LATER
-#define may_be_seen	(len(modes) > 0)
+#define mode_may_be_seen	(len(modes) > 0)
 #else
-#define may_be_seen	(len(modes) > 0 && going == 0)
+#define mode_may_be_seen	(len(modes) > 0 && marking_gone == 0)
 #endif
 
-/* The hardware: goes on when a process is killed, and so do its stores. */
+/* The hardware.  Stores of a process that was killed become visible, too. */
 active proctype store_buffers()
 {
 end:	do
 	:: d_step {
-		may_be_seen ->
-		modes ? mode; fresh[0] = false; fresh[1] = false
+		mode_may_be_seen ->
+		modes ? mode; same_epoch[0] = false; same_epoch[1] = false
 	   }
-	:: d_step { going != 0 -> gone = gone | going; going = 0 }
-	:: d_step { saying -> foreign = true; saying = false }
+	:: d_step {
+		marking_gone != 0 ->
+		gone = gone | marking_gone; marking_gone = 0
+	   }
+	:: d_step { marking_foreign -> foreign = true; marking_foreign = false }
 #ifdef NO_FENCE_C
 	:: d_step { taking[PARENT] != 0 -> bits_are_taken(PARENT) }
 	:: d_step { taking[CHILD] != 0 -> bits_are_taken(CHILD) }
 #endif
 #ifdef NO_ORDER_AFTER_BIT
-	:: d_step { setting[0] != 0 -> posted = posted | setting[0]; setting[0] = 0 }
-	:: d_step { setting[1] != 0 -> posted = posted | setting[1]; setting[1] = 0 }
+	:: d_step {
+		setting[0] != 0 ->
+		posted = posted | setting[0]; setting[0] = 0
+	   }
+	:: d_step {
+		setting[1] != 0 ->
+		posted = posted | setting[1]; setting[1] = 0
+	   }
 #endif
 	od
 }
@@ -338,13 +352,13 @@ inline handler(o)
 {
 	d_step {
 #ifndef PIPE
-		more_runs_than_posts = posted_more[o] == 0;
+		more_runs_than_posts = excess_posts[o] == 0;
 		assert(!more_runs_than_posts);
-		posted_more[o]--;
+		excess_posts[o]--;
 #endif
-		hears_outsider(o);
-		hears(me, 0, o);
-		hears(me, 1, o)
+		sees_outsider(o);
+		sees(me, 0, o);
+		sees(me, 1, o)
 	}
 }
 
@@ -436,7 +450,7 @@ inline take_posted()
 	fi
 }
 
-/* What the wait found ready, unless another loop was faster. */
+/* Serves a descriptor that is readable, unless another loop was faster. */
 inline iv_fd_run()
 {
 	if
@@ -453,17 +467,17 @@ inline unregister_first()
 		serves[me] == bit(0) + bit(1) ->
 		serves[me] = bit(1);
 #ifndef NOT_GONE
-		going = bit(0)
+		marking_gone = bit(0)
 #endif
 	}
 }
 
-#define look_at_bits	waits[me] = !(posted & serves[me])
+#define check_bits	waits[me] = !(posted & serves[me])
 
 inline fall_asleep()
 {
-#ifdef LOOK_BEFORE_ASLEEP
-	look_at_bits;
+#ifdef CHECK_BEFORE_ASLEEP
+	check_bits;
 	modes ! ASLEEP
 #else
 	modes ! ASLEEP;
@@ -471,7 +485,7 @@ inline fall_asleep()
 #ifndef NO_FENCE_B
 		owner_drained;			/* fence B */
 #endif
-		look_at_bits
+		check_bits
 	}
 #endif
 }
@@ -510,12 +524,12 @@ inline ring_if_posted(o)
 inline take_over()
 {
 #ifndef NOT_FOREIGN
-	saying = true;
+	marking_foreign = true;
 #ifndef NO_FENCE_D
-	!saying;				/* fence D */
+	!marking_foreign;			/* fence D */
 #endif
 #endif
-#if defined(TAKE_OVER_PRIVATELY)
+#if defined(TAKE_OVER_WITHOUT_RING)
 	if
 	:: posted & bit(0) -> handler(0)
 	:: else
@@ -530,12 +544,12 @@ inline take_over()
 #endif
 }
 
-/* Has no board: it drains, and takes the bit of what it has drained. */
+/* The copy checks no board: it takes a bit after it has drained. */
 inline run_as_copy()
 {
 	take_over();
 	do
-	:: atomic { !saying; waits[me] = true };
+	:: atomic { !marking_foreign; waits[me] = true };
 endcopy:   atomic { can_read(me) -> waits[me] = false };
 	   iv_fd_run()
 	od
@@ -578,7 +592,7 @@ inline fence()
 	}
 }
 
-inline relies_no_more()
+inline relies_on_bit_no_more()
 {
 	d_step {
 		relies[me] = false;
@@ -587,12 +601,12 @@ inline relies_no_more()
 	}
 }
 
-/* From here on it is up to the loops that the post is heard. */
+/* The post is complete: from here on, the loops have to serve it. */
 inline is_posted()
 {
 	d_step {
 		if
-		:: heard[me]
+		:: seen[me]
 		:: else ->
 			OWED(me, o) = (visible[me] -> VISIBLE : INVISIBLE);
 			TOOK(PARENT, me, o) = TAKES(PARENT, me);
@@ -601,23 +615,23 @@ inline is_posted()
 		TAKES(PARENT, me) = false;
 		TAKES(CHILD, me) = false;
 		relies[me] = false;
-		heard[me] = false;
+		seen[me] = false;
 		visible[me] = false
 	}
 }
 
-/* Also makes equal what is equal from here on. */
+/* Resets the local state, so that fewer states differ. */
 #define forget \
 	d_step { \
-		asleep = false; is_foreign = false; fresh[me] = false; \
+		asleep = false; is_foreign = false; same_epoch[me] = false; \
 		object[me] = 0; o = 0 \
 	}
 
 /*
- * The second of the two loads of the bit, which is the one that counts: the first
- * may happen at any time before, and decides only whether there is a second.
+ * The second of the two loads of the bit.  The first may happen at any time
+ * before, and decides only whether there is a second one, so it is left out.
  */
-inline look_at_bit()
+inline check_bit()
 {
 	atomic {
 #ifndef NO_FENCE_A
@@ -630,38 +644,38 @@ inline look_at_bit()
 	}
 }
 
-inline look_at_state()
+inline check_state()
 {
 	atomic {
 		if
-		:: mode == ASLEEP -> relies_no_more(); goto sets
+		:: mode == ASLEEP -> relies_on_bit_no_more(); goto sets
 		:: else
 		fi
 	}
 }
 
-inline say_rung()
+inline set_rung()
 {
 	if
 #ifdef RUNG_OF_ANY_EPOCH
 	:: mode == ASLEEP -> mode = RUNG
 #else
-	:: mode == ASLEEP && fresh[me] -> mode = RUNG
+	:: mode == ASLEEP && same_epoch[me] -> mode = RUNG
 #endif
 	:: else
 	fi
 }
 
-#define look_at_mode() \
-	d_step { asleep = mode == ASLEEP; fresh[me] = asleep }
+#define read_mode() \
+	d_step { asleep = mode == ASLEEP; same_epoch[me] = asleep }
 
-#ifdef FOREIGN_IN_VAIN
-#define look_at_foreign()	skip
+#ifdef NO_FOREIGN_CHECK
+#define read_foreign()	skip
 #else
-#define look_at_foreign()	is_foreign = foreign
+#define read_foreign()	is_foreign = foreign
 #endif
 
-inline is_heard()
+inline return_if_awake()
 {
 	if
 	:: !asleep && !is_foreign -> is_posted(); forget; goto returns
@@ -673,18 +687,18 @@ inline is_heard()
 inline post()
 {
 #ifdef STATE_BEFORE_BIT
-	look_at_state();
-	look_at_bit();
+	check_state();
+	check_bit();
 #else
-	look_at_bit();
+	check_bit();
 #ifndef SKIP_ON_BIT
-	look_at_state();
+	check_state();
 #endif
 #endif
 	atomic {
 		if
-#ifndef FOREIGN_JOINED
-		:: foreign -> relies_no_more(); goto sets
+#ifndef NO_FOREIGN_CHECK_IF_SET
+		:: foreign -> relies_on_bit_no_more(); goto sets
 #endif
 		:: else -> is_posted(); forget; goto returns
 		fi
@@ -700,13 +714,14 @@ sets:	atomic {
 		relies[me] = true
 	};
 	if
-	:: look_at_mode(); atomic { look_at_foreign(); is_heard() }
-	:: look_at_foreign(); atomic { look_at_mode(); is_heard() }
+	:: read_mode(); atomic { read_foreign(); return_if_awake() }
+	:: read_foreign(); atomic { read_mode(); return_if_awake() }
 	fi;
 	/* write_if_needed() */
 	atomic {
 		if
-		:: !is_foreign && (gone & bit(o)) -> is_posted(); forget; goto returns
+		:: !is_foreign && (gone & bit(o)) ->
+			is_posted(); forget; goto returns
 		:: else
 		fi
 	};
@@ -714,7 +729,7 @@ sets:	atomic {
 	atomic {
 		if
 		:: is_foreign
-		:: else -> say_rung()
+		:: else -> set_rung()
 		fi
 	};
 #endif
@@ -735,7 +750,7 @@ sets:	atomic {
 		fi
 	};
 #ifndef RUNG_BEFORE_WRITE
-	atomic { say_rung(); forget; goto returns }
+	atomic { set_rung(); forget; goto returns }
 #else
 	atomic { forget; goto returns }
 #endif
@@ -747,7 +762,7 @@ proctype poster(byte me)
 	bool asleep, is_foreign;
 
 returns:
-	/* The posters are alike: let the first post be that of the first. */
+	/* The posters are alike, so the first one makes the first post. */
 	do
 	:: atomic {
 		posts < POSTS && (me == 0 || posts > 0) ->
@@ -760,7 +775,7 @@ returns:
 		fi;
 		object[me] = o;
 #ifndef PIPE
-		posted_more[o]++
+		excess_posts[o]++
 #endif
 	   };
 	   post()
@@ -774,7 +789,7 @@ active proctype outsider()
 	atomic {
 		plain(OUTSIDERS);
 #ifndef PIPE
-		posted_more[OUTSIDERS]++;
+		excess_posts[OUTSIDERS]++;
 #endif
 		outsider_owed = true
 	}

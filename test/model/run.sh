@@ -45,7 +45,7 @@ verify()
 }
 
 # Was the whole state space searched, without an error?
-good()
+is_complete()
 {
 	grep -q 'errors: 0$' out &&
 	! grep -Eq 'not completed|too small|truncated|MEMLIM|out of memory' out
@@ -54,14 +54,14 @@ good()
 # The top of each model explains the -D options.
 holds()
 {
-	verify "$2" "-O2 -DSAFETY $collapse" -w22 "$1" && good
+	verify "$2" "-O2 -DSAFETY $collapse" -w22 "$1" && is_complete
 	verdict $? "$1 $2: the protocol holds ($(
 		sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' out) states)"
 }
 
 ends()
 {
-	verify "$2" '-O2 -DNP' '-l -w20' "$1" && good
+	verify "$2" '-O2 -DNP' '-l -w20' "$1" && is_complete
 	verdict $? "$1 $2: every execution ends"
 }
 
@@ -90,10 +90,11 @@ ends iv_event_raw '-DPOSTS=1 -DOUTSIDER'
 ends iv_event_raw -DADOPT
 caught iv_event_raw -DNO_CHILD NO_FENCE_A NO_FENCE_B NO_FENCE_C \
 	NO_ORDER_AFTER_BIT SKIP_ON_BIT STATE_BEFORE_BIT RUNG_BEFORE_WRITE \
-	RUNG_OF_ANY_EPOCH HANDLER_BEFORE_TAKE LOOK_BEFORE_ASLEEP \
+	RUNG_OF_ANY_EPOCH HANDLER_BEFORE_TAKE CHECK_BEFORE_ASLEEP \
 	RING_IS_PLAIN NOT_GONE GONE_LATER
-caught iv_event_raw '' NO_FENCE_D NOT_FOREIGN FOREIGN_IN_VAIN FOREIGN_JOINED \
-	NO_TAKE_OVER TAKE_OVER_PRIVATELY PLAIN_IF_FOREIGN TAKE_ALL
+caught iv_event_raw '' NO_FENCE_D NOT_FOREIGN NO_FOREIGN_CHECK \
+	NO_FOREIGN_CHECK_IF_SET NO_TAKE_OVER TAKE_OVER_WITHOUT_RING \
+	PLAIN_IF_FOREIGN TAKE_ALL
 caught iv_event_raw -DADOPT NOT_FOREIGN NO_TAKE_OVER
 caught iv_event_raw '-DPIPE -DOUTSIDER -DADOPT' FULL_IS_RINGS
 
@@ -102,8 +103,8 @@ holds iv_event '-DPOSTS=2 -DNO_FORK -DNO_TWO'
 holds iv_event '-DPOSTS=2 -DNO_TWO -DNO_SIGNAL'
 ends iv_event -DNO_FORK
 ends iv_event '-DNO_TWO -DNO_SIGNAL'
-caught iv_event -DNO_FORK NO_ORDER_AFTER_PUSH NO_FENCE_B LOOK_BEFORE_ASLEEP \
-	LOOK_AT_BOARD_ALONE PENDING_AFTER_HANDLER
+caught iv_event -DNO_FORK NO_ORDER_AFTER_PUSH NO_FENCE_B CHECK_BEFORE_ASLEEP \
+	CHECK_BOARD_ONLY MARK_AFTER_HANDLER
 caught iv_event '-DNO_TWO -DNO_SIGNAL' RELIES_ON_RUNG RUNG_THOUGH_FOREIGN \
 	NO_TAKE_OVER
 
