@@ -432,7 +432,7 @@ mutant "event delivery: the owner's posts take no position" $event \
 mutant "event unregister: waiting for a poster never sleeps" iv_process \
 	's/if (times < 100)/if (1)/' \
 	event 'a loop of real-time priority' eventfd
-mutant "event unregister: the mark is trusted" $event \
+mutant "event unregister: an event with a mark is taken for queued" $event \
 	'/^void iv_event_unregister/,/^}/s/if (is_in_queue(st, ev))/if (atomic_load(\&ev->mark))/' \
 	event "during another" eventfd
 mutant "event unregister: the call is not cancelled" $event \
@@ -701,20 +701,20 @@ mutant "cancel: the end of a pipe is closed by close(2)" iv_popen \
 	's/iv_close(p.end)/close(p.end)/' \
 	cancel "$whole" poll/eventfd "$wraps"
 
-left='are served after longjmp out of a handler'
-mutant "left: the rest of what inotify has read" iv_inotify \
+rest='are served after longjmp out of a handler'
+mutant "leave: the rest of what inotify has read is lost" iv_inotify \
 	'/^static void deliver_all/,/^}/s/iv_task_register(&q->rest);/;/' \
-	leave "$left" poll/eventfd
-mutant "left: the rest of a pool's batch" iv_work \
+	leave "$rest" poll/eventfd
+mutant "leave: the rest of a pool's batch is lost" iv_work \
 	'/^static void complete_batch/,/^}/s/iv_task_register(&p->rest);/;/' \
-	leave "$left" poll/eventfd
-mutant "left: the rest of a batch without a pool" iv_work \
+	leave "$rest" poll/eventfd
+mutant "leave: the rest of a batch without a pool is lost" iv_work \
 	'/^static void work_own_batch/,/^}/s/iv_task_register(&ws->rest);/;/' \
-	leave "$left" poll/eventfd
-mutant "left: the rest of the owner's work" iv_work \
+	leave "$rest" poll/eventfd
+mutant "leave: the rest of the owner's work is lost" iv_work \
 	'/^static void do_own_work/,/^}/s/iv_task_register(&p->own_work);/;/' \
-	leave "$left" poll/eventfd
-mutant "left: a loop that was ended is not noticed" iv_main \
+	leave "$rest" poll/eventfd
+mutant "leave: it is not noticed that a handler ended the loop" iv_main \
 	's/if (st->life != life)/if (0)/' \
 	leave 'returning from a handler that ended the loop' poll/eventfd
 
@@ -767,11 +767,11 @@ mutant "loop_fd: a child uses its parent's descriptor" iv_loop_fd \
 	's/return l->generation == iv_process_generation();/return l->generation;/' \
 	loop_fd 'a forked child has another descriptor' epoll/eventfd
 
-mutant "board: what a handler posts is served in the same pass" $board \
+mutant "board: a handler's post is served in the same iteration" $board \
 	's/r->due\[w\] & posted_in(r, w)/posted_in(r, w)/
 	s/if (r->due\[w\] == 0)/if (0)/' \
 	event_raw 'tasks run before' poll/eventfd
-mutant "board: what was rung for is served twice in a pass" $raw \
+mutant "board: an object is served twice in an iteration" $raw \
 	's/^\t\tiv_board_served(iv_self, at);/\t\t;/' \
 	event_raw 'tasks run before' poll/eventfd
 
