@@ -378,7 +378,7 @@ row fd "the loop takes the number of standard input" \
 
 row event "no descriptor: registering is fatal" \
 	event 'registering fails at the descriptor limit' $each Aborted
-row event "... or keeps the loop running for ever" \
+row event "no descriptor: the loop runs for ever" \
 	event 'registering fails at the descriptor limit' $poll 'did not end'
 row event "one thread's failure takes others' wakeups" \
 	event 'a loop that cannot get a wakeup' $each 'errno is 9'
@@ -394,7 +394,7 @@ row raw "a failure prints to standard error" \
 	'lseek(s->mem, 0, SEEK_CUR) is'
 row raw "a post changes errno" \
 	event_raw 'a post keeps errno' $each 'errno is 11'
-row raw "eventfd or pipe: the process's, not the object's" \
+row raw "eventfd or pipe is one choice for all objects" \
 	event_raw_refused 'keeps its eventfd when eventfd(2) is missing' $each \
 	'did not end'
 row raw "a pipe is inherited by exec for a moment" \
@@ -558,7 +558,7 @@ row F8 "what a program wrote to a terminal is lost" \
 	fd_pump 'all that a program wrote to a terminal' - 'drained is'
 row L1 "objects are lost if a handler jumps out" \
 	leave 'are served after longjmp' poll/eventfd 'calls is 1, not 2'
-row L2 "without a system log nobody learns what was fatal" \
+row L2 "without a system log a fatal error prints nothing" \
 	fatal 'the message goes to standard error' - '"" was written'
 row L3 "a fatal error in a cancelled thread ends the thread" \
 	fatal 'in a cancelled thread ends the process' - 'is 0, not 6'
