@@ -852,7 +852,7 @@ struct scenario {
 	void	(*other)(void);		/* run by another thread */
 	int	count_other;		/* count its steps, not the loop's */
 	int	has_others;		/* threads or children: end_child() */
-	int	count_none;		/* begin() sets whose are counted */
+	int	count_none;		/* begin() sets is_counted */
 };
 
 static int num_threads(void)
