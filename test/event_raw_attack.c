@@ -439,8 +439,8 @@ static void stopped_stepping_poster(void)
 
 
 /*
- * At the entry or the exit of a read(2) from the target, or else
- * PTRACE_SYSCALL_INFO_NONE.
+ * Returns whether the child is at the entry or at the exit of a read(2) from
+ * the target, or else PTRACE_SYSCALL_INFO_NONE.
  */
 static int stage_of_drain(pid_t pid)
 {
@@ -507,8 +507,8 @@ static void killed_drainer(void)
 }
 
 /*
- * Here the parent is killed while it drains, and the child goes on with the
- * loop.  The child posts when the parent sleeps.
+ * Here the parent is killed after it has drained, and the child goes on with
+ * the loop.  The child posts when the parent sleeps.
  */
 static void go_on_after_parent(pid_t parent)
 {
@@ -624,7 +624,7 @@ static void cancelled_posters(void)
 }
 
 
-/* The value that signal handlers send is their number. */
+/* The value that signal handlers send is how many of them have run. */
 static void post_from_signal(int sig)
 {
 	int saved_errno = errno;
