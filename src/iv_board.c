@@ -319,9 +319,11 @@ void iv_board_leave(struct iv_state *st, struct iv_place at)
 	unsigned int index = index_of(at);
 	struct iv_board_record *r = record_of(st, b);
 
-	/* Abandoned after a fork. */
-	if (r == NULL)
+	/* Abandoned after a fork, or foreign since it was adopted. */
+	if (r == NULL) {
+		iv_board_put(b);
 		return;
+	}
 
 	r->events[index] = NULL;
 	r->mine[at.word - b->posted] &= ~iv_place_mask(at);

@@ -466,6 +466,46 @@ static void registered_after_fork(void)
 	close(from[1]);
 }
 
+#define TWO_OWNERS	200
+
+/* A child adopts them first. */
+static void two_owners(void)
+{
+	struct iv_event_raw ev[TWO_OWNERS];
+	pid_t pid;
+	int i;
+
+	for (i = 0; i < TWO_OWNERS; i++) {
+		IV_EVENT_RAW_INIT(&ev[i]);
+		check_int(iv_event_raw_prepare(&ev[i]), 0);
+	}
+	pid = fork_checked();
+	iv_init();
+	for (i = 0; i < TWO_OWNERS && pid == 0; i++)
+		check_int(iv_event_raw_adopt(&ev[i]), 0);
+	if (pid == 0)
+		_exit(0);
+	check_child(pid);
+	for (i = 0; i < TWO_OWNERS; i++) {
+		check_int(iv_event_raw_adopt(&ev[i]), 0);
+		iv_event_raw_unregister(&ev[i]);
+	}
+	iv_deinit();
+}
+
+static void boards_of_two_owners(void)
+{
+	int before, i;
+
+	skip_under(ASAN | MEMCHECK, "keeps for a while what was freed");
+	two_owners();
+	before = num_mappings();
+	for (i = 0; i < 4; i++)
+		two_owners();
+	check(num_mappings() <= before + 4);
+}
+
+
 /* The child has no loop that it inherited, and posts all the same. */
 static void child_begins_anew(void)
 {
@@ -836,6 +876,8 @@ static const struct check_case cases[] = {
 	  stale_copy, EACH, 0 },
 	{ "... even if its bit has been given to another object", stale_page,
 	  EACH_BACKEND, 60 },
+	{ "an object that two processes have adopted gives its board back",
+	  boards_of_two_owners, EACH_BACKEND, 0 },
 	{ "what a child registers has nothing to do with its parent's",
 	  registered_after_fork, EACH, 0 },
 	{ "a child that has ended its loop and begun another can post",
