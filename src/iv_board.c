@@ -354,8 +354,12 @@ void iv_board_deinit(struct iv_state *st)
 
 		if (r == NULL)
 			continue;
-		/* A board whose objects are still registered is not reused. */
-		if (is_own(r) && r->live == 0)
+		/*
+		 * A board whose objects are still registered is not reused, nor
+		 * is the bell that posts to these read.
+		 */
+		if (is_own(r) && r->live == 0 &&
+		    (!r->is_bell || st->board.live == 0))
 			iv_board_put(r->board);
 		free_record(st, r);
 	}

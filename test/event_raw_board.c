@@ -466,6 +466,98 @@ static void registered_after_fork(void)
 	close(from[1]);
 }
 
+/*
+ * Where boards are: the last private word of an object's descriptor points into
+ * its board.  A prepared object has a board to itself.
+ */
+#define BOARD_SIZE	128
+
+static uintptr_t board_of(const struct iv_event_raw *ev)
+{
+	return (uintptr_t)ev->event_rfd.pad[10] & -BOARD_SIZE;
+}
+
+static uintptr_t page_of(uintptr_t board)
+{
+	return board & -sysconf(_SC_PAGESIZE);
+}
+
+static int boards_of_pages(int num)
+{
+	return num * sysconf(_SC_PAGESIZE) / BOARD_SIZE;
+}
+
+static uintptr_t use_a_board(void)
+{
+	struct iv_event_raw ev;
+	uintptr_t board;
+
+	IV_EVENT_RAW_INIT(&ev);
+	check_int(iv_event_raw_prepare(&ev), 0);
+	board = board_of(&ev);
+	iv_event_raw_unregister(&ev);
+
+	return board;
+}
+
+/* From here on, boards are allocated on another page. */
+static void use_up_page(uintptr_t page)
+{
+	while (page_of(use_a_board()) == page)
+		;
+}
+
+/* An object that is not on this page, on which its loop's bell is. */
+static void start_elsewhere(struct counted *c, uintptr_t page)
+{
+	start(c, called);
+	while (page_of(board_of(&c->ev)) == page) {
+		iv_event_raw_unregister(&c->ev);
+		start(c, called);
+	}
+}
+
+/*
+ * An object that is left registered goes on using the bell of the loop that has
+ * ended.  If another loop got that bell, a post to the object would keep posts
+ * to that loop from ringing.
+ */
+static void left_registered(void)
+{
+	struct counted bell, forgotten, c;
+	pid_t self = getpid();
+	pid_t pid;
+	int i;
+
+	iv_init();
+	start(&bell, called);
+	use_up_page(page_of(board_of(&bell.ev)));
+	start_elsewhere(&forgotten, page_of(board_of(&bell.ev)));
+	iv_event_raw_unregister(&bell.ev);
+	iv_deinit();
+
+	num_many = 1;
+	for (i = 0; i < boards_of_pages(3); i++) {
+		iv_init();
+		start(&c, called);
+		num_called = 0;
+		pid = fork_checked();
+		if (pid == 0) {
+			await_state(self, 'S');
+			iv_event_raw_post(&forgotten.ev);
+			iv_event_raw_post(&c.ev);
+			_exit(0);
+		}
+		iv_main();
+		check_child(pid);
+		iv_event_raw_unregister(&c.ev);
+		iv_deinit();
+	}
+	close(forgotten.ev.event_rfd.fd);
+	if (variant_is_pipe())
+		close(forgotten.ev.event_wfd);
+}
+
 #define TWO_OWNERS	200
 
 /* A child adopts them first. */
@@ -876,6 +968,8 @@ static const struct check_case cases[] = {
 	  stale_copy, EACH, 0 },
 	{ "... even if its bit has been given to another object", stale_page,
 	  EACH_BACKEND, 60 },
+	{ "objects left registered keep no other loop from being woken",
+	  left_registered, EACH_BACKEND, 0 },
 	{ "an object that two processes have adopted gives its board back",
 	  boards_of_two_owners, EACH_BACKEND, 0 },
 	{ "what a child registers has nothing to do with its parent's",

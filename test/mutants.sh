@@ -346,6 +346,9 @@ mutant "board: a page that may have been unmapped is used again" $page \
 	's/MAP_FIXED, -1, 0) == MAP_FAILED)/MAP_FIXED, -1, 0) == MAP_FAILED \&\&\
 	    (wait_for_use(s, p), 1))/' \
 	event_raw_board 'a failed mmap has unmapped' eventfd
+mutant "board: the bell of objects left registered is given away" $board \
+	'/^void iv_board_deinit/,/^}/s/!r->is_bell ||/1 ||/' \
+	event_raw_board 'objects left registered' eventfd
 mutant "board: one that had two owners is lost" $board \
 	'/^void iv_board_leave/,/^}/s/iv_board_put(b);/;/' \
 	event_raw_board 'two processes have adopted' eventfd
