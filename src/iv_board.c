@@ -118,7 +118,7 @@ static struct iv_board_record *new_record(struct iv_state *st, int is_bell)
 	}
 	/* The parent's, if a signal handler has forked meanwhile. */
 	r->generation = iv_board_generation(b);
-	b->hint = 1UL << r->slot % IV_BOARD_WORD_BITS;
+	iv_board_own(b)->hint = 1UL << r->slot % IV_BOARD_WORD_BITS;
 
 	return r;
 }

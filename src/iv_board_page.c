@@ -15,7 +15,7 @@
  *
  * In front of each page of boards, which is shared, there is a private page
  * with the bookkeeping, because other processes must not be able to change
- * that.
+ * that.  In the place of the first board it has what concerns the whole page.
  */
 
 #include <stdint.h>
@@ -30,15 +30,12 @@
 struct page {
 	struct page		*next;	/* that waits to be reused */
 	unsigned int		generation;	/* of the process it serves */
-	unsigned int		used;	/* boards that were allocated */
+	unsigned int		used;	/* places: its own, and boards */
 	unsigned int		refs;	/* not returned; +1: it is open */
-	struct iv_board_own	own[];
 };
 
-/* If it fits with the smallest pages, it fits with all. */
-_Static_assert(sizeof(struct page) + 4096 / sizeof(struct iv_board) *
-	       sizeof(struct iv_board_own) <= 4096,
-	       "the bookkeeping has to fit in front of the boards");
+_Static_assert(sizeof(struct page) <= sizeof(struct iv_board),
+	       "the first place on a page is not that of a board");
 
 static size_t page_size(void)
 {
@@ -53,13 +50,6 @@ static struct iv_board *boards_of(struct page *p)
 static struct page *page_of(const struct iv_board *b)
 {
 	return (struct page *)(((uintptr_t)b & -page_size()) - page_size());
-}
-
-struct iv_board_own *iv_board_own(const struct iv_board *b)
-{
-	struct page *p = page_of(b);
-
-	return &p->own[b - boards_of(p)];
 }
 
 static int is_inherited(const struct iv_board *b)
@@ -139,7 +129,7 @@ static struct page *page_get(struct iv_board_pages *s)
 	if (mmap(boards_of(p), page_size(), PROT_READ | PROT_WRITE,
 		 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 		return NULL;
-	p->used = 0;
+	p->used = 1;
 	p->refs = 1;
 	s->lives++;
 
@@ -161,13 +151,15 @@ static struct page *open_page(struct iv_board_pages *s)
 }
 
 /* The count is kept: posters of an earlier owner may still be in it. */
-static void open_own(struct iv_board_own *own)
+static void open_own(struct iv_board_own *own, unsigned long life)
 {
 	unsigned int i;
 
 	atomic_init(&own->fd, -1);
+	atomic_store_explicit(&own->life, life, memory_order_relaxed);
+	/* Release: pairs with iv_board_is_open(). */
 	for (i = 0; i < IV_BOARD_WORDS; i++)
-		atomic_init(&own->closed[i], 0);
+		atomic_store_explicit(&own->closed[i], 0, memory_order_release);
 }
 
 unsigned int iv_board_generation(const struct iv_board *b)
@@ -179,8 +171,7 @@ static struct iv_board *next_board(struct page *p, unsigned long life)
 {
 	struct iv_board *b = &boards_of(p)[p->used++];
 
-	atomic_init(&b->flags, life * IV_BOARD_LIFE);
-	open_own(iv_board_own(b));
+	open_own(iv_board_own(b), life);
 	p->refs++;
 
 	return b;
@@ -310,7 +301,12 @@ void iv_board_close(struct iv_place at)
 	atomic_fetch_or(closed_of(at), iv_place_mask(at));
 }
 
-int iv_board_is_closed(struct iv_place at)
+int iv_board_is_open(struct iv_place at, unsigned long life)
 {
-	return (atomic_load(closed_of(at)) >> at.bit) & 1;
+	/* In this order: pairs with the release in open_own(). */
+	if ((atomic_load(closed_of(at)) >> at.bit) & 1)
+		return 0;
+	iv_step();
+
+	return iv_board_life(iv_place_board(at)) == life;
 }

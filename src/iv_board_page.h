@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include "iv_process.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -23,8 +24,8 @@ _Static_assert(ATOMIC_LONG_LOCK_FREE == 2,
 #define IV_BOARD_FIRST_BIT	1
 
 /*
- * Shared between processes.  A post to a loop that is awake touches only the
- * first cache line.
+ * Shared between processes.  Of this, a post to a loop that is awake touches
+ * only the first cache line.
  */
 struct iv_board {
 	_Alignas(64) atomic_ulong	state;
@@ -34,7 +35,6 @@ struct iv_board {
 	/* A bit per object that was unregistered. */
 	_Alignas(64) atomic_ulong	gone[IV_BOARD_WORDS];
 	atomic_ulong	hints;		/* on a bell: boards to check */
-	unsigned long	hint;		/* the bit of this board in those */
 };
 
 /*
@@ -50,23 +50,35 @@ struct iv_board {
 #define IV_BOARD_FOREIGN	4UL	/* for good */
 #define IV_BOARD_EPOCH		8UL
 
-/* flags: above OWNED a number that differs each time the board is reused. */
+/* flags */
 #define IV_BOARD_OWNED		1UL	/* a prepared object was adopted */
-#define IV_BOARD_LIFE		2UL
 
-/* What a process keeps about a board in private memory, never unmapped. */
+/*
+ * What a process keeps about a board in private memory, never unmapped: all
+ * that other processes must not be able to change.
+ */
 struct iv_board_own {
+	_Alignas(sizeof(struct iv_board))
 	atomic_ulong		posters;	/* that write, of a process */
 	unsigned long		lost;		/* those that never finish */
 	atomic_int		fd;		/* wakes the loop */
 	_Atomic(struct iv_board *)	moved;	/* the bell since a fork */
 	atomic_ulong		closed[IV_BOARD_WORDS];	/* unregistered here */
+	atomic_ulong		life;	/* differs when the board is reused */
+	unsigned long		hint;	/* its bit in the hints of its bell */
 };
 
-/* All zeroes except its life; NULL if there is no memory. */
+_Static_assert(sizeof(struct iv_board_own) == sizeof(struct iv_board),
+	       "a board and its private part have the same place on two pages");
+
+static inline struct iv_board_own *iv_board_own(const struct iv_board *b)
+{
+	return (struct iv_board_own *)((char *)b - iv_process_page_size);
+}
+
+/* All zeroes, but for what a hostile child wrote; NULL without memory. */
 struct iv_board *iv_board_get(void);
 void iv_board_put(struct iv_board *b);
-struct iv_board_own *iv_board_own(const struct iv_board *b);
 /* The generation of the process that allocated it. */
 unsigned int iv_board_generation(const struct iv_board *b);
 
@@ -113,14 +125,15 @@ static inline int iv_place_is_gone(struct iv_place at)
 
 static inline unsigned long iv_board_life(const struct iv_board *b)
 {
-	/* Relaxed: it changes only once the loop has long ended. */
-	return atomic_load_explicit(&b->flags, memory_order_relaxed) /
-	       IV_BOARD_LIFE;
+	/* Relaxed: iv_board_is_open() orders it. */
+	return atomic_load_explicit(&iv_board_own(b)->life,
+				    memory_order_relaxed);
 }
 
 /* In this process the object was unregistered: its posts write nothing. */
 void iv_board_close(struct iv_place at);
-int iv_board_is_closed(struct iv_place at);
+/* Is the object registered that was so in this life of its board? */
+int iv_board_is_open(struct iv_place at, unsigned long life);
 
 /*
  * Once its bit is set, an object may be served at any moment, and its handler

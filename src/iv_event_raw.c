@@ -475,8 +475,8 @@ static void write_if_needed(struct iv_place at, unsigned long life, int fd)
 	unsigned long state = atomic_load(&bell->state);
 
 	iv_step();
-	/* The board has been reused, or the object was unregistered here. */
-	if (iv_board_life(bell) != life || iv_board_is_closed(at))
+	/* In this process: was the object unregistered? */
+	if (!iv_board_is_open(at, life))
 		return;
 
 	if (state & IV_BOARD_FOREIGN)
@@ -563,7 +563,8 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 		return;
 	}
 
-	life = iv_board_life(at.bell);
+	b = iv_place_board(at);
+	life = iv_board_life(b);
 	iv_step();
 	/*
 	 * From here on, *this may have been freed.  Partners: fence B in
@@ -571,9 +572,8 @@ void iv_event_raw_post(const struct iv_event_raw *this)
 	 */
 	atomic_fetch_or(at.word, iv_place_mask(at));
 	iv_step();
-	b = iv_place_board(at);
 	if (b != at.bell)
-		atomic_fetch_or(&at.bell->hints, b->hint);
+		atomic_fetch_or(&at.bell->hints, iv_board_own(b)->hint);
 	if (!needs_doorbell(at.bell)) {
 		IV_PROBE_RAW_SKIPPED(this);
 		return;
@@ -626,12 +626,13 @@ void iv_event_raw_wake(struct iv_board *bell)
 		.word = &bell->posted[0],
 		.bit = IV_BOARD_WAKE_BIT,
 	};
-	unsigned long life = iv_board_life(bell);
+	unsigned long life;
 
 	/* An awake loop checks its stack of events, forked copies or not. */
 	if (!(atomic_load(&bell->state) & IV_BOARD_MODE))
 		return;
 	iv_step();
+	life = iv_board_life(bell);
 
 	/*
 	 * RUNG is not enough: a forked loop may drain the doorbell, and rings

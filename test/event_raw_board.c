@@ -864,6 +864,206 @@ static void reused_number_of_event(void)
 }
 
 
+/*
+ * A poster is stopped right after it has set the bit.  The loop unregisters the
+ * object, its number is taken, and the loop sleeps.  The poster is led on by
+ * some steps, and then the object's board is used again.
+ */
+static struct {
+	struct counted	bell, c;
+	int		number;
+	uintptr_t	board;
+	struct iv_fd	control;
+	int		fd[2];		/* of what took the number */
+	int		tid;		/* of the loop */
+	atomic_int	woken, calls, is_set, done, posted;
+} *late;
+
+static void late_woken(void *unused)
+{
+	(void)unused;
+	late->woken = 1;
+}
+
+static void late_read_bit(void)
+{
+	const struct iv_fd *fd = &late->c.ev.event_rfd;
+	unsigned int bit = (uintptr_t)fd->pad[9] % (8 * sizeof(long));
+
+	late->is_set = *(atomic_ulong *)fd->pad[10] >> bit & 1;
+}
+
+static void late_unregister(void)
+{
+	check_int(pipe2(late->fd, O_NONBLOCK), 0);
+	iv_event_raw_unregister(&late->c.ev);
+	check_errno(fcntl(late->number, F_GETFD), EBADF);
+	check_int(dup2(late->fd[1], late->number), late->number);
+}
+
+static void late_use_again(void)
+{
+	int i = 0;
+
+	while (use_a_board() != late->board)
+		check(++i < boards_of_pages(3));
+}
+
+static void late_command(void *unused)
+{
+	char byte;
+
+	(void)unused;
+	check_int(read(late->control.fd, &byte, 1), 1);
+	if (byte == 'r')
+		late_read_bit();
+	else if (byte == 'u')
+		late_unregister();
+	else if (byte == 'a')
+		late_use_again();
+	else
+		iv_quit();
+	late->done++;
+}
+
+static uintptr_t board_of_next(void)
+{
+	struct counted c;
+	uintptr_t board;
+
+	start(&c, called);
+	board = board_of(&c.ev);
+	iv_event_raw_unregister(&c.ev);
+
+	return board;
+}
+
+/* The object's page has no bell, and nothing of it is left to be allocated. */
+static void late_start(void)
+{
+	start(&late->bell, late_woken);
+	use_up_page(page_of(board_of(&late->bell.ev)));
+	start_elsewhere(&late->c, page_of(board_of(&late->bell.ev)));
+	/* Not the bit that a prepared object has on its board. */
+	iv_event_raw_unregister(&late->c.ev);
+	start(&late->c, called);
+	late->number = late->c.ev.event_wfd;
+	late->board = board_of(&late->c.ev);
+	use_up_page(page_of(late->board));
+	while (board_of_next() == late->board)
+		;
+}
+
+static void *late_loop(void *ready)
+{
+	iv_init();
+	late->tid = iv_get_thread_id();
+	late_start();
+	late->control.handler_in = late_command;
+	iv_fd_register(&late->control);
+	check_int(write(*(int *)ready, "", 1), 1);
+	iv_main();
+	iv_fd_unregister(&late->control);
+	iv_event_raw_unregister(&late->bell.ev);
+	iv_deinit();
+
+	return NULL;
+}
+
+static void late_child(int control[2])
+{
+	pthread_t t;
+	int ready[2];
+	char bytes[16];
+
+	check_int(pipe(ready), 0);
+	IV_FD_INIT(&late->control);
+	late->control.fd = control[0];
+	check_int(pthread_create(&t, NULL, late_loop, &ready[1]), 0);
+	check_int(read(ready[0], bytes, 1), 1);
+	await_state(late->tid, 'S');
+	/* The linker has looked up all the names that are called. */
+	iv_event_raw_post(&late->bell.ev);
+	while (!late->woken)
+		usleep(100);
+	await_state(late->tid, 'S');
+	tracee_begins();
+	late->calls = 1;
+	iv_event_raw_post(&late->c.ev);
+	late->posted = 1;
+	check_errno(read(late->fd[0], bytes, sizeof(bytes)), EAGAIN);
+	check_int(write(control[1], "q", 1), 1);
+	check_int(pthread_join(t, NULL), 0);
+	_exit(0);
+}
+
+static void late_do(int fd, const char *command)
+{
+	int done = late->done;
+
+	check_int(write(fd, command, 1), 1);
+	while (late->done == done)
+		usleep(100);
+	await_state(late->tid, 'S');
+}
+
+/* Lead it until its bit is set.  The first call counts the steps. */
+static void late_lead(pid_t pid, int control)
+{
+	static int before;
+
+	tracee_steps(pid, before);
+	if (before > 0)
+		return;
+	while (!late->is_set) {
+		tracee_steps(pid, 1);
+		before++;
+		if (late->calls)
+			late_do(control, "r");
+	}
+}
+
+/* Returns 1 if the post was over after so many steps. */
+static int late_after(int num)
+{
+	int control[2];
+	int was_posted;
+	pid_t pid;
+
+	memset(late, 0, sizeof(*late));
+	check_int(pipe(control), 0);
+	pid = fork_checked();
+	if (pid == 0)
+		late_child(control);
+	tracee_trace(pid);
+	late_lead(pid, control[1]);
+	late_do(control[1], "u");
+	tracee_steps(pid, num);
+	was_posted = late->posted;
+	late_do(control[1], "a");
+	tracee_leave(pid, 0);
+	check_child(pid);
+	close(control[0]);
+	close(control[1]);
+
+	return was_posted;
+}
+
+static void late_poster(void)
+{
+	int num;
+
+	skip_under(MEMCHECK, "is what would be led by steps");
+	late = mmap(NULL, sizeof(*late), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(late != MAP_FAILED);
+	for (num = 0; !late_after(num); num++)
+		;
+	check(num > 20);
+	check_int(munmap(late, sizeof(*late)), 0);
+}
+
+
 /* A poster that leaves in the middle of a post. */
 static struct iv_event event;
 static sigjmp_buf jump;
@@ -982,6 +1182,8 @@ static const struct check_case cases[] = {
 	  reused_number, EACH_BACKEND, 60 },
 	{ "... nor is that of a loop's wakeup, by a post to an iv_event",
 	  reused_number_of_event, EACH_BACKEND, 60 },
+	{ "... nor if the board is used again before the post is over",
+	  late_poster, EACH_BACKEND, 60 },
 	{ "events can be unregistered after posters have left in mid-post",
 	  posters_that_leave, EACH_BACKEND, 60 },
 };

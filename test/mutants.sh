@@ -227,6 +227,14 @@ mutant "raw post: a full descriptor changes errno" $raw \
 mutant "raw post: an unregistered object rings" $raw \
 	'/^static void write_if_needed/,/^}/s/ && !iv_place_is_gone(at)//' \
 	event_raw_board 'a stale copy' poll/eventfd
+mutant "raw post: a board that is used again goes unnoticed" $page \
+	'/^int iv_board_is_open/,/^}/s/return iv_board_life.*/return 1;/' \
+	event_raw_board 'the board is used again' eventfd
+mutant "raw post: the life of a board is read before what is closed" $page \
+	'/^int iv_board_is_open/,/^}/{
+	s/if ((atomic_load.*/if (iv_board_life(iv_place_board(at)) != life)/
+	s/return iv_board_life.*/return !(atomic_load(closed_of(at)) >> at.bit \& 1);/;}' \
+	event_raw_board 'the board is used again' eventfd
 mutant "raw post: cancelled in the middle" $raw \
 	's/if (!write_ring(fd))/if (!make_readable(fd, RING))/
 	/^post_by_write/,/^}/s/state = iv_cancel_disable();/state = 0;/' \
@@ -356,7 +364,7 @@ mutant "board: as many as there are pinned" $board \
 	'/^static int has_enough_boards/,/^}/s/return .*;/return 0;/' \
 	event_raw_board 'come and go between' eventfd
 mutant "board: hints are never set" $raw \
-	's/atomic_fetch_or(&at.bell->hints, b->hint);/;/' \
+	's/atomic_fetch_or(&at.bell->hints, .*);/;/' \
 	event_raw_board 'make few system calls' eventfd
 mutant "busy poll: the kernel is not asked" iv_busy_poll \
 	's/if (ns_since(&asked, &now) < ASK_NSEC)/if (1)/' \
