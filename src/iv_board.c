@@ -35,6 +35,11 @@ static int is_own(const struct iv_board_record *r)
 	return r->generation == iv_process_generation();
 }
 
+static int is_own_board(const struct iv_board *b)
+{
+	return iv_board_generation(b) == iv_process_generation();
+}
+
 static unsigned int words_of(const struct iv_board_record *r)
 {
 	return (r->used + IV_BOARD_WORD_BITS - 1) / IV_BOARD_WORD_BITS;
@@ -237,14 +242,32 @@ static int enter(struct iv_state *st, struct iv_board_record *r,
 	return 0;
 }
 
+/*
+ * A bit that was never used is clear, unless a hostile child has set it.  A
+ * child that a signal handler forks in here clears nothing of its parent's.
+ */
+static void begin_use(struct iv_place at)
+{
+	struct iv_board *b = iv_place_board(at);
+
+	if (iv_place_is_set(at) && is_own_board(b))
+		(void)iv_board_take_bit(at);
+	if (iv_place_is_gone(at) && is_own_board(b))
+		atomic_fetch_and(&b->gone[at.word - b->posted],
+				 ~iv_place_mask(at));
+}
+
 struct iv_place iv_board_place(struct iv_state *st, struct iv_event_raw *event)
 {
 	struct iv_board_record *r = open_record(st);
+	struct iv_place at;
 
 	if (r == NULL || enter(st, r, r->used, event) < 0)
 		return nowhere;
+	at = place_of(bell_of(st), r->board, r->used++);
+	begin_use(at);
 
-	return place_of(bell_of(st), r->board, r->used++);
+	return at;
 }
 
 struct iv_place
@@ -268,8 +291,14 @@ iv_board_place_wake(struct iv_state *st, struct iv_event_raw *event)
 struct iv_place iv_board_place_alone(void)
 {
 	struct iv_board *b = iv_board_get();
+	struct iv_place at;
 
-	return b != NULL ? place_of(b, b, IV_BOARD_FIRST_BIT) : nowhere;
+	if (b == NULL)
+		return nowhere;
+	at = place_of(b, b, IV_BOARD_FIRST_BIT);
+	begin_use(at);
+
+	return at;
 }
 
 int iv_board_adopt(struct iv_state *st, struct iv_place at,
@@ -571,6 +600,12 @@ void iv_board_take(struct iv_state *st, void (*serve)(struct iv_event_raw *))
 }
 
 /*
+ * Meanwhile a poster may set RUNG, once, and a forked loop FOREIGN.  A hostile
+ * child that goes on changing the state must not keep the loop here.
+ */
+#define TRIES	16
+
+/*
  * FOREIGN stays as it is.  A signal handler may fork in here, and the child
  * must not overwrite what the parent sets later.
  */
@@ -580,19 +615,20 @@ static void set_mode_if_own(const struct iv_board_record *r, unsigned long mode)
 	unsigned long old = atomic_load_explicit(&bell->state,
 						 memory_order_relaxed);
 	unsigned long new;
+	int i;
 
 	/* Only the owner changes AWAKE. */
 	if ((old & IV_BOARD_MODE) == IV_BOARD_AWAKE && mode == IV_BOARD_AWAKE)
 		return;
 
-	do {
-		if (!is_own(r))
-			return;
+	for (i = 0; i < TRIES && is_own(r); i++) {
 		new = (old & ~IV_BOARD_MODE) | mode;
 		if (mode == IV_BOARD_ASLEEP)
 			new += IV_BOARD_EPOCH;
 		iv_step();
-	} while (!atomic_compare_exchange_weak(&bell->state, &old, new));
+		if (atomic_compare_exchange_strong(&bell->state, &old, new))
+			return;
+	}
 }
 
 static void set_mode_of_all(const struct iv_state *st, unsigned long mode)

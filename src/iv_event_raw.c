@@ -20,7 +20,7 @@
  *			return;
  *		if (state & FOREIGN) {			write_if_needed()
  *			write(fd, RING);
- *		} else if (state & ASLEEP && !is_gone(bit)) {
+ *		} else if (state & ASLEEP && !is_stale(bit)) {
  *			write(fd, RING);		ring()
  *			in the same epoch: state = RUNG;
  *		}
@@ -466,6 +466,17 @@ static void ring(struct iv_board *bell, int fd, unsigned long state)
 }
 
 /*
+ * Is this a copy of an object that another process has unregistered?  No loop
+ * watches its descriptor.  The bit counts only if that process may have
+ * unregistered it: any other may have set it.
+ */
+static int is_stale(struct iv_place at)
+{
+	return iv_board_generation(iv_place_board(at)) !=
+	       iv_process_generation() && iv_place_is_gone(at);
+}
+
+/*
  * The bit is set, and a doorbell was needed.  The state is read again now that
  * the descriptor is kept open for this poster.
  */
@@ -481,8 +492,7 @@ static void write_if_needed(struct iv_place at, unsigned long life, int fd)
 
 	if (state & IV_BOARD_FOREIGN)
 		(void)write_ring(fd);
-	/* No loop watches the descriptor of a stale copy. */
-	else if ((state & IV_BOARD_ASLEEP) && !iv_place_is_gone(at))
+	else if ((state & IV_BOARD_ASLEEP) && !is_stale(at))
 		ring(bell, fd, state);
 }
 

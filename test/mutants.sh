@@ -225,8 +225,11 @@ mutant "raw post: a full descriptor changes errno" $raw \
 	'/^post_by_write/,/^}/s/errno = saved_errno;/;/' \
 	event_raw_prepare 'posts fill the descriptor' eventfd
 mutant "raw post: an unregistered object rings" $raw \
-	'/^static void write_if_needed/,/^}/s/ && !iv_place_is_gone(at)//' \
+	'/^static void write_if_needed/,/^}/s/ && !is_stale(at)//' \
 	event_raw_board 'a stale copy' poll/eventfd
+mutant "raw post: a child says what is gone in its parent" $raw \
+	'/^static int is_stale/,/^}/{s/return .*/return/;s/iv_process_generation() &&//;}' \
+	event_raw_hostile 'posts wake a loop' poll/eventfd
 mutant "raw post: a board that is used again goes unnoticed" $page \
 	'/^int iv_board_is_open/,/^}/s/return iv_board_life.*/return 1;/' \
 	event_raw_board 'the board is used again' eventfd
@@ -360,6 +363,20 @@ mutant "board: the bell of objects left registered is given away" $board \
 mutant "board: one that had two owners is lost" $board \
 	'/^void iv_board_leave/,/^}/s/iv_board_put(b);/;/' \
 	event_raw_board 'two processes have adopted' eventfd
+mutant "board: a child may set bits of what is not registered" $board \
+	's/memory_order_relaxed) & r->mine\[w\];/memory_order_relaxed);/
+	s/if ((r->mine\[w\] & iv_place_mask(at)) &&/if (/' \
+	event_raw_hostile 'the memory that they share' poll/eventfd
+mutant "board: a child's hints are slots of records" $board \
+	'/^own_record/,/^}/s/if (i >= st->board.room)/if (0)/
+	/^static void note_hinted/,/^}/s/i < st->board.room;/i < 64;/' \
+	event_raw_hostile 'the memory that they share' poll/eventfd
+mutant "board: a bit is what a child has made of it" $board \
+	's/^\tbegin_use(at);/\t;/' \
+	event_raw_hostile 'posts wake a loop' poll/eventfd
+mutant "board: a child keeps its parent changing the state" $board \
+	's/i < TRIES && is_own(r)/is_own(r)/' \
+	event_raw_hostile 'after each of its steps' eventfd
 mutant "board: as many as there are pinned" $board \
 	'/^static int has_enough_boards/,/^}/s/return .*;/return 0;/' \
 	event_raw_board 'come and go between' eventfd
@@ -966,7 +983,7 @@ mutant "steps: a child forked in iv_board_abandon() gives up more" iv_board \
 	s/r->generation == generation/is_own(r)/;}' \
 	steps 'a fork at each step' eventfd $at_steps
 mutant "steps: a child sets its parent's board to AWAKE" iv_board \
-	'/^static void set_mode_if_own/,/^}/s/if (!is_own(r))/if (0)/' \
+	'/^static void set_mode_if_own/,/^}/s/ && is_own(r);/;/' \
 	steps 'a fork at each step' eventfd $at_steps
 for method in epoll-timerfd epoll ppoll poll; do
 	mutant "steps: a child forked right before the wait waits ($method)" \
