@@ -438,6 +438,9 @@ void iv_event_raw_unregister(struct iv_event_raw *this)
 	iv_step();
 	if (at.bell == NULL || iv_board_is_unused(at.bell))
 		pair_close(fd, label);
+	/* Its doorbell may have been rung for the posts to others as well. */
+	if (is_owned)
+		iv_loop_fd_registered(iv_self);
 }
 
 

@@ -469,7 +469,10 @@ void iv_loop_fd_begin_turn(struct iv_state *st);
 /* The loop goes to sleep in another one's wait, if it is inside of one. */
 void iv_loop_fd_settle(struct iv_state *st);
 
-/* Something was registered: if the loop sleeps like that, it is to know. */
+/*
+ * Something was registered, or a doorbell was closed: if the loop sleeps like
+ * that, it is to know.
+ */
 static inline void iv_loop_fd_registered(struct iv_state *st)
 {
 	if (__builtin_expect(st->idle, 0))

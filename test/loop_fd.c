@@ -371,6 +371,55 @@ static void task_again(void *unused)
 		iv_task_register(&task);
 }
 
+static void remove_event(void)
+{
+	iv_event_unregister(&event);
+}
+
+static struct iv_event_raw first_raw;
+
+static void add_first_raw(void)
+{
+	IV_EVENT_RAW_INIT(&first_raw);
+	first_raw.handler = mark;
+	check_int(iv_event_raw_register(&first_raw), 0);
+}
+
+static void *post_first_raw(void *unused)
+{
+	iv_event_raw_post(&first_raw);
+
+	return unused;
+}
+
+static void remove_first_raw(void)
+{
+	iv_event_raw_unregister(&first_raw);
+}
+
+static void second_post_is_kept(void (*add_first)(void),
+				void *(*post_first)(void *),
+				void (*remove_first)(void))
+{
+	add_first();
+	run_thread(post_first, NULL);
+	run_thread(post_raw, NULL);
+	remove_first();
+	iterate_and_expect("r");
+}
+
+/* The second post has no doorbell of its own, and the first one's is closed. */
+static void keeps_posts_of_others(void)
+{
+	if (!begin())
+		return;
+	add_raw();
+	second_post_is_kept(add_first_raw, post_first_raw, remove_first_raw);
+	second_post_is_kept(add_event, post_event, remove_event);
+	iv_event_raw_unregister(&raw);
+	iv_deinit();
+}
+
 /* Each post, and each task, needs an iteration. */
 static void handlers_that_go_on(void)
 {
@@ -907,6 +956,8 @@ static const struct check_case cases[] = {
 	  steps_between_iterations, EACH, 0 },
 	{ "what is registered and posted in an iteration is noticed",
 	  steps_in_an_iteration, EACH, 0 },
+	{ "unregistering between iterations loses no post to another object",
+	  keeps_posts_of_others, EACH, 0 },
 	{ "handlers that post or register again run once per iteration",
 	  handlers_that_go_on, EACH, 0 },
 	{ "iv_main and iterations that wait may be used, too",

@@ -788,6 +788,9 @@ mutant "loop_fd: an adopted object is not noticed" iv_event_raw \
 mutant "loop_fd: another epoll set is not put into the loop's" iv_fd \
 	's/iv_loop_fd_forget(st);/;/' \
 	loop_fd 'when the poll method needs another' epoll/eventfd
+mutant "loop_fd: unregistering closes the doorbell of other posts" iv_event_raw \
+	'/^void iv_event_raw_unregister(/,/^}/s/iv_loop_fd_registered(iv_self);/;/' \
+	loop_fd 'loses no post to another' epoll/eventfd
 mutant "loop_fd: iv_main is idle after an iteration in a handler" iv_main \
 	'/^static void ask_kernel/,/^}/s/leave_other_loop(st);/;/' \
 	loop_fd 'iv_main goes on as usual' epoll/eventfd
