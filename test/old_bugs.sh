@@ -57,18 +57,26 @@ is_wrong()
 build()
 {
 	[ -x "$system/$1" ] && return
-	build_system "$1" -L"$system" -livykis 2>errors && return
+	wraps=
+	[ "$1" != timer ] || wraps=-Wl,--wrap=calloc,--wrap=free
+	# shellcheck disable=SC2086 # none or one word
+	build_system "$1" $wraps -L"$system" -livykis 2>errors && return
 	cat >absent.c <<-END
 	#include <stdlib.h>
 	int iv_event_raw_export(void *raw) { abort(); }
 	int iv_event_raw_post_fd(int fd) { abort(); }
 	int iv_event_raw_prepare(void *raw) { abort(); }
 	int iv_event_raw_adopt(void *raw) { abort(); }
+	int iv_init_try(void) { abort(); }
+	int iv_loop_fd(void) { abort(); }
+	int iv_main_once(void *limit) { abort(); }
 	void iv_set_busy_poll(unsigned int usec) { abort(); }
+	void iv_timer_register_in_ms(void *timer, long ms) { abort(); }
+	int iv_wait_interest_register_try(void *interest) { abort(); }
 	void iv_work_pool_submit_continuation(void *a, void *b) { abort(); }
 	END
 	$CC -w -c absent.c &&
-	build_system "$1" absent.o -L"$system" -livykis
+	build_system "$1" $wraps absent.o -L"$system" -livykis
 }
 
 # run LIBRARY SECONDS PROGRAM CASE VARIANT
