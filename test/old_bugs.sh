@@ -333,7 +333,7 @@ row limits "a failing getrlimit is not noticed" \
 times=3
 row limits "IV_EXCLUDE_POLL_METHOD has effect if gids differ" \
 	process 'ignored if real and effective' - \
-	'the method is ppoll'
+	'the method is epoll,'
 cannot limits "... and for programs with file capabilities" \
 	"the loader would not take the library, either"
 
