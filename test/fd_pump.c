@@ -778,7 +778,7 @@ static void no_descriptors_and_no_memory(void)
 {
 	struct pump p;
 
-	skip_under(ASAN | TSAN | MEMCHECK, "has a malloc of its own");
+	skip_under(ASAN | TSAN | MEMCHECK, "replaces malloc(3)");
 	refuse("pipe2", EMFILE);
 	set_up(&p, 0);
 	feed_all(5);

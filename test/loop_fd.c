@@ -408,7 +408,7 @@ static void second_post_is_kept(void (*add_first)(void),
 	iterate_and_expect("r");
 }
 
-/* The second post has no doorbell of its own, and the first one's is closed. */
+/* The second post has not rung, and the doorbell of the first is closed. */
 static void keeps_posts_of_others(void)
 {
 	if (!begin())

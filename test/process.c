@@ -264,7 +264,7 @@ static void set_limit(rlim_t soft, rlim_t hard)
 {
 	struct rlimit lim = { .rlim_cur = soft, .rlim_max = hard };
 
-	skip_under(MEMCHECK, "keeps the highest descriptors for itself");
+	skip_under(MEMCHECK, "reserves the highest descriptors");
 	check(setrlimit(RLIMIT_NOFILE, &lim) == 0);
 }
 
@@ -722,7 +722,7 @@ static void set_user_id_program(void)
 	char path[] = "/tmp/ivykis.XXXXXX";
 
 	need_root();
-	skip_under(ASAN, "looks for leaks by tracing");
+	skip_under(ASAN, "searches for leaks by ptrace(2)");
 	copy_of_this_program(path, 04755);
 	run_as_nobody(path, poll_method(0));
 }
@@ -732,7 +732,7 @@ static void set_group_id_program(void)
 	char path[] = "/tmp/ivykis.XXXXXX";
 
 	need_root();
-	skip_under(ASAN, "looks for leaks by tracing");
+	skip_under(ASAN, "searches for leaks by ptrace(2)");
 	copy_of_this_program(path, 02755);
 	run_as_nobody(path, poll_method(0));
 }

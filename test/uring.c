@@ -316,7 +316,7 @@ static void calls_that_fail(void)
 
 static void need_limit(void)
 {
-	skip_under(ASAN | TSAN | MEMCHECK, "maps memory of its own");
+	skip_under(ASAN | TSAN | MEMCHECK, "maps memory itself");
 	need_memory_limit(RLIMIT_AS);
 }
 
