@@ -706,6 +706,12 @@ mutant "wait: another process is taken for a child" iv_wait \
 mutant "wait: a process that was never a child is not checked" iv_wait \
 	'/^static void look_locked/,/^}/s/errno == ESRCH/0/' \
 	wait 'the end of a child that other code reaped' poll/eventfd
+mutant "wait: with the last report nothing keeps the loop running" iv_wait \
+	's/^\tw->handler(w->cookie, r.status, .*/\tiv_event_unregister(\&watch->event);\
+	drop_pidfd(watch);\
+	leave_thread(watch->thread);\
+	&/' \
+	wait 'keeps the loop running' poll/eventfd
 mutant "popen: children outlive their loop" iv_popen \
 	's/child->owner = NULL;/;/' \
 	popen 'a loop may end before' poll/eventfd
