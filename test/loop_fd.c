@@ -856,6 +856,139 @@ static void child_has_another_descriptor(void)
 }
 
 
+#define NUM_OBJECTS	3
+#define OPERATIONS	30000
+
+static struct iv_task tasks[NUM_OBJECTS];
+static struct iv_event events[NUM_OBJECTS];
+static struct iv_event_raw raws[NUM_OBJECTS];
+static int events_in_use[NUM_OBJECTS], raws_in_use[NUM_OBJECTS];
+static uint32_t seed = 1;
+static int calls;
+
+static unsigned int random_below(unsigned int num)
+{
+	seed = seed * 1103515245 + 12345;
+
+	return (seed >> 16) % num;
+}
+
+static void count_call(void *unused)
+{
+	(void)unused;
+	calls++;
+}
+
+static void toggle_task(int i)
+{
+	if (iv_task_registered(&tasks[i]))
+		iv_task_unregister(&tasks[i]);
+	else
+		iv_task_register(&tasks[i]);
+}
+
+static void toggle_event(int i)
+{
+	if (events_in_use[i])
+		iv_event_unregister(&events[i]);
+	else
+		check_int(iv_event_register(&events[i]), 0);
+	events_in_use[i] ^= 1;
+}
+
+static void toggle_raw(int i)
+{
+	if (raws_in_use[i])
+		iv_event_raw_unregister(&raws[i]);
+	else
+		check_int(iv_event_raw_register(&raws[i]), 0);
+	raws_in_use[i] ^= 1;
+}
+
+static void *post_to_random_object(void *unused)
+{
+	int i = random_below(NUM_OBJECTS);
+
+	if (random_below(2) && events_in_use[i])
+		iv_event_post(&events[i]);
+	else if (raws_in_use[i])
+		iv_event_raw_post(&raws[i]);
+
+	return unused;
+}
+
+static void random_operation(void)
+{
+	int i = random_below(NUM_OBJECTS);
+
+	switch (random_below(7)) {
+	case 0:
+		toggle_task(i);
+		break;
+	case 1:
+		toggle_event(i);
+		break;
+	case 2:
+		toggle_raw(i);
+		break;
+	case 3:
+		(void)post_to_random_object(NULL);
+		break;
+	default:
+		run_thread(post_to_random_object, NULL);
+	}
+}
+
+static void begin_random_operations(void)
+{
+	int i;
+
+	for (i = 0; i < NUM_OBJECTS; i++) {
+		IV_TASK_INIT(&tasks[i]);
+		tasks[i].handler = count_call;
+		IV_EVENT_INIT(&events[i]);
+		events[i].handler = count_call;
+		IV_EVENT_RAW_INIT(&raws[i]);
+		raws[i].handler = count_call;
+	}
+}
+
+static void end_random_operations(void)
+{
+	int i;
+
+	for (i = 0; i < NUM_OBJECTS; i++) {
+		if (events_in_use[i])
+			toggle_event(i);
+		if (raws_in_use[i])
+			toggle_raw(i);
+	}
+}
+
+/* If the descriptor is not readable, an iteration has nothing to do. */
+static void random_operations(void)
+{
+	int i;
+
+	if (!begin())
+		return;
+	begin_random_operations();
+	for (i = 0; i < OPERATIONS; i++) {
+		int was_readable;
+
+		random_operation();
+		if (random_below(3) > 0)
+			continue;
+		was_readable = is_readable_in(0);
+		calls = 0;
+		(void)iv_main_once(&at_once);
+		if (calls > 0)
+			check(was_readable);
+	}
+	end_random_operations();
+	iv_deinit();
+}
+
 /* Posters that count their posts, and often wait until the handler has run. */
 #define POSTERS		2
 #define POSTS		1000000
@@ -958,6 +1091,8 @@ static const struct check_case cases[] = {
 	  steps_in_an_iteration, EACH, 0 },
 	{ "unregistering between iterations loses no post to another object",
 	  keeps_posts_of_others, EACH, 0 },
+	{ "random operations leave nothing due that the descriptor does not show",
+	  random_operations, EACH, 60 },
 	{ "handlers that post or register again run once per iteration",
 	  handlers_that_go_on, EACH, 0 },
 	{ "iv_main and iterations that wait may be used, too",
