@@ -50,7 +50,7 @@
 /* In `told': tell the kernel again, although nothing has changed. */
 #define TELL_AGAIN	8
 
-/* In `told': of a new object, whose changes have been collected and not made. */
+/* In `told': a new object's changes have been collected, but not made. */
 #define PENDING		16
 
 #define BANDS		(BAND_IN | BAND_OUT | BAND_ERR)
