@@ -768,7 +768,7 @@ mutant "once: the clock stands still between iterations" iv_main \
 	'/^int iv_main_once/,/^}/s/iv_clock_invalidate(st);/;/' \
 	once 'the time between two iterations' epoll/eventfd
 
-embedded="a million posts of each thread"
+embedded="posts of two threads"
 mutant "once: a post that ends busy polling leaves the kernel out" iv_main \
 	's/if (st->stats.waits == waits)/if (0)/' \
 	once 'ends busy polling' epoll/eventfd
