@@ -1053,7 +1053,7 @@ static void late_poster(void)
 {
 	int num;
 
-	skip_under(MEMCHECK, "is what would be led by steps");
+	skip_under(TSAN | MEMCHECK, "is what would be led by steps");
 	late = mmap(NULL, sizeof(*late), PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(late != MAP_FAILED);
