@@ -35,11 +35,6 @@ static int is_own(const struct iv_board_record *r)
 	return r->generation == iv_process_generation();
 }
 
-static int is_own_board(const struct iv_board *b)
-{
-	return iv_board_generation(b) == iv_process_generation();
-}
-
 static unsigned int words_of(const struct iv_board_record *r)
 {
 	return (r->used + IV_BOARD_WORD_BITS - 1) / IV_BOARD_WORD_BITS;
@@ -250,9 +245,9 @@ static void begin_use(struct iv_place at)
 {
 	struct iv_board *b = iv_place_board(at);
 
-	if (iv_place_is_set(at) && is_own_board(b))
+	if (iv_place_is_set(at) && !iv_board_is_inherited(b))
 		(void)iv_board_take_bit(at);
-	if (iv_place_is_gone(at) && is_own_board(b))
+	if (iv_place_is_gone(at) && !iv_board_is_inherited(b))
 		atomic_fetch_and(&b->gone[at.word - b->posted],
 				 ~iv_place_mask(at));
 }

@@ -52,7 +52,7 @@ static struct page *page_of(const struct iv_board *b)
 	return (struct page *)(((uintptr_t)b & -page_size()) - page_size());
 }
 
-static int is_inherited(const struct iv_board *b)
+int iv_board_is_inherited(const struct iv_board *b)
 {
 	return page_of(b)->generation != iv_process_generation();
 }
@@ -65,7 +65,7 @@ struct iv_board *iv_board_moved(struct iv_board *b)
 	if (to != NULL)
 		return to;
 
-	return is_inherited(b) ? NULL : b;
+	return iv_board_is_inherited(b) ? NULL : b;
 }
 
 static struct iv_lock lock;
@@ -187,7 +187,7 @@ struct iv_board *iv_board_get(void)
 	while ((p = open_page(s)) != NULL) {
 		b = next_board(p, s->lives);
 		/* The parent's, if a signal handler has forked. */
-		if (!is_inherited(b))
+		if (!iv_board_is_inherited(b))
 			break;
 		s->open = NULL;
 		b = NULL;
@@ -202,7 +202,7 @@ void iv_board_put(struct iv_board *b)
 	int state;
 
 	/* It belongs to the parent, and stays mapped in this process. */
-	if (is_inherited(b))
+	if (iv_board_is_inherited(b))
 		return;
 
 	state = iv_lock_take(&lock);

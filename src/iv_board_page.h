@@ -81,6 +81,7 @@ struct iv_board *iv_board_get(void);
 void iv_board_put(struct iv_board *b);
 /* The generation of the process that allocated it. */
 unsigned int iv_board_generation(const struct iv_board *b);
+int iv_board_is_inherited(const struct iv_board *b);
 
 /*
  * The bell that a loop has in this process, where b is its bell or was so

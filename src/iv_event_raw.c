@@ -475,8 +475,8 @@ static void ring(struct iv_board *bell, int fd, unsigned long state)
  */
 static int is_stale(struct iv_place at)
 {
-	return iv_board_generation(iv_place_board(at)) !=
-	       iv_process_generation() && iv_place_is_gone(at);
+	return iv_board_is_inherited(iv_place_board(at)) &&
+	       iv_place_is_gone(at);
 }
 
 /*
