@@ -393,14 +393,20 @@ static int fork_once(void)
 	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
 }
 
-static void *fork_when_wanted(void *arg)
+static void mask_sigchld(int how)
 {
 	sigset_t sigchld;
-	char byte;
 
 	sigemptyset(&sigchld);
 	sigaddset(&sigchld, SIGCHLD);
-	check_int(pthread_sigmask(SIG_UNBLOCK, &sigchld, NULL), 0);
+	check_int(pthread_sigmask(how, &sigchld, NULL), 0);
+}
+
+static void *fork_when_wanted(void *arg)
+{
+	char byte;
+
+	mask_sigchld(SIG_UNBLOCK);
 	iv_init();
 	if (forks.in_thread != NULL)
 		forks.in_thread();
@@ -416,15 +422,12 @@ static void *fork_when_wanted(void *arg)
 
 void forks_begin(void (*in_thread)(void))
 {
-	sigset_t sigchld;
 	pthread_t t;
 
 	forks.in_thread = in_thread;
 
 	/* Here, each SIGCHLD would be one more stop for the tracer. */
-	sigemptyset(&sigchld);
-	sigaddset(&sigchld, SIGCHLD);
-	check_int(pthread_sigmask(SIG_BLOCK, &sigchld, NULL), 0);
+	mask_sigchld(SIG_BLOCK);
 	check_int(pthread_create(&t, NULL, fork_when_wanted, NULL), 0);
 	while (!atomic_load(&forks.ready))
 		sched_yield();

@@ -1669,6 +1669,15 @@ static void closed_then_unregistered(void)
 	close_two();
 }
 
+/* Close the descriptor of `ifd', and open another one with its number. */
+static void reuse_number(void)
+{
+	close(near);
+	close(far);
+	open_pair();
+	check_int(near, ifd.fd);
+}
+
 /* The number is used again before a wait has removed the old descriptor. */
 static void number_is_used_again_at_once(void)
 {
@@ -1678,10 +1687,7 @@ static void number_is_used_again_at_once(void)
 	ifd.handler_err = got_err;
 	for (i = 0; i < 4; i++) {
 		iv_fd_unregister(&ifd);
-		close(near);
-		close(far);
-		open_pair();
-		check_int(near, ifd.fd);
+		reuse_number();
 		if (i & 1)
 			iv_fd_register(&ifd);
 		else
@@ -1761,6 +1767,20 @@ static void expect_second(int first_is_registered)
 	memset(trace, 0, sizeof(trace));
 }
 
+/* Register a second object with the number, and see that it is served. */
+static void serve_second(struct iv_fd *second, int may_fail)
+{
+	IV_FD_INIT(second);
+	second->fd = near;
+	second->handler_in = other_in;
+	if (may_fail)
+		check_int(iv_fd_register_try(second), 0);
+	else
+		iv_fd_register(second);
+	write_byte(far);
+	expect_second(1);
+}
+
 /* An object whose descriptor was closed, and one that has its number. */
 static void two_objects_for_one_number(void)
 {
@@ -1769,19 +1789,8 @@ static void two_objects_for_one_number(void)
 
 	for (i = 0; i < 4; i++) {
 		watch_two();
-		close(near);
-		close(far);
-		open_pair();
-		check_int(near, ifd.fd);
-		IV_FD_INIT(&second);
-		second.fd = near;
-		second.handler_in = other_in;
-		if (i & 1)
-			iv_fd_register(&second);
-		else
-			check_int(iv_fd_register_try(&second), 0);
-		write_byte(far);
-		expect_second(1);
+		reuse_number();
+		serve_second(&second, !(i & 1));
 
 		iv_fd_unregister(i & 2 ? &second : &ifd);
 		if (!(i & 2))
@@ -1834,21 +1843,10 @@ static void two_objects_and_new_handlers(void)
 		watch_two();
 		if (i & 2)
 			iv_fd_set_handler_out(&ifd, got_out);
-		close(near);
-		close(far);
-		open_pair();
-		check_int(near, ifd.fd);
+		reuse_number();
 		if (!(i & 2))
 			iv_fd_set_handler_out(&ifd, got_out);
-		IV_FD_INIT(&second);
-		second.fd = near;
-		second.handler_in = other_in;
-		if (i & 1)
-			iv_fd_register(&second);
-		else
-			check_int(iv_fd_register_try(&second), 0);
-		write_byte(far);
-		expect_second(1);
+		serve_second(&second, !(i & 1));
 		iv_fd_unregister(&second);
 		iv_fd_unregister(&ifd);
 		expect_other();
